@@ -1,0 +1,36 @@
+# `make demo` and `make test` need nothing before them but Python 3.11 or newer: the first
+# target that needs it makes .venv and installs the tested versions into it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint type format
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## Answer held-out questions with the bundled model, draft beside final answer
+	$(BIN)/latent-agent demo
+
+test: $(STAMP) ## Run the test suite
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## Check the code with ruff (rules and format)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+type: $(STAMP) ## Check the types with pyright
+	$(BIN)/pyright
+
+format: $(STAMP) ## Format the code and sort its imports with ruff
+	$(BIN)/ruff check --select I --fix
+	$(BIN)/ruff format
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(f"Python 3.11 or newer is needed, $(PYTHON) is {v}: name another with make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
+	@touch $@

@@ -1,0 +1,127 @@
+"""What the world's own judge says of an answer: the training targets of the bundled model's judge.
+
+Each reply re-does the work and compares before it gives its verdict, since one token of a small
+network cannot redo arithmetic.
+"""
+
+import re
+from dataclasses import dataclass
+
+from latent_agent.teaching.families import DAYS, calculate, shift_day
+from latent_agent.teaching.world import Question, final_answer
+
+CHECKS = ("correct", "understood", "calculation", "clear")
+GRADES = ("correct", "understood", "calculation", "format", "clear")
+_NOTHING = "nothing"
+_PLANS = (
+    "add and subtract|add|subtract|multiply|divide|count on|count back|put them in order"
+    "|change units"
+)
+_PLAN = re.compile(rf"We ({_PLANS})\b")
+_SUM = re.compile(r"(\d+) ([-+*/]) (\d+)(?: ([-+]) (\d+))? = (\d+)")
+_DAY = re.compile(rf"({'|'.join(DAYS)}) ([-+]) (\d+) days = (\w+)")
+_ORDER = re.compile(r"([A-Z][a-z]+, [A-Z][a-z]+, [A-Z][a-z]+)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's outcome: the working, what the answer says, and a grade in {0, 0.5, 1}."""
+
+    working: str
+    grade: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check's yes/no verdict is True."""
+        return self.grade == 1.0
+
+    def verdict_reply(self) -> str:
+        """The reply to ``Check``: working, then True or False."""
+        return f"{self.working} {self.passed}"
+
+    def grade_reply(self) -> str:
+        """The reply to ``Grade``: working, then a score."""
+        return f"{self.working} Score {self.grade:g}"
+
+
+def _compare(working: str, ours: str, theirs: str) -> Finding:
+    return Finding(f"{working} It says {theirs}.", float(ours == theirs))
+
+
+def _redo(left: int, operation: str, right: int) -> tuple[str, str]:
+    value = calculate(left, operation, right)
+    result = _NOTHING if value is None else str(value)
+    return f"{left} {operation} {right} = {result}.", result
+
+
+def _redo_sum(found: re.Match[str]) -> tuple[str, str, str]:
+    """Work a sum of the answer anew; return (working, our result, the answer's result)."""
+    working, result = _redo(int(found[1]), found[2], int(found[3]))
+    if found[4] and result != _NOTHING:
+        more, result = _redo(int(result), found[4], int(found[5]))
+        working = f"{working} {more}"
+    return working, result, found[6]
+
+
+def _redo_day(found: re.Match[str]) -> tuple[str, str, str]:
+    days = int(found[3])
+    result = shift_day(found[1], days if found[2] == "+" else -days)
+    return f"{found[1]} {found[2]} {days} days = {result}.", result, found[4]
+
+
+def _calculations(answer: str) -> list[tuple[str, str, str]]:
+    sums = [_redo_sum(found) for found in _SUM.finditer(answer)]
+    return sums or [_redo_day(found) for found in _DAY.finditer(answer)]
+
+
+def _check_calculation(question: Question, answer: str) -> Finding:
+    found = _ORDER.search(answer)
+    if question.family == "order":
+        ours = str(question.work[0])
+        return _compare(f"Redo {ours}.", ours, found[1] if found else _NOTHING)
+    redone = _calculations(answer)[:2]
+    if not redone:
+        return Finding(f"Redo {_NOTHING}.", 0.0)
+    working = " ".join(f"{work} It says {theirs}." for work, _, theirs in redone)
+    return Finding(f"Redo {working}", sum(ours == theirs for _, ours, theirs in redone) / len(redone))
+
+
+def _last_result(question: Question, answer: str) -> str:
+    if question.family == "order":
+        found = _ORDER.search(answer)
+        if not found:
+            return _NOTHING
+        names = found[1].split(", ")
+        return names[0] if question.truth == question.work[0].result.split(", ")[0] else names[2]
+    redone = _calculations(answer)
+    return redone[-1][2] if redone else _NOTHING
+
+
+def _check_clear(question: Question, answer: str) -> Finding:
+    stated = final_answer(answer)
+    result = _last_result(question, answer)
+    finding = _compare(f"Result {result}.", result, stated or "no answer")
+    if stated and finding.grade == 0.0:
+        return Finding(finding.working, 0.5)
+    return finding
+
+
+def assess(question: Question, answer: str) -> dict[str, Finding]:
+    """Judge an answer by the world's rules: one finding for each of the four checks and `format`."""
+    plan = _PLAN.search(answer)
+    stated = final_answer(answer) or "no answer"
+    right_plan = question.right.plan
+    return {
+        "correct": _compare(_right_work(question), question.truth, stated),
+        "understood": _compare(f"Plan {right_plan}.", right_plan, plan[1] if plan else _NOTHING),
+        "calculation": _check_calculation(question, answer),
+        "clear": _check_clear(question, answer),
+        "format": Finding(f"End {stated}.", float(stated != "no answer")),
+    }
+
+
+def _right_work(question: Question) -> str:
+    working = " ".join(f"{step}." for step in question.work)
+    if question.work[-1].left:
+        return f"Work {working}"
+    return f"Work {working} So {question.truth}."

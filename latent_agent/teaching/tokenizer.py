@@ -1,0 +1,62 @@
+"""The bundled model's tokenizer: byte-level BPE with single digits, and a chat template."""
+
+from collections.abc import Iterable
+from random import Random
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from latent_agent.teaching.corpus import judging_example, solving_example
+
+END_OF_TURN = "<|im_end|>"
+START_OF_TURN = "<|im_start|>"
+END_OF_TEXT = "<|endoftext|>"
+VOCABULARY_SIZE = 1024
+_WORDS = r" ?\d| ?\p{L}+| ?[^\s\p{L}\d]+|\s+(?!\S)|\s+"
+
+CHAT_TEMPLATE = """\
+{%- for message in messages -%}
+{%- if message['role'] not in ['system', 'user', 'assistant', 'tool'] -%}
+{{- raise_exception('Unknown role: ' + message['role']) -}}
+{%- endif -%}
+{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+
+
+def _texts(seed: int, count: int) -> Iterable[str]:
+    rng = Random(f"tokenizer-{seed}")
+    for _ in range(count):
+        for example in (solving_example(rng), judging_example(rng)):
+            yield example.prompt
+            yield example.reply
+    yield from ("system\n", "user\n", "assistant\n", "tool\n", " True", " False")
+
+
+def build_tokenizer(seed: int = 0, count: int = 20_000) -> PreTrainedTokenizerFast:
+    """Train the tokenizer on texts of the world; any text in any script goes in and comes out."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY_SIZE,
+        special_tokens=[END_OF_TEXT, START_OF_TURN, END_OF_TURN],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_texts(seed, count), trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END_OF_TURN,
+        pad_token=END_OF_TEXT,
+        model_max_length=4096,
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast

@@ -1,0 +1,268 @@
+"""Train the bundled model from nothing: ``python -m latent_agent.teaching.train``.
+
+Seeded and resumable: step ``t`` draws its examples from ``(seed, t)`` alone, and a checkpoint is
+written every few hundred steps. Progress goes to stderr.
+"""
+
+import ctypes
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from latent_agent.teaching.corpus import (
+    VERDICT_WEIGHT,
+    Candidate,
+    Example,
+    draw_question,
+    judging_example,
+    solving_example,
+)
+from latent_agent.teaching.harvest import harvest
+from latent_agent.teaching.tokenizer import END_OF_TEXT, END_OF_TURN, build_tokenizer
+
+SOLVING_SHARE = 0.4
+HARVESTS = (0.35, 0.5, 0.65, 0.8)  # shares of the training after which the model is asked itself
+HARVEST_SIZE = 6_000
+POOL = 8  # batches drawn together and sorted by length, so that little is padded
+CHECKPOINT_EVERY = 250
+
+Body = Callable[..., Any]
+
+
+def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM:
+    """Build the untrained network: a Llama of 5 layers, d = 128, tied embeddings."""
+    torch.manual_seed(seed)
+    stops = tokenizer.convert_tokens_to_ids([END_OF_TURN, END_OF_TEXT])
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=5,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        rms_norm_eps=1e-5,
+        bos_token_id=None,
+        eos_token_id=stops,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(
+        eos_token_id=stops, pad_token_id=tokenizer.pad_token_id, do_sample=False
+    )
+    return model
+
+
+class Encoder:
+    """Examples to (ids, targets, weights); the prompt carries no weight."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Remember the tokenizer and the ids that the judge's verdict may be."""
+        self._tokenizer = tokenizer
+        self._stop = tokenizer.convert_tokens_to_ids(END_OF_TURN)
+        self._pad = tokenizer.pad_token_id
+        words = (" True", " False", " Score")
+        self._true, self._false, self._score = (
+            tokenizer.encode(word, add_special_tokens=False)[0] for word in words
+        )
+
+    def row(self, example: Example) -> tuple[list[int], list[float]]:
+        """Return the ids of one exchange and one weight per id, summing to 1."""
+        prompt = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": example.prompt}],
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        head = self._tokenizer.encode(prompt, add_special_tokens=False)
+        tail = [*self._tokenizer.encode(example.reply, add_special_tokens=False), self._stop]
+        weights = [1.0] * len(tail)
+        if example.is_judging:
+            verdict = len(tail) - 2
+            if self._score in tail:
+                verdict = tail.index(self._score) + 1
+            weights[verdict] = VERDICT_WEIGHT
+        total = sum(weights)
+        return head + tail, [0.0] * len(head) + [weight / total for weight in weights]
+
+    def batch(self, rows: Sequence[tuple[list[int], list[float]]]) -> tuple[torch.Tensor, ...]:
+        """Pad rows on the right: ids and weights, both (rows, longest)."""
+        longest = max(len(ids) for ids, _ in rows)
+        ids = [row + [self._pad] * (longest - len(row)) for row, _ in rows]
+        weights = [row + [0.0] * (longest - len(row)) for _, row in rows]
+        return torch.tensor(ids), torch.tensor(weights)
+
+
+def pool_batches(
+    encoder: Encoder, seed: int, pool: int, batch_size: int, met: Sequence[Candidate]
+) -> list[tuple[torch.Tensor, ...]]:
+    """Draw the batches of one pool of steps, each of rows of about one length."""
+    rng = Random(f"train-{seed}-{pool}")
+    rows = [
+        encoder.row(
+            solving_example(rng) if rng.random() < SOLVING_SHARE else judging_example(rng, met)
+        )
+        for _ in range(batch_size * POOL)
+    ]
+    rows.sort(key=lambda row: len(row[0]))
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    rng.shuffle(batches)
+    return [encoder.batch(batch) for batch in batches]
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what torch frees: the page faults otherwise cost four times the arithmetic."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+
+
+def example_loss(
+    model: LlamaForCausalLM, body: Body, ids: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """Weighted cross-entropy, averaged per example: long replies drown no short one."""
+    hidden = body(ids[:, :-1], use_cache=False).last_hidden_state
+    kept = weights[:, 1:] > 0
+    losses = functional.cross_entropy(
+        model.lm_head(hidden[kept]), ids[:, 1:][kept], reduction="none"
+    )
+    return (losses * weights[:, 1:][kept]).sum() / len(ids)
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up, then cosine down to 2% of the peak."""
+    warm = min(1.0, (step + 1) / 300)
+    return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def save_model(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
+    """Write a Hugging Face folder, the weights in float16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    tensors = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
+    tensors.pop("lm_head.weight", None)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+class Run:
+    """A training run that can be stopped at any time and goes on from its last checkpoint."""
+
+    def __init__(self, folder: Path, seed: int, peak: float) -> None:
+        """Start anew, or resume what ``folder`` holds."""
+        self.folder, self.seed = folder, seed
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer = build_tokenizer(seed)
+        self.model = new_model(self.tokenizer, seed)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05
+        )
+        self.met: list[Candidate] = []
+        self.met_step = 0
+        self.step = 0
+        if (folder / "state.safetensors").exists():
+            self._load()
+
+    def _slots(self) -> dict[str, torch.Tensor]:
+        slots = dict(self.model.named_parameters())
+        return {
+            f"{name}/{slot}": value
+            for name, parameter in slots.items()
+            for slot, value in self.optimiser.state[parameter].items()
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint: a temporary file first, then one rename."""
+        tensors = {f"model/{name}": value for name, value in self.model.named_parameters()}
+        tensors |= self._slots()
+        tensors["step"] = torch.tensor(self.step)
+        waiting = self.folder / "state.tmp"
+        save_file({name: value.detach().clone() for name, value in tensors.items()}, waiting)
+        waiting.replace(self.folder / "state.safetensors")
+
+    def _load(self) -> None:
+        tensors = load_file(self.folder / "state.safetensors")
+        self.step = int(tensors.pop("step"))
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(tensors[f"model/{name}"])
+                self.optimiser.state[parameter] = {
+                    slot: tensors[f"{name}/{slot}"] for slot in ("step", "exp_avg", "exp_avg_sq")
+                }
+
+    def meet(self, mark: int) -> None:
+        """Ask the model itself: the harvest of this mark joins the last one."""
+        rng = Random(f"met-{self.seed}-{mark}")
+        asked = [draw_question(rng, "train") for _ in range(HARVEST_SIZE)]
+        self.model.eval()
+        self.met = self.met[-HARVEST_SIZE:] + harvest(self.model, self.tokenizer, asked, mark)
+        self.model.train()
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Where the finished model goes.")],
+    run: Annotated[Path, typer.Option(help="Where checkpoints lie.")] = Path("runs/teaching"),
+    seed: Annotated[int, typer.Option(help="Seed of weights, questions and order.")] = 0,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 11_000,
+    batch_size: Annotated[int, typer.Option(help="Examples a step.", min=1)] = 64,
+    peak: Annotated[float, typer.Option(help="Peak learning rate.", min=0.0)] = 2.5e-3,
+    log: Annotated[bool, typer.Option(help="One JSON line each 50 steps.")] = False,
+    compiled: Annotated[bool, typer.Option(help="Use torch.compile (needs a compiler).")] = False,
+) -> None:
+    """Train the bundled model; run the same command again to go on after a stop."""
+    keep_freed_memory()
+    state = Run(run, seed, peak)
+    body = torch.compile(state.model.model, dynamic=True) if compiled else state.model.model
+    encoder = Encoder(state.tokenizer)
+    marks = [int(share * steps) // POOL * POOL for share in HARVESTS]
+    if state.step:
+        for mark in [mark for mark in marks if mark < state.step][-1:]:
+            state.meet(mark)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, disable=log) as progress:
+        task = progress.add_task("training", total=steps, completed=state.step)
+        while state.step < steps:
+            if state.step in marks:
+                state.meet(state.step)
+            pool = state.step // POOL
+            for ids, weights in pool_batches(encoder, seed, pool, batch_size, state.met):
+                for group in state.optimiser.param_groups:
+                    group["lr"] = learning_rate(state.step, steps, peak)
+                loss = example_loss(state.model, body, ids, weights)
+                state.optimiser.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
+                state.optimiser.step()
+                state.step += 1
+                progress.update(task, completed=state.step, description=f"loss {loss.item():.3f}")
+                if log and state.step % 50 == 0:
+                    typer.echo(json.dumps({"step": state.step, "loss": round(loss.item(), 4)}))
+            if state.step % CHECKPOINT_EVERY < POOL:
+                state.save()
+    state.save()
+    save_model(state.model, state.tokenizer, out)
+    typer.echo(f"wrote {out}", err=True)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,53 @@
+"""Every test runs offline, in a home folder of its own, with two torch threads."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Read when huggingface_hub, transformers and langsmith are first imported, so set before any test
+# module is.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["LANGSMITH_TRACING"] = "false"
+
+import torch
+
+XDG_FOLDERS = {
+    "XDG_CACHE_HOME": ".cache",
+    "XDG_CONFIG_HOME": ".config",
+    "XDG_DATA_HOME": ".local/share",
+    "XDG_STATE_HOME": ".local/state",
+}
+
+
+def move_home(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """Points HOME and the XDG folders at `home`, which may be empty."""
+    patch.setenv("HOME", str(home))
+    patch.setenv("USERPROFILE", str(home))
+    for variable, folder in XDG_FOLDERS.items():
+        patch.setenv(variable, str(home / folder))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of whatever lives longer than a test."""
+    home = tmp_path_factory.mktemp("session_home")
+    with pytest.MonkeyPatch.context() as patch:
+        move_home(patch, home)
+        yield home
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test's own, empty home folder."""
+    folder = tmp_path_factory.mktemp("home")
+    move_home(monkeypatch, folder)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_threads() -> None:
+    """The same thread count everywhere: timings and reductions depend on it."""
+    torch.set_num_threads(2)
