@@ -1,0 +1,51 @@
+"""latent-agent: a LangChain chat model that searches its own latent space.
+
+LatentSeek (arXiv 2505.13308) over any frozen Hugging Face causal LM.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from latent_agent.agent import LatentAgent
+    from latent_agent.chat_model import ChatLatentSeek
+    from latent_agent.errors import LatentAgentError
+    from latent_agent.reward import (
+        ExactMatch,
+        FormatReward,
+        JudgeReward,
+        Reward,
+        SelfReward,
+        WeightedSum,
+    )
+
+_PLACES = {
+    "ChatLatentSeek": "latent_agent.chat_model",
+    "ExactMatch": "latent_agent.reward",
+    "FormatReward": "latent_agent.reward",
+    "JudgeReward": "latent_agent.reward",
+    "LatentAgent": "latent_agent.agent",
+    "LatentAgentError": "latent_agent.errors",
+    "Reward": "latent_agent.reward",
+    "SelfReward": "latent_agent.reward",
+    "WeightedSum": "latent_agent.reward",
+}
+
+__all__ = [
+    "ChatLatentSeek",
+    "ExactMatch",
+    "FormatReward",
+    "JudgeReward",
+    "LatentAgent",
+    "LatentAgentError",
+    "Reward",
+    "SelfReward",
+    "WeightedSum",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: torch takes seconds."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)

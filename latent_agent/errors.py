@@ -1,0 +1,33 @@
+"""Errors: each says the rule, the value received and the remedy."""
+
+
+class LatentAgentError(Exception):
+    """Base of all errors of this package."""
+
+
+class SettingError(LatentAgentError):
+    """A setting is outside its range, or two settings contradict each other."""
+
+
+class ModelError(LatentAgentError):
+    """A model cannot be found, or is not a causal language model that can be searched."""
+
+
+class PromptError(LatentAgentError):
+    """A conversation cannot be turned into a prompt, or does not fit the context window."""
+
+
+class RewardError(LatentAgentError):
+    """A reward raised, returned no number, or left [-1, 0]."""
+
+
+class BudgetSpent(LatentAgentError):  # noqa: N818 - an event of the call, not a mistake
+    """A call's budget does not allow the next forward pass.
+
+    Attributes:
+        reason: ``time`` or ``tokens``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the call's budget of {reason} is spent")
+        self.reason = reason

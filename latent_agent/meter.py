@@ -1,0 +1,39 @@
+"""The bill of one call: forwarded tokens by stage, and the budgets that they must keep."""
+
+import time
+from typing import Literal
+
+from latent_agent.errors import BudgetSpent
+
+Stage = Literal["draft", "refine", "judge"]
+
+
+class Meter:
+    """Counts forwarded tokens (non-padding positions through the model's body) by stage.
+
+    Args:
+        max_tokens: Budget in forwarded tokens; None: no limit.
+        timeout: Budget in seconds from now on; None: no limit.
+    """
+
+    def __init__(self, max_tokens: int | None = None, timeout: float | None = None) -> None:
+        self.spent: dict[Stage, int] = {"draft": 0, "refine": 0, "judge": 0}
+        self._max_tokens = max_tokens
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+
+    @property
+    def total(self) -> int:
+        """All forwarded tokens so far."""
+        return sum(self.spent.values())
+
+    def charge(self, stage: Stage, tokens: int) -> None:
+        """Book a forward pass that is about to be made.
+
+        Raises:
+            BudgetSpent: If the pass would break a budget; nothing is booked then.
+        """
+        if self._max_tokens is not None and self.total + tokens > self._max_tokens:
+            raise BudgetSpent("tokens")
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise BudgetSpent("time")
+        self.spent[stage] += tokens

@@ -1,0 +1,164 @@
+"""LatentSeek: policy gradient on the latents of an answer's first tokens.
+
+arXiv 2505.13308, section 3: ascend ``J(z) = E[R(x, c)]`` with the REINFORCE gradient
+``E[R(x, c) * grad log pi(x_t | z_t)]``, positions independent; decode; continue; score again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from latent_agent.errors import BudgetSpent, RewardError
+from latent_agent.reward.base import Score
+from latent_agent.sampling import Sampler
+from latent_agent.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One scored answer.
+
+    Attributes:
+        prefix: Answer tokens decoded from the latents, up to and with a stop token.
+        tokens: All answer tokens.
+        text: The answer's text.
+        score: What the reward says of it.
+        finish: Why the answer ended.
+    """
+
+    prefix: tuple[int, ...]
+    tokens: tuple[int, ...]
+    text: str
+    score: Score
+    finish: str
+
+
+class LatentSpace(Protocol):
+    """What turns latents (N, d) into logits (N, vocabulary) and tokens; the backbone does."""
+
+    def logits(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return differentiable float32 logits."""
+        ...
+
+    def decode(self, latents: torch.Tensor, sampler: Sampler) -> tuple[int, ...]:
+        """Choose one token a latent, up to and with the first stop token."""
+        ...
+
+
+Attempt = Callable[[tuple[int, ...], Sampler], Trial]
+"""Continues a prefix to a whole answer and scores it."""
+
+
+@dataclass(kw_only=True)
+class Search:
+    """The record of one refinement.
+
+    Attributes:
+        best: The best-scoring trial seen; ties go to the earlier one.
+        rewards: Mean reward of each round, the start's first.
+        iterations: Gradient steps taken.
+        stopped: Why the search ended.
+        latents: The latents that ``best`` was decoded from, (N, d) float32.
+        error: What a failing reward said.
+    """
+
+    best: Trial
+    latents: torch.Tensor
+    rewards: list[float] = field(default_factory=list[float])
+    iterations: int = 0
+    stopped: str = "iterations"
+    error: str | None = None
+
+
+def refine(
+    start: Trial, latents: torch.Tensor, space: LatentSpace, attempt: Attempt, settings: Settings
+) -> Search:
+    """Search the latents for an answer that passes the threshold.
+
+    Args:
+        start: The draft or warm start, scored.
+        latents: Its first latents, (N, d) float32.
+        space: Latents to logits and tokens.
+        attempt: Continues a prefix and scores the answer.
+        settings: Steps, samples, learning rate, threshold, patience.
+
+    Returns:
+        The best answer seen, with the path to it. A budget that ends, or a reward that fails, ends
+        the search with the best answer so far.
+    """
+    search = Search(best=start, latents=latents, rewards=[start.score.value])
+    if start.score.passes(settings.threshold):
+        search.stopped = "threshold"
+        return search
+    z = latents.detach().clone().requires_grad_()
+    adam = torch.optim.Adam([z], lr=settings.learning_rate, maximize=True)
+    trials: Sequence[Trial] = (start,)
+    for step in range(1, settings.max_iterations + 1):
+        adam.zero_grad()
+        z.grad = policy_gradient(z, trials, space, settings)
+        adam.step()
+        search.iterations = step
+        try:
+            trials = _try(z.detach(), step, space, attempt, settings)
+        except BudgetSpent as spent:
+            search.stopped = spent.reason
+            break
+        except RewardError as failure:
+            search.stopped, search.error = "reward_error", str(failure)
+            break
+        _record(search, trials, z.detach(), settings)
+        if search.best.score.passes(settings.threshold):
+            search.stopped = "threshold"
+            break
+        if out_of_patience(search.rewards, settings.patience):
+            search.stopped = "patience"
+            break
+    return search
+
+
+def policy_gradient(
+    z: torch.Tensor, trials: Sequence[Trial], space: LatentSpace, settings: Settings
+) -> torch.Tensor:
+    """Return the gradient of ``J`` at ``z``, (N, d): the mean over trials of R * grad log pi."""
+    temperature = settings.temperature or 1.0
+    log_pi = torch.log_softmax(space.logits(z) / temperature, dim=-1)
+    objective = z.sum() * 0.0
+    for trial in trials:
+        tokens = torch.tensor(trial.prefix, device=z.device)
+        chosen = log_pi[: len(tokens)].gather(-1, tokens[:, None])
+        objective = objective + (trial.score.value + settings.reward_offset) * chosen.sum()
+    (gradient,) = torch.autograd.grad(objective / len(trials), z)
+    return gradient
+
+
+def out_of_patience(rewards: Sequence[float], patience: int | None) -> bool:
+    """Whether the mean reward has not risen for ``patience`` rounds."""
+    if patience is None or len(rewards) <= patience:
+        return False
+    return max(rewards[-patience:]) <= max(rewards[:-patience])
+
+
+def _try(
+    z: torch.Tensor, step: int, space: LatentSpace, attempt: Attempt, settings: Settings
+) -> list[Trial]:
+    trials: list[Trial] = []
+    for sample in range(settings.samples):
+        sampler = Sampler(settings.temperature, settings.seed, step, sample)
+        trials.append(attempt(space.decode(z, sampler), sampler))
+    return trials
+
+
+def _record(
+    search: Search, trials: Sequence[Trial], z: torch.Tensor, settings: Settings
+) -> None:
+    search.rewards.append(sum(trial.score.value for trial in trials) / len(trials))
+    for trial in trials:
+        if rank(trial, settings.threshold) > rank(search.best, settings.threshold):
+            search.best, search.latents = trial, z.clone()
+
+
+def rank(trial: Trial, threshold: float) -> tuple[bool, float]:
+    """Order trials: accepted before refused, then by reward."""
+    return trial.score.passes(threshold), trial.score.value

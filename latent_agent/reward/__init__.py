@@ -1,0 +1,19 @@
+"""Rewards: what tells a good answer from a bad one, in [-1, 0]."""
+
+from latent_agent.reward.base import CallableReward, Case, Reward, Score, as_reward
+from latent_agent.reward.outside import JudgeReward, WeightedSum
+from latent_agent.reward.rules import ExactMatch, FormatReward
+from latent_agent.reward.self_reward import SelfReward
+
+__all__ = [
+    "CallableReward",
+    "Case",
+    "ExactMatch",
+    "FormatReward",
+    "JudgeReward",
+    "Reward",
+    "Score",
+    "SelfReward",
+    "WeightedSum",
+    "as_reward",
+]

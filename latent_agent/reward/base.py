@@ -1,0 +1,154 @@
+"""What a reward is given, what it returns, and what it must keep to."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from latent_agent.errors import BudgetSpent, RewardError
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeRequest:
+    """One question put to the LM about an answer.
+
+    Attributes:
+        prompt: The user text.
+        max_tokens: Longest reply.
+        choices: If given, no reply is written: the likelier of these words is read from the
+            logits of one forward pass.
+    """
+
+    prompt: str
+    max_tokens: int = 64
+    choices: tuple[str, ...] = ()
+
+
+class Judge(Protocol):
+    """The LM as a judge of its own answers, bound to one call's cache and budget."""
+
+    @property
+    def prompts(self) -> Mapping[str, Any] | None:
+        """Judge prompts that travel in the model's own folder, if it has any."""
+        ...
+
+    def ask(self, requests: Sequence[JudgeRequest]) -> list[str]:
+        """Return one reply for each request; what the prompts share is read once."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """An answer to be scored.
+
+    Attributes:
+        question: The last human text.
+        answer: The answer's text without stop tokens, unstripped.
+        conversation: The whole conversation as text, for judges.
+        judge: The LM itself; None where no model is at hand.
+    """
+
+    question: str
+    answer: str
+    conversation: str = ""
+    judge: Judge | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What a reward says of an answer.
+
+    Attributes:
+        value: In [-1, 0]; 0 is best.
+        vetoed: Never to be accepted, whatever the value.
+        checks: The single findings behind the value, for the record.
+    """
+
+    value: float
+    vetoed: bool = False
+    checks: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def passes(self, threshold: float) -> bool:
+        """Whether the answer is accepted: above the threshold, and not vetoed."""
+        return self.value > threshold and not self.vetoed
+
+
+class Reward(ABC):
+    """Scores answers in [-1, 0]."""
+
+    deterministic: bool = True
+    """Whether the same answer always gets the same score; only then is a score remembered."""
+
+    @abstractmethod
+    def score(self, case: Case) -> Score:
+        """Score an answer."""
+
+
+class CallableReward(Reward):
+    """Any ``(question, answer) -> float`` in [-1, 0].
+
+    Scores are remembered within a call only if the callable says ``deterministic = True``.
+    """
+
+    def __init__(self, function: Callable[[str, str], float]) -> None:
+        self._function = function
+        self.deterministic = bool(getattr(function, "deterministic", False))
+
+    def score(self, case: Case) -> Score:
+        """Call the function with question and answer."""
+        return Score(value=self._function(case.question, case.answer))
+
+
+def as_reward(reward: object) -> Reward:
+    """Return a reward as it is, or wrap a callable.
+
+    Raises:
+        RewardError: If it is neither.
+    """
+    if isinstance(reward, Reward):
+        return reward
+    if callable(reward) and not isinstance(reward, type):
+        return CallableReward(reward)
+    raise RewardError(
+        "reward must be a Reward or a callable (question, answer) -> float in [-1, 0], got "
+        f"{reward!r}; for example reward=SelfReward()"
+    )
+
+
+def checked_score(reward: Reward, case: Case) -> Score:
+    """Score a case and hold the reward to its contract.
+
+    Raises:
+        RewardError: If the reward raises, returns no finite number, or leaves [-1, 0].
+        BudgetSpent: If the call's budget ends while a judge works.
+    """
+    try:
+        score = reward.score(case)
+    except (BudgetSpent, RewardError):
+        raise
+    except Exception as error:
+        raise RewardError(
+            f"a reward must not raise, but {_name(reward)} raised {type(error).__name__}: "
+            f"{error}; mend it or catch the error inside"
+        ) from error
+    check_value(_name(reward), score.value)
+    return score
+
+
+def check_value(name: str, value: object) -> None:
+    """Raise `RewardError` unless a reward's value is a number in [-1, 0]."""
+    try:
+        number = float(value)  # type: ignore[arg-type] - whatever a user's callable returned
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number) or not -1 <= number <= 0:
+        raise RewardError(
+            f"a reward must be a number in [-1, 0], but {name} returned {value!r}; map the best "
+            "answer to 0 and the worst to -1"
+        )
+
+
+def _name(reward: Reward) -> str:
+    function = getattr(reward, "_function", None)
+    return getattr(function, "__name__", None) or type(function or reward).__name__

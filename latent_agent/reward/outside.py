@@ -1,0 +1,99 @@
+"""Rewards made of others: an outside chat model as judge, and weighted sums."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from latent_agent.errors import SettingError
+from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, checked_score
+from latent_agent.reward.self_reward import SelfReward
+
+
+class ChatModel(Protocol):
+    """Anything with LangChain's ``invoke``."""
+
+    def invoke(self, input: str, /) -> Any:
+        """Return a message whose text is the reply."""
+        ...
+
+
+class _OutsideJudge:
+    """An outside chat model in the place of the LM itself."""
+
+    prompts: Mapping[str, Any] | None = None
+
+    def __init__(self, chat_model: ChatModel) -> None:
+        self._chat_model = chat_model
+
+    def ask(self, requests: Sequence[JudgeRequest]) -> list[str]:
+        return [_text(self._chat_model.invoke(request.prompt)) for request in requests]
+
+
+def _text(message: Any) -> str:
+    text = getattr(message, "text", message)
+    return text() if callable(text) and not isinstance(text, str) else str(text)
+
+
+class JudgeReward(Reward):
+    """The four checks of `SelfReward`, asked of any LangChain chat model.
+
+    Args:
+        chat_model: The judge.
+        deterministic: Whether the judge always says the same of the same answer; only then are
+            its scores remembered within a call.
+        strict: A failed "answer correct" is never accepted.
+        weights: Other weights, by check.
+    """
+
+    def __init__(
+        self,
+        chat_model: ChatModel,
+        *,
+        deterministic: bool = False,
+        strict: bool = True,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self.deterministic = deterministic
+        self._judge = _OutsideJudge(chat_model)
+        self._checks = SelfReward("checks", weights=weights, strict=strict)
+
+    def score(self, case: Case) -> Score:
+        """Ask the outside judge."""
+        conversation = case.conversation or case.question
+        asked = Case(
+            question=case.question,
+            answer=case.answer,
+            conversation=conversation,
+            judge=self._judge,
+        )
+        return self._checks.score(asked)
+
+
+class WeightedSum(Reward):
+    """The weighted mean of several rewards, which again lies in [-1, 0].
+
+    Args:
+        parts: (reward, weight) pairs; weights are positive. A veto of one is a veto of all.
+    """
+
+    def __init__(self, *parts: tuple[Reward, float]) -> None:
+        if not parts or any(not weight > 0 for _, weight in parts):
+            raise SettingError(
+                f"WeightedSum must hold rewards with positive weights, got {parts!r}; for "
+                "example WeightedSum((SelfReward(), 2.0), (FormatReward('boxed'), 1.0))"
+            )
+        self._parts = parts
+        self.deterministic = all(reward.deterministic for reward, _ in parts)
+
+    def score(self, case: Case) -> Score:
+        """Score with each part and take the weighted mean."""
+        scores = [(checked_score(reward, case), weight) for reward, weight in self._parts]
+        total = sum(weight for _, weight in scores)
+        return Score(
+            value=sum(score.value * weight for score, weight in scores) / total,
+            vetoed=any(score.vetoed for score, _ in scores),
+            checks={
+                f"{number}.{name}": finding
+                for number, (score, _) in enumerate(scores)
+                for name, finding in score.checks.items()
+            },
+        )

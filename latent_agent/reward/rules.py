@@ -1,0 +1,73 @@
+"""Rewards that need no model: a format to match, a truth to equal."""
+
+import re
+from collections.abc import Mapping
+
+import math_verify
+
+from latent_agent.errors import RewardError
+from latent_agent.reward.base import Case, Reward, Score
+
+_STATED = re.compile(r"answer is:?\s*([^\n]*?)\.?\s*(?:\n|$)", re.IGNORECASE)
+
+
+class FormatReward(Reward):
+    """0 if the answer matches a pattern, else -1.
+
+    Args:
+        pattern: A regular expression, searched for in the answer.
+    """
+
+    def __init__(self, pattern: str | re.Pattern[str]) -> None:
+        try:
+            self._pattern = re.compile(pattern)
+        except re.error as error:
+            raise RewardError(
+                f"pattern must be a regular expression, got {pattern!r} ({error}); escape special "
+                "characters with re.escape"
+            ) from error
+
+    def score(self, case: Case) -> Score:
+        """Search the answer for the pattern."""
+        found = self._pattern.search(case.answer) is not None
+        return Score(value=0.0 if found else -1.0, checks={"format": float(found)})
+
+
+class ExactMatch(Reward):
+    """Perfect sparse reward (PSRM): 0 if the answer equals the known truth, else -1.
+
+    Numbers and formulas are compared by ``math-verify``; other truths (a name, a weekday) by the
+    text after the last "answer is". For experiments: in real use no truth is known.
+
+    Args:
+        truths: The truth, or truths by question text.
+    """
+
+    def __init__(self, truths: str | Mapping[str, str]) -> None:
+        self._truths = truths
+
+    def score(self, case: Case) -> Score:
+        """Compare the answer with the question's truth."""
+        right = same_answer(self._truth(case.question), case.answer)
+        return Score(value=0.0 if right else -1.0, checks={"exact": float(right)})
+
+    def _truth(self, question: str) -> str:
+        if isinstance(self._truths, str):
+            return self._truths
+        if question not in self._truths:
+            raise RewardError(
+                f"ExactMatch must know the truth of every question, got {question!r}; add it to "
+                "truths"
+            )
+        return self._truths[question]
+
+
+def same_answer(truth: str, answer: str) -> bool:
+    """Tell whether an answer's final statement equals a truth."""
+    # The timeouts of math-verify use signals, which fail outside the main thread.
+    gold = math_verify.parse(truth, parsing_timeout=None)
+    if gold:
+        stated = math_verify.parse(answer, parsing_timeout=None)
+        return bool(math_verify.verify(gold, stated, timeout_seconds=None))
+    found = _STATED.findall(answer)
+    return bool(found) and found[-1].strip().casefold() == truth.strip().casefold()

@@ -1,0 +1,87 @@
+"""The LM judges its own answer."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from latent_agent.errors import RewardError, SettingError
+from latent_agent.reward.base import Case, JudgeRequest, Reward, Score
+from latent_agent.reward.judge_prompts import JudgePrompts, fill, prompts_from
+from latent_agent.reward.verdict import read_grade, read_verdict
+
+CHECK_WEIGHTS = {"correct": 1.0, "understood": 1.0, "calculation": 2.0, "clear": 2.0}
+GRADE_WEIGHTS = {"correct": 1.0, "understood": 1.0, "calculation": 1.0, "format": 2.0, "clear": 2.0}
+
+
+class SelfReward(Reward):
+    """Self-reward: yes/no checks (LatentSeek) or graded scores (LatentEvolve).
+
+    With checks the reward is minus the weight of the failed ones over all weight; with grades it
+    is the weighted mean (LatentEvolve, equation 11) minus 1. A reply without a verdict refuses,
+    one without a grade scores 0. Verdicts are read from the reply alone.
+
+    Args:
+        kind: ``checks``: answer correct, problem understood, calculation right, answer complete
+            and clear, weights 1:1:2:2. ``grades``: answer correct, problem understood,
+            calculations valid, format as asked, clear and explicit, weights 1:1:1:2:2.
+        weights: Other weights, by check; those left out are not asked.
+        strict: A failed "answer correct" is never accepted, however small its weight.
+        verdict: ``generate`` lets the judge work before its verdict; ``logits`` reads it from
+            one forward pass, which only serves a model that needs no working. Checks only.
+        max_tokens: Longest reply; None: as long as the model's prompts say.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["checks", "grades"] = "checks",
+        *,
+        weights: Mapping[str, float] | None = None,
+        strict: bool = False,
+        verdict: Literal["generate", "logits"] = "generate",
+        max_tokens: int | None = None,
+    ) -> None:
+        known = CHECK_WEIGHTS if kind == "checks" else GRADE_WEIGHTS
+        self._weights = dict(known if weights is None else weights)
+        unknown = sorted(self._weights.keys() - known.keys())
+        if unknown or not self._weights or any(not w > 0 for w in self._weights.values()):
+            raise SettingError(
+                f"weights must be positive and name some of {list(known)}, got {weights!r}; "
+                "leave a check out to switch it off"
+            )
+        if kind == "grades" and verdict == "logits":
+            raise SettingError(
+                "verdict='logits' reads True or False and needs kind='checks', got "
+                "kind='grades'; use verdict='generate'"
+            )
+        self._kind, self._strict, self._verdict = kind, strict, verdict
+        self._max_tokens = max_tokens
+
+    def score(self, case: Case) -> Score:
+        """Ask the LM all checks in one batch."""
+        if case.judge is None:
+            raise RewardError(
+                "SelfReward needs the model that answered, got none; use it inside ChatLatentSeek "
+                "or LatentAgent"
+            )
+        prompts = prompts_from(case.judge.prompts)
+        names = list(self._weights)
+        replies = case.judge.ask([self._request(prompts, name, case) for name in names])
+        findings = {
+            name: self._read(reply, prompts) for name, reply in zip(names, replies, strict=True)
+        }
+        total = sum(self._weights.values())
+        quality = sum(self._weights[name] * findings[name] for name in names) / total
+        vetoed = self._strict and findings.get("correct", 1.0) < 0.5
+        return Score(value=min(quality - 1.0, 0.0), vetoed=vetoed, checks=findings)
+
+    def _request(self, prompts: JudgePrompts, name: str, case: Case) -> JudgeRequest:
+        if self._verdict == "logits":
+            text = fill(prompts.quick[name], case.conversation, case.answer)
+            return JudgeRequest(prompt=text, choices=prompts.words)
+        texts = prompts.checks if self._kind == "checks" else prompts.grades
+        text = fill(texts[name], case.conversation, case.answer)
+        return JudgeRequest(prompt=text, max_tokens=self._max_tokens or prompts.max_tokens)
+
+    def _read(self, reply: str, prompts: JudgePrompts) -> float:
+        if self._kind == "grades":
+            return read_grade(reply, prompts.grade_scale) or 0.0
+        return float(read_verdict(reply) is True)

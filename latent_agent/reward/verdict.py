@@ -1,0 +1,31 @@
+"""Read a verdict from a judge's reply, and from nothing but the reply."""
+
+import re
+
+_STATED = re.compile(r"(?:verdict|answer)\s*(?:is)?\s*:?\s*\W{0,3}(true|false)\b", re.IGNORECASE)
+_CLOSING = re.compile(r"(?:^|[^\w'-])(true|false)\W*$", re.IGNORECASE)
+_GRADE = re.compile(r"score\s*(?:is)?\s*:?\s*\W{0,3}?(-?\d+(?:\.\d+)?)", re.IGNORECASE)
+
+
+def read_verdict(reply: str) -> bool | None:
+    """Return the last verdict that a reply states, or None if it holds none.
+
+    A verdict is ``VERDICT: True`` (or ``... ANSWER IS: True``), or True or False as the reply's
+    last word. "untrue" and "not true" are none.
+    """
+    stated = _STATED.findall(reply)
+    if stated:
+        return stated[-1].lower() == "true"
+    closing = _CLOSING.search(reply)
+    if closing is None or re.search(r"\bnot\W+$", reply[: closing.start(1)], re.IGNORECASE):
+        return None
+    return closing[1].lower() == "true"
+
+
+def read_grade(reply: str, scale: float = 1.0) -> float | None:
+    """Return the last ``Score: x`` of a reply, divided by ``scale``; None if not in [0, 1]."""
+    found = _GRADE.findall(reply)
+    if not found:
+        return None
+    grade = float(found[-1]) / scale
+    return grade if 0 <= grade <= 1 else None

@@ -1,0 +1,31 @@
+"""Choose a token from logits: the likeliest, or a seeded sample."""
+
+import hashlib
+
+import torch
+
+
+class Sampler:
+    """Chooses tokens; with a temperature, by its own random stream.
+
+    Each (seed, step, sample) has a stream of its own, so that what one answer draws depends on
+    nothing that ran before or beside it.
+
+    Args:
+        temperature: 0 takes the likeliest token.
+        seed: The call's seed.
+        step: Gradient step that asks.
+        sample: Which of the step's samples.
+    """
+
+    def __init__(self, temperature: float, seed: int = 0, step: int = 0, sample: int = 0) -> None:
+        self._temperature = temperature
+        digest = hashlib.sha256(f"{seed}/{step}/{sample}".encode()).digest()
+        self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:6]))
+
+    def choose(self, logits: torch.Tensor) -> int:
+        """Choose from logits of shape (vocabulary,)."""
+        if self._temperature == 0:
+            return int(logits.argmax())
+        probabilities = torch.softmax(logits.float().cpu() / self._temperature, dim=-1)
+        return int(torch.multinomial(probabilities, 1, generator=self._generator))

@@ -1,0 +1,131 @@
+"""The LM as a judge: prompts that share their beginning, read once and answered in one batch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from latent_agent.backbone import Backbone, CachedSequence, common_length
+from latent_agent.errors import RewardError
+from latent_agent.meter import Meter
+from latent_agent.prompt import Turn, encode_chat
+from latent_agent.reward.base import JudgeRequest
+
+
+class SelfJudge:
+    """Answers judge requests with the frozen LM, greedily.
+
+    What a prompt shares with the one before it, within a call, is not read again.
+
+    Args:
+        backbone: The frozen LM.
+        meter: The call's bill; all is booked under ``judge``.
+        prompts: Judge prompts of the model's own folder, if it has any.
+    """
+
+    def __init__(
+        self, backbone: Backbone, meter: Meter, prompts: Mapping[str, Any] | None = None
+    ) -> None:
+        self.prompts = prompts
+        self._backbone = backbone
+        self._meter = meter
+        self._sequence = CachedSequence(backbone, meter)
+
+    def ask(self, requests: Sequence[JudgeRequest]) -> list[str]:
+        """Reply to each request."""
+        prompts = [self._encode(request) for request in requests]
+        # The last id of each prompt stays out of what is shared: its state starts the reply.
+        shared = min(common_length(prompts), min(len(ids) for ids in prompts) - 1)
+        if shared:
+            self._sequence.read(prompts[0][:shared], "judge")
+        tails = [ids[shared:] for ids in prompts]
+        # Padding would stretch a sliding window, so such models answer one by one.
+        groups = [[n] for n in range(len(tails))] if self._backbone.slides else [range(len(tails))]
+        replies: dict[int, str] = {}
+        for group in groups:
+            rows = _Rows(
+                self._backbone, self._sequence, self._meter, shared, [tails[n] for n in group]
+            )
+            replies.update(zip(group, rows.reply([requests[n] for n in group]), strict=True))
+        return [replies[n] for n in range(len(requests))]
+
+    def _encode(self, request: JudgeRequest) -> list[int]:
+        ids = encode_chat(self._backbone.tokenizer, [Turn("user", request.prompt)])
+        window = self._backbone.context_window
+        if window is not None and len(ids) + 1 > window:
+            raise RewardError(
+                f"a judge's prompt must fit the context window of {window} tokens, got "
+                f"{len(ids)}; lower max_tokens, or use a reward that needs no prompt"
+            )
+        return ids
+
+
+class _Rows:
+    """A batch of prompt tails that all go on from one cached beginning."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        sequence: CachedSequence,
+        meter: Meter,
+        shared: int,
+        tails: Sequence[Sequence[int]],
+    ) -> None:
+        self._backbone, self._meter, self._tails = backbone, meter, tails
+        self._cache = sequence.branch(len(tails))
+        longest = max(len(tail) for tail in tails)
+        padding = [longest - len(tail) for tail in tails]
+        ids = [[0] * pad + list(tail) for pad, tail in zip(padding, tails, strict=True)]
+        mask = [[1] * shared + [0] * pad + [1] * (longest - pad) for pad in padding]
+        self._ids = torch.tensor(ids)
+        self._mask = torch.tensor(mask, device=backbone.device)
+        self._width = longest
+
+    def reply(self, requests: Sequence[JudgeRequest]) -> list[str]:
+        """Write all replies, or read choices from the first logits."""
+        logits = self._forward(sum(len(tail) for tail in self._tails))
+        if all(request.choices for request in requests):
+            pairs = zip(requests, logits, strict=True)
+            return [self._choose(request.choices, row) for request, row in pairs]
+        written: list[list[int]] = [[] for _ in requests]
+        while True:
+            chosen = logits.argmax(-1)
+            active = self._write(requests, written, chosen.tolist())
+            if not active:
+                return [self._backbone.text(tokens) for tokens in written]
+            self._ids, self._width = chosen[:, None], 1
+            self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=-1)
+            logits = self._forward(active)
+
+    def _forward(self, tokens: int) -> torch.Tensor:
+        self._meter.charge("judge", tokens)
+        positions = (self._mask.cumsum(-1) - 1).clamp_min(0)[:, -self._width :]
+        states = self._backbone.states(self._ids, self._cache, self._mask, positions)
+        return self._backbone.logits(states[:, -1])
+
+    def _write(
+        self, requests: Sequence[JudgeRequest], written: list[list[int]], chosen: list[int]
+    ) -> int:
+        """Append one token to each reply that still goes on; return how many will go on."""
+        active = 0
+        for request, tokens, token in zip(requests, written, chosen, strict=True):
+            if not self._goes_on(request, tokens):
+                continue
+            tokens.append(token)
+            active += self._goes_on(request, tokens)
+        return active
+
+    def _goes_on(self, request: JudgeRequest, tokens: list[int]) -> bool:
+        ended = bool(tokens) and tokens[-1] in self._backbone.stop_ids
+        return not ended and len(tokens) < request.max_tokens
+
+    def _choose(self, choices: Sequence[str], logits: torch.Tensor) -> str:
+        firsts = [self._first_ids(choice) for choice in choices]
+        scores = [max(logits[token].item() for token in ids) for ids in firsts]
+        return choices[scores.index(max(scores))].strip()
+
+    def _first_ids(self, word: str) -> set[int]:
+        """The first token of a word with and without a space before it."""
+        encode = self._backbone.tokenizer.encode
+        forms = (word, f" {word.strip()}")
+        return {encode(form, add_special_tokens=False)[0] for form in forms}

@@ -1,0 +1,148 @@
+"""What a call may be told: frozen settings, and the named recipes that fill them in."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from latent_agent.errors import SettingError
+
+MAX_PREFIX = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of one call.
+
+    Attributes:
+        temperature: 0 decodes greedily; above 0 each step samples ``samples`` answers. The draft
+            is greedy all the same, unless ``max_iterations`` is 0 (plain generation).
+        max_tokens: Longest answer in tokens, the optimised prefix included.
+        stop: Texts that end an answer; they are not part of it.
+        timeout: Seconds after which the best answer so far is returned; None: no limit.
+        seed: Seed of all sampling.
+        max_iterations: Gradient steps at most (K); 0 is plain generation, unjudged.
+        samples: Answers sampled in each step (M); above 1 needs a temperature.
+        learning_rate: Adam's learning rate on the latents (eta).
+        fraction: Share of the draft's latents that are optimised (rho), in (0, 1].
+        prefix_tokens: A fixed number of latents instead (N); overrides ``fraction``.
+        threshold: An answer whose reward is above it is accepted (tau), in [-1, 0).
+        patience: Stop once the mean reward has not risen for so many rounds; None: never.
+        reward_offset: Added to the reward in the gradient. 0 pushes away from what was tried
+            (LatentSeek, rewards in [-1, 0]); 1 reinforces it (LatentEvolve, quality in [0, 1]).
+        max_forwarded_tokens: Non-padding positions through the model's body that one call may
+            spend; None: no limit.
+        judge: Built-in reward used where none is given: ``checks`` (four yes/no checks,
+            LatentSeek section 3), ``strict`` (the same, and a failed "answer correct" is never
+            accepted) or ``grades`` (five graded scores, LatentEvolve equation 11).
+    """
+
+    temperature: float = 0.0
+    max_tokens: int = 1024
+    stop: tuple[str, ...] = ()
+    timeout: float | None = None
+    seed: int = 0
+    max_iterations: int = 10
+    samples: int = 1
+    learning_rate: float = 0.03
+    fraction: float = 0.2
+    prefix_tokens: int | None = None
+    threshold: float = -0.2
+    patience: int | None = None
+    reward_offset: float = 0.0
+    max_forwarded_tokens: int | None = None
+    judge: str = "checks"
+
+    def __post_init__(self) -> None:
+        _at_least("temperature", self.temperature, 0)
+        _whole("max_tokens", self.max_tokens, 1)
+        _whole("max_iterations", self.max_iterations, 0)
+        _whole("samples", self.samples, 1)
+        _at_least("learning_rate", self.learning_rate, 0)
+        _whole("seed", self.seed, 0)
+        for name, least in (("prefix_tokens", 1), ("patience", 1), ("max_forwarded_tokens", 1)):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), least)
+        if self.timeout is not None:
+            _at_least("timeout", self.timeout, 0)
+        _number("fraction", self.fraction)
+        if not 0 < self.fraction <= 1:
+            raise SettingError(
+                f"fraction must lie in (0, 1], got {self.fraction!r}; 0.2 is the papers' value, "
+                "or give a fixed number with prefix_tokens"
+            )
+        _number("threshold", self.threshold)
+        if not -1 <= self.threshold < 0:
+            raise SettingError(
+                f"threshold must lie in [-1, 0), got {self.threshold!r}; rewards lie in [-1, 0] "
+                "and only those above it are accepted, so use -0.2 or another negative number"
+            )
+        if self.samples > 1 and self.temperature == 0:
+            raise SettingError(
+                f"samples={self.samples!r} needs a temperature above 0, got "
+                f"temperature={self.temperature!r}: greedy samples are all the same; set "
+                "temperature=1.0, or samples=1"
+            )
+
+    def prefix_length(self, answer_tokens: int) -> int:
+        """Return N for an answer of so many tokens: ``min(floor(rho * T), 300)``, at least 1."""
+        wanted = self.prefix_tokens or min(math.floor(self.fraction * answer_tokens), MAX_PREFIX)
+        return min(max(wanted, 1), answer_tokens)
+
+
+def _number(name: str, value: object) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
+        raise SettingError(f"{name} must be a finite number, got {value!r}; give a plain number")
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    _number(name, value)
+    if value < least:
+        raise SettingError(f"{name} must be at least {least}, got {value!r}; give {least} or more")
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise SettingError(f"{name} must be a whole number, got {value!r}; give {least} or more")
+    if value < least:
+        raise SettingError(f"{name} must be at least {least}, got {value!r}; give {least} or more")
+
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    # Our own: strict, and a fixed prefix, so that a published prior needs no full draft.
+    "default": {"prefix_tokens": 4, "judge": "strict"},
+    # arXiv 2505.13308, section 4: rho = 0.2, eta = 0.03, K = 10, tau = -0.2, greedy.
+    "latentseek": {"judge": "checks"},
+    # arXiv 2509.24771, section 4: L' = 15, eta = 0.3, K = 10, M = 8, three-rounds rule.
+    "latentevolve": {
+        "prefix_tokens": 15,
+        "learning_rate": 0.3,
+        "samples": 8,
+        "temperature": 1.0,
+        "patience": 3,
+        "reward_offset": 1.0,
+        "judge": "grades",
+    },
+}
+
+
+def settings_for(recipe: str = "default", **given: Any) -> Settings:
+    """Return a recipe's settings with explicit arguments put over them; None means not given.
+
+    ``fraction`` given without ``prefix_tokens`` switches a recipe's fixed prefix off.
+
+    Raises:
+        SettingError: If the recipe or a setting is unknown, or a value is out of range.
+    """
+    if recipe not in RECIPES:
+        names = ", ".join(RECIPES)
+        raise SettingError(f"recipe must be one of {names}, got {recipe!r}; choose one of them")
+    explicit = {name: value for name, value in given.items() if value is not None}
+    known = {field.name for field in fields(Settings)}
+    if unknown := sorted(explicit.keys() - known):
+        raise SettingError(f"unknown setting {unknown[0]!r}; the settings are {sorted(known)}")
+    base = dict(RECIPES[recipe])
+    if "fraction" in explicit:
+        base.pop("prefix_tokens", None)
+    return Settings(**{**base, **explicit})
