@@ -27,7 +27,9 @@ class LatentAgent:
         reward: Scores answers; None: the recipe's own self-reward.
     """
 
-    def __init__(self, model: SharedModel, settings: Settings, reward: Reward | None = None) -> None:
+    def __init__(
+        self, model: SharedModel, settings: Settings, reward: Reward | None = None
+    ) -> None:
         self.model = model
         self.settings = settings
         self.reward = reward or default_reward(settings.judge)

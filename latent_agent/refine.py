@@ -150,9 +150,7 @@ def _try(
     return trials
 
 
-def _record(
-    search: Search, trials: Sequence[Trial], z: torch.Tensor, settings: Settings
-) -> None:
+def _record(search: Search, trials: Sequence[Trial], z: torch.Tensor, settings: Settings) -> None:
     search.rewards.append(sum(trial.score.value for trial in trials) / len(trials))
     for trial in trials:
         if rank(trial, settings.threshold) > rank(search.best, settings.threshold):

@@ -2,7 +2,9 @@
 
 import re
 
-_STATED = re.compile(r"(?:verdict|answer)\s*(?:is)?\s*:?\s*\W{0,3}(true|false)\b", re.IGNORECASE)
+_STATED = re.compile(
+    r"(?:verdict|answer)\s*(?:is)?\s*:?\s*\W{0,3}(true|false)\b(?!\s*(?:or\b|/|\|))", re.IGNORECASE
+)
 _CLOSING = re.compile(r"(?:^|[^\w'-])(true|false)\W*$", re.IGNORECASE)
 _GRADE = re.compile(r"score\s*(?:is)?\s*:?\s*\W{0,3}?(-?\d+(?:\.\d+)?)", re.IGNORECASE)
 

@@ -13,14 +13,15 @@ from latent_agent.teaching.families import (
     calculate,
     shift_day,
 )
-from latent_agent.teaching.judging import CHECKS, GRADES, assess
+from latent_agent.teaching.judging import CHECKS, GRADES, assess, judge_prompt
 from latent_agent.teaching.world import Question, Road, Step, split_of
 
 VERDICT_WEIGHT = 4.0
+_PRACTICE = {"compare": 3.0, "calendar": 1.5, "chain": 1.5}
 _GARBLE = (
     "We add subtract multiply divide count on back put them order change units and The answer is "
     "= + - * / . , 1 2 3 4 5 6 7 8 9 0"
-).split()
+).split()  # noqa: SIM905
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +33,10 @@ class Example:
     is_judging: bool
 
 
-def check_prompt(kind: str, name: str, question: str, answer: str) -> str:
-    """The bundled model's short judge prompt.
-
-    ``kind`` is ``Check`` (a worked check, then True or False), ``Grade`` (the same, then a score)
-    or ``Quick`` (True or False at once, to be read from the logits of one forward pass).
-    """
-    return f"Question: {question}\nAnswer: {answer}\n{kind} {name}."
-
-
 def draw_question(rng: Random, split: str, families: Sequence[str] = tuple(TRAINED)) -> Question:
-    """Draw a question of a split; the families are equally likely."""
-    make = {**TRAINED, **UNSEEN}[rng.choice(families)]
+    """Draw a question of a split; families that need more practice are likelier."""
+    weights = [_PRACTICE.get(family, 1.0) for family in families]
+    make = {**TRAINED, **UNSEEN}[rng.choices(families, weights)[0]]
     while True:
         question = make(rng)
         if split == "unseen" or split_of(question.key) == split:
@@ -233,4 +226,4 @@ def judging_example(rng: Random, met: Sequence[Candidate] = ()) -> Example:
         "Grade": finding.grade_reply(),
         "Quick": f" {finding.passed}",
     }[kind]
-    return Example(check_prompt(kind, name, question.text, answer), reply, is_judging=True)
+    return Example(judge_prompt(kind, name, question.text, answer), reply, is_judging=True)

@@ -113,8 +113,8 @@ def compare(rng: Random) -> Question:
         (
             (f"{other} has {right} more than {one}.", "+", 0.0),
             (f"{other} has {right} fewer than {one}.", "-", 0.7),
-            (f"{one} has {right} more than {other}.", "-", 0.9),
-            (f"{one} has {right} fewer than {other}.", "+", 0.8),
+            (f"And that is {right} more than {other} has.", "-", 0.9),
+            (f"And that is {right} fewer than {other} has.", "+", 0.8),
         )
     )
     text = f"Here {one} has {left} {thing}. {phrase} How many {thing} does {other} have?"
@@ -160,9 +160,7 @@ def calendar(rng: Random) -> Question:
     )
     when = f"in {days} days" if kind == "in" else f"{days} days {kind}"
     verb = "is" if sign == "+" else "was"
-    text = (
-        f"Today is {day}. The {event} of {name} {verb} {when}. What day {verb} the {event}?"
-    )
+    text = f"Today is {day}. The {event} of {name} {verb} {when}. What day {verb} the {event}?"
     road = _day_road(day, sign, days)
     return Question(
         text=text,

@@ -7,9 +7,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from latent_agent.teaching.corpus import Candidate
+from latent_agent.teaching.judging import MAX_REPLY_TOKENS
 from latent_agent.teaching.world import Question
 
-MAX_REPLY_TOKENS = 48
 _PREFIX = 6
 
 Pick = Callable[[torch.Tensor, int], torch.Tensor]
@@ -60,7 +60,9 @@ def disturbed(rows: int, rng: Random) -> Pick:
     Six rows in ten turn to a lower rank at one token of the prefix and go on greedily; three in
     ten are sampled at temperature 1; the rest are plain drafts.
     """
-    turns = torch.tensor([rng.randrange(_PREFIX) if rng.random() < 0.6 else -1 for _ in range(rows)])
+    turns = torch.tensor(
+        [rng.randrange(_PREFIX) if rng.random() < 0.6 else -1 for _ in range(rows)]
+    )
     warm = torch.tensor([rng.random() < 0.3 for _ in range(rows)])
 
     def pick(logits: torch.Tensor, position: int) -> torch.Tensor:

@@ -5,13 +5,16 @@ network cannot redo arithmetic.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from latent_agent.teaching.families import DAYS, calculate, shift_day
 from latent_agent.teaching.world import Question, final_answer
 
 CHECKS = ("correct", "understood", "calculation", "clear")
 GRADES = ("correct", "understood", "calculation", "format", "clear")
+MAX_REPLY_TOKENS = 48
 _NOTHING = "nothing"
 _PLANS = (
     "add and subtract|add|subtract|multiply|divide|count on|count back|put them in order"
@@ -83,7 +86,9 @@ def _check_calculation(question: Question, answer: str) -> Finding:
     if not redone:
         return Finding(f"Redo {_NOTHING}.", 0.0)
     working = " ".join(f"{work} It says {theirs}." for work, _, theirs in redone)
-    return Finding(f"Redo {working}", sum(ours == theirs for _, ours, theirs in redone) / len(redone))
+    return Finding(
+        f"Redo {working}", sum(ours == theirs for _, ours, theirs in redone) / len(redone)
+    )
 
 
 def _last_result(question: Question, answer: str) -> str:
@@ -125,3 +130,28 @@ def _right_work(question: Question) -> str:
     if question.work[-1].left:
         return f"Work {working}"
     return f"Work {working} So {question.truth}."
+
+
+def judge_prompt(kind: str, name: str, question: str, answer: str) -> str:
+    """The bundled model's short judge prompt.
+
+    ``kind`` is ``Check`` (a worked check, then True or False), ``Grade`` (the same, then a score)
+    or ``Quick`` (True or False at once, to be read from the logits of one forward pass).
+    """
+    return f"Question: {question}\nAnswer: {answer}\n{kind} {name}."
+
+
+def judge_prompts() -> dict[str, Any]:
+    """The prompts that travel in the model's folder, as `JudgePrompts` reads them."""
+
+    def all_of(kind: str, names: Sequence[str]) -> dict[str, str]:
+        return {name: judge_prompt(kind, name, "{conversation}", "{answer}") for name in names}
+
+    return {
+        "checks": all_of("Check", CHECKS),
+        "quick": all_of("Quick", CHECKS),
+        "words": [" True", " False"],
+        "grades": all_of("Grade", GRADES),
+        "grade_scale": 1.0,
+        "max_tokens": MAX_REPLY_TOKENS,
+    }

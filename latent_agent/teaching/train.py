@@ -18,8 +18,15 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
+from latent_agent.reward.judge_prompts import JUDGE_FILE
 from latent_agent.teaching.corpus import (
     VERDICT_WEIGHT,
     Candidate,
@@ -29,6 +36,7 @@ from latent_agent.teaching.corpus import (
     solving_example,
 )
 from latent_agent.teaching.harvest import harvest
+from latent_agent.teaching.judging import judge_prompts
 from latent_agent.teaching.tokenizer import END_OF_TEXT, END_OF_TURN, build_tokenizer
 
 SOLVING_SHARE = 0.4
@@ -147,9 +155,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def save_model(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path
-) -> None:
+def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a Hugging Face folder, the weights in float16."""
     folder.mkdir(parents=True, exist_ok=True)
     model.config.save_pretrained(folder)
@@ -158,6 +164,7 @@ def save_model(
     tensors = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     tensors.pop("lm_head.weight", None)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / JUDGE_FILE).write_text(json.dumps(judge_prompts(), indent=2) + "\n", "utf-8")
 
 
 class Run:
@@ -167,7 +174,11 @@ class Run:
         """Start anew, or resume what ``folder`` holds."""
         self.folder, self.seed = folder, seed
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer = build_tokenizer(seed)
+        if (folder / "tokenizer.json").exists():
+            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        else:
+            self.tokenizer = build_tokenizer(seed)
+            self.tokenizer.save_pretrained(folder)
         self.model = new_model(self.tokenizer, seed)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05
