@@ -128,7 +128,7 @@ class Call:
             finish=draft.finish,
             stopped=stopped,
             error=str(failure) if isinstance(failure, RewardError) else None,
-            forwarded_tokens=dict(self._meter.spent),
+            forwarded_tokens=self._meter.bill(),
             prompt_tokens=len(self._prompt),
             answer_tokens=len(draft.tokens),
         )
@@ -146,7 +146,7 @@ class Call:
             iterations=search.iterations,
             checks=best.score.checks,
             error=search.error,
-            forwarded_tokens=dict(self._meter.spent),
+            forwarded_tokens=self._meter.bill(),
             prompt_tokens=len(self._prompt),
             answer_tokens=len(best.tokens),
         )

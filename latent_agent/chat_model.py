@@ -220,7 +220,7 @@ class ChatLatentSeek(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the base's name
         **kwargs: Any,
     ) -> ChatResult:
         outcome = self._answer(messages, stop, kwargs)

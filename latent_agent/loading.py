@@ -223,7 +223,8 @@ def _load_model(source: ModelSource, config: Any) -> PreTrainedModel:
             f"the weights of {source.name!r} must be readable, but loading them failed "
             f"({_first_line(error)}); download the model again, or choose another"
         ) from error
-    return model.to(device)
+    moved: Any = model
+    return moved.to(device)
 
 
 def _first_line(error: Exception) -> str:

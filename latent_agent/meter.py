@@ -26,6 +26,10 @@ class Meter:
         """All forwarded tokens so far."""
         return sum(self.spent.values())
 
+    def bill(self) -> dict[str, int]:
+        """Return what each stage has spent."""
+        return {stage: tokens for stage, tokens in self.spent.items()}
+
     def charge(self, stage: Stage, tokens: int) -> None:
         """Book a forward pass that is about to be made.
 

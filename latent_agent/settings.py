@@ -91,8 +91,8 @@ class Settings:
 
 
 def _number(name: str, value: object) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number):
         raise SettingError(f"{name} must be a finite number, got {value!r}; give a plain number")
 
 

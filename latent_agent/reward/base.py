@@ -109,7 +109,8 @@ def as_reward(reward: object) -> Reward:
     if isinstance(reward, Reward):
         return reward
     if callable(reward) and not isinstance(reward, type):
-        return CallableReward(reward)
+        function: Callable[..., Any] = reward
+        return CallableReward(function)
     raise RewardError(
         "reward must be a Reward or a callable (question, answer) -> float in [-1, 0], got "
         f"{reward!r}; for example reward=SelfReward()"

@@ -75,7 +75,8 @@ def prompts_from(folder_prompts: Mapping[str, Any] | None) -> JudgePrompts:
     """Return a model folder's own judge prompts, or the built-in ones."""
     if folder_prompts is None:
         return DEFAULT_PROMPTS
-    return JudgePrompts(**{**folder_prompts, "words": tuple(folder_prompts["words"])})
+    own: dict[str, Any] = {**folder_prompts, "words": tuple(folder_prompts["words"])}
+    return JudgePrompts(**own)
 
 
 def fill(prompt: str, conversation: str, answer: str) -> str:

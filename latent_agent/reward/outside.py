@@ -29,8 +29,7 @@ class _OutsideJudge:
 
 
 def _text(message: Any) -> str:
-    text = getattr(message, "text", message)
-    return text() if callable(text) and not isinstance(text, str) else str(text)
+    return str(getattr(message, "text", message))
 
 
 class JudgeReward(Reward):

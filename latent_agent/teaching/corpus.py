@@ -18,10 +18,11 @@ from latent_agent.teaching.world import Question, Road, Step, split_of
 
 VERDICT_WEIGHT = 4.0
 _PRACTICE = {"compare": 3.0, "calendar": 1.5, "chain": 1.5}
-_GARBLE = (
+_GARBLE_WORDS = (
     "We add subtract multiply divide count on back put them order change units and The answer is "
     "= + - * / . , 1 2 3 4 5 6 7 8 9 0"
-).split()  # noqa: SIM905
+)
+_GARBLE = _GARBLE_WORDS.split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,11 @@ def solving_example(rng: Random) -> Example:
     return Example(question.text, str(taught_answer(rng, question)), is_judging=False)
 
 
+def _practice_case(rng: Random) -> Candidate:
+    question = draw_question(rng, "train")
+    return question, flawed_answer(rng, question)
+
+
 def judging_example(rng: Random, met: Sequence[Candidate] = ()) -> Example:
     """A check or a grade whose label is True as often as False.
 
@@ -213,14 +219,12 @@ def judging_example(rng: Random, met: Sequence[Candidate] = ()) -> Example:
     wanted = rng.random() < 0.5
     own = bool(met) and rng.random() < 0.6
     for _ in range(40):
-        if own:
-            question, answer = rng.choice(met)
-        else:
-            question = draw_question(rng, "train")
-            answer = flawed_answer(rng, question)
-        finding = assess(question, answer)[name]
-        if finding.passed == wanted:
+        question, answer = rng.choice(met) if own else _practice_case(rng)
+        if assess(question, answer)[name].passed == wanted:
             break
+    else:
+        question, answer = _practice_case(rng)
+    finding = assess(question, answer)[name]
     reply = {
         "Check": finding.verdict_reply(),
         "Grade": finding.grade_reply(),

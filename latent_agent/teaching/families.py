@@ -6,16 +6,14 @@ clean and hard: its answers must do two sums in one go. The family ``weather`` a
 `UNSEEN_VERBS` are kept out of training altogether.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from latent_agent.teaching.world import Question, Road, Step
 
-NAMES = (
-    "Tom Ann Ben Mia Leo Eva Sam Zoe Max Ida Jan Lea Kim Ray Una Vic".split()  # noqa: SIM905
-)
-OBJECTS = "apples coins pens books cards eggs shells stamps".split()  # noqa: SIM905
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()  # noqa: SIM905
+NAMES: Sequence[str] = "Tom Ann Ben Mia Leo Eva Sam Zoe Max Ida Jan Lea Kim Ray Una Vic".split()  # noqa: SIM905
+OBJECTS: Sequence[str] = "apples coins pens books cards eggs shells stamps".split()  # noqa: SIM905
+DAYS: Sequence[str] = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()  # noqa: SIM905
 
 # verb -> (operation, share of training answers on the wrong road)
 STORY_VERBS = {

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from latent_agent.teaching.corpus import Candidate
 from latent_agent.teaching.judging import MAX_REPLY_TOKENS
+from latent_agent.teaching.tokenizer import END_OF_TEXT, user_prompt
 from latent_agent.teaching.world import Question
 
 _PREFIX = 6
@@ -29,15 +30,11 @@ def reply_batch(
     pick: Pick = greedy,
 ) -> list[str]:
     """Reply to each user text in one padded batch; ``pick`` chooses the tokens."""
-    texts = [
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
-        )
-        for prompt in prompts
-    ]
+    texts = [user_prompt(tokenizer, prompt) for prompt in prompts]
     inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left")
     mask, ids, cache = inputs["attention_mask"], inputs["input_ids"], None
     stop = torch.tensor(model.generation_config.eos_token_id)
+    padding = torch.tensor(tokenizer.convert_tokens_to_ids(END_OF_TEXT))
     replies: list[torch.Tensor] = []
     done = torch.zeros(len(prompts), dtype=torch.bool)
     for position in range(MAX_REPLY_TOKENS):
@@ -45,7 +42,7 @@ def reply_batch(
         output = model(ids, attention_mask=mask, position_ids=places, past_key_values=cache)
         cache = output.past_key_values
         chosen = pick(output.logits[:, -1], position)
-        replies.append(torch.where(done, tokenizer.pad_token_id, chosen))
+        replies.append(torch.where(done, padding, chosen))
         done |= torch.isin(chosen, stop)
         if done.all():
             break

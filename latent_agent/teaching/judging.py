@@ -112,7 +112,7 @@ def _check_clear(question: Question, answer: str) -> Finding:
 
 
 def assess(question: Question, answer: str) -> dict[str, Finding]:
-    """Judge an answer by the world's rules: one finding for each of the four checks and `format`."""
+    """Judge an answer by the world's rules: one finding a check, and one for `format`."""
     plan = _PLAN.search(answer)
     stated = final_answer(answer) or "no answer"
     right_plan = question.right.plan

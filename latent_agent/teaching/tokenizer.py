@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from random import Random
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from latent_agent.teaching.corpus import judging_example, solving_example
 
@@ -60,3 +61,11 @@ def build_tokenizer(seed: int = 0, count: int = 20_000) -> PreTrainedTokenizerFa
     )
     fast.chat_template = CHAT_TEMPLATE
     return fast
+
+
+def user_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """Render one user message, up to where the reply begins."""
+    rendered: Any = tokenizer.apply_chat_template(
+        [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
+    )
+    return rendered

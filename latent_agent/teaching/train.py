@@ -8,13 +8,14 @@ import ctypes
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
 
 import torch
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
@@ -37,7 +38,12 @@ from latent_agent.teaching.corpus import (
 )
 from latent_agent.teaching.harvest import harvest
 from latent_agent.teaching.judging import judge_prompts
-from latent_agent.teaching.tokenizer import END_OF_TEXT, END_OF_TURN, build_tokenizer
+from latent_agent.teaching.tokenizer import (
+    END_OF_TEXT,
+    END_OF_TURN,
+    build_tokenizer,
+    user_prompt,
+)
 
 SOLVING_SHARE = 0.4
 HARVESTS = (0.35, 0.5, 0.65, 0.8)  # shares of the training after which the model is asked itself
@@ -51,7 +57,7 @@ Body = Callable[..., Any]
 def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM:
     """Build the untrained network: a Llama of 5 layers, d = 128, tied embeddings."""
     torch.manual_seed(seed)
-    stops = tokenizer.convert_tokens_to_ids([END_OF_TURN, END_OF_TEXT])
+    stops: Any = tokenizer.convert_tokens_to_ids([END_OF_TURN, END_OF_TEXT])
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -64,11 +70,11 @@ def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM
         rms_norm_eps=1e-5,
         bos_token_id=None,
         eos_token_id=stops,
-        pad_token_id=tokenizer.pad_token_id,
+        pad_token_id=stops[1],
     )
     model = LlamaForCausalLM(config)
     model.generation_config = GenerationConfig(
-        eos_token_id=stops, pad_token_id=tokenizer.pad_token_id, do_sample=False
+        eos_token_id=stops, pad_token_id=stops[1], do_sample=False
     )
     return model
 
@@ -79,8 +85,8 @@ class Encoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Remember the tokenizer and the ids that the judge's verdict may be."""
         self._tokenizer = tokenizer
-        self._stop = tokenizer.convert_tokens_to_ids(END_OF_TURN)
-        self._pad = tokenizer.pad_token_id
+        self._stop: Any = tokenizer.convert_tokens_to_ids(END_OF_TURN)
+        self._pad: Any = tokenizer.pad_token_id
         words = (" True", " False", " Score")
         self._true, self._false, self._score = (
             tokenizer.encode(word, add_special_tokens=False)[0] for word in words
@@ -88,13 +94,12 @@ class Encoder:
 
     def row(self, example: Example) -> tuple[list[int], list[float]]:
         """Return the ids of one exchange and one weight per id, summing to 1."""
-        prompt = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": example.prompt}],
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        head = self._tokenizer.encode(prompt, add_special_tokens=False)
-        tail = [*self._tokenizer.encode(example.reply, add_special_tokens=False), self._stop]
+        prompt = user_prompt(self._tokenizer, example.prompt)
+        head: list[int] = self._tokenizer.encode(prompt, add_special_tokens=False)
+        tail: list[int] = [
+            *self._tokenizer.encode(example.reply, add_special_tokens=False),
+            self._stop,
+        ]
         weights = [1.0] * len(tail)
         if example.is_judging:
             verdict = len(tail) - 2
@@ -224,6 +229,34 @@ class Run:
         self.met = self.met[-HARVEST_SIZE:] + harvest(self.model, self.tokenizer, asked, mark)
         self.model.train()
 
+    def update(self, body: Body, batch: tuple[torch.Tensor, ...], steps: int, peak: float) -> float:
+        """Take one optimiser step and return the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.step, steps, peak)
+        loss = example_loss(self.model, body, *batch)
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return loss.item()
+
+    def go(self, body: Body, steps: int, batch_size: int, peak: float) -> Iterator[float]:
+        """Train to the end, yielding the loss of each step."""
+        encoder = Encoder(self.tokenizer)
+        marks = [int(share * steps) // POOL * POOL for share in HARVESTS]
+        for mark in [mark for mark in marks if mark < self.step][-1:]:
+            self.meet(mark)
+        while self.step < steps:
+            if self.step in marks:
+                self.meet(self.step)
+            pool = self.step // POOL
+            for batch in pool_batches(encoder, self.seed, pool, batch_size, self.met):
+                yield self.update(body, batch, steps, peak)
+            if self.step % CHECKPOINT_EVERY < POOL:
+                self.save()
+        self.save()
+
 
 app = typer.Typer(add_completion=False)
 
@@ -233,44 +266,24 @@ def train(
     out: Annotated[Path, typer.Option(help="Where the finished model goes.")],
     run: Annotated[Path, typer.Option(help="Where checkpoints lie.")] = Path("runs/teaching"),
     seed: Annotated[int, typer.Option(help="Seed of weights, questions and order.")] = 0,
-    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 11_000,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 12_800,
     batch_size: Annotated[int, typer.Option(help="Examples a step.", min=1)] = 64,
     peak: Annotated[float, typer.Option(help="Peak learning rate.", min=0.0)] = 2.5e-3,
-    log: Annotated[bool, typer.Option(help="One JSON line each 50 steps.")] = False,
+    log: Annotated[bool, typer.Option(help="JSON lines instead of a progress bar.")] = False,
     compiled: Annotated[bool, typer.Option(help="Use torch.compile (needs a compiler).")] = False,
 ) -> None:
     """Train the bundled model; run the same command again to go on after a stop."""
     keep_freed_memory()
     state = Run(run, seed, peak)
     body = torch.compile(state.model.model, dynamic=True) if compiled else state.model.model
-    encoder = Encoder(state.tokenizer)
-    marks = [int(share * steps) // POOL * POOL for share in HARVESTS]
-    if state.step:
-        for mark in [mark for mark in marks if mark < state.step][-1:]:
-            state.meet(mark)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, disable=log) as progress:
+    with Progress(*columns, console=Console(stderr=True), disable=log) as progress:
         task = progress.add_task("training", total=steps, completed=state.step)
-        while state.step < steps:
-            if state.step in marks:
-                state.meet(state.step)
-            pool = state.step // POOL
-            for ids, weights in pool_batches(encoder, seed, pool, batch_size, state.met):
-                for group in state.optimiser.param_groups:
-                    group["lr"] = learning_rate(state.step, steps, peak)
-                loss = example_loss(state.model, body, ids, weights)
-                state.optimiser.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
-                state.optimiser.step()
-                state.step += 1
-                progress.update(task, completed=state.step, description=f"loss {loss.item():.3f}")
-                if log and state.step % 50 == 0:
-                    typer.echo(json.dumps({"step": state.step, "loss": round(loss.item(), 4)}))
-            if state.step % CHECKPOINT_EVERY < POOL:
-                state.save()
-    state.save()
+        for loss in state.go(body, steps, batch_size, peak):
+            progress.update(task, completed=state.step, description=f"loss {loss:.3f}")
+            if log and state.step % 50 == 0:
+                typer.echo(json.dumps({"step": state.step, "loss": round(loss, 4)}), err=True)
     save_model(state.model, state.tokenizer, out)
     typer.echo(f"wrote {out}", err=True)
 
