@@ -110,7 +110,6 @@ def compare(rng: Random) -> Question:
     phrase, operation, habit = rng.choice(
         (
             (f"{other} has {right} more than {one}.", "+", 0.0),
-            (f"{other} has {right} fewer than {one}.", "-", 0.7),
             (f"And that is {right} more than {other} has.", "-", 0.9),
             (f"And that is {right} fewer than {other} has.", "+", 0.8),
         )
