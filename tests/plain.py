@@ -48,10 +48,34 @@ class PlainLM:
         return replies
 
 
+def plain_loss(lm, z, tried, settings):
+    """Minus the mean over tries of R * log pi."""
+    logits = lm.model.lm_head(z) / (settings.temperature or 1.0)
+    loss = torch.zeros(())
+    for _, verdict, prefix in tried:
+        log_pi = torch.distributions.Categorical(logits=logits[: len(prefix)])
+        weight = verdict.value + settings.reward_offset
+        loss = loss - weight * log_pi.log_prob(torch.tensor(prefix)).sum() / len(tried)
+    return loss
+
+
+def plain_decode(lm, z, sampler):
+    """Choose one token a latent, up to and with a stop token."""
+    prefix = []
+    for row in lm.model.lm_head(z):
+        prefix.append(sampler.choose(row))
+        if prefix[-1] in lm.stops:
+            break
+    return prefix
+
+
 def plain_latentseek(lm, reward, settings, question):
     """Return (answer tokens, rewards, steps) of the method as section 2 of the paper tells it."""
     prompt = encode_chat(lm.tokenizer, [Turn("user", question)])
     limit = settings.max_tokens
+
+    def rank(trial):
+        return trial[1].passes(settings.threshold), trial[1].value
 
     def score(tokens):
         case = Case(question=question, answer=lm.text(tokens), conversation=question, judge=lm)
@@ -65,30 +89,17 @@ def plain_latentseek(lm, reward, settings, question):
     best, rewards, steps = tried[0], [tried[0][1].value], 0
     while steps < settings.max_iterations and not best[1].passes(settings.threshold):
         adam.zero_grad()
-        logits = lm.model.lm_head(z) / (settings.temperature or 1.0)
-        loss = torch.zeros(())
-        for _, verdict, prefix in tried:
-            log_pi = torch.distributions.Categorical(logits=logits[: len(prefix)])
-            weight = verdict.value + settings.reward_offset
-            loss = loss - weight * log_pi.log_prob(torch.tensor(prefix)).sum() / len(tried)
-        loss.backward()
+        plain_loss(lm, z, tried, settings).backward()
         adam.step()
         steps += 1
         tried = []
         for sample in range(settings.samples):
             sampler = Sampler(settings.temperature, settings.seed, steps, sample)
-            prefix = []
-            for row in lm.model.lm_head(z.detach()):
-                prefix.append(sampler.choose(row))
-                if prefix[-1] in lm.stops:
-                    break
+            prefix = plain_decode(lm, z.detach(), sampler)
             tokens, _ = lm.write(prompt, prefix, limit, sampler)
             tried.append((tokens, score(tokens), prefix))
         rewards.append(sum(verdict.value for _, verdict, _ in tried) / len(tried))
-        for trial in tried:
-            key = (trial[1].passes(settings.threshold), trial[1].value)
-            if key > (best[1].passes(settings.threshold), best[1].value):
-                best = trial
+        best = max([best, *tried], key=rank)
         before = rewards[: -settings.patience] if settings.patience else []
         if before and max(rewards[-settings.patience :]) <= max(before):
             break

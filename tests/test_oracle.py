@@ -16,15 +16,15 @@ TRUTHS = {question.text: question.truth for question in QUESTIONS}
 SETTINGS = {
     "default, self-reward": (
         SelfReward(strict=True),
-        settings_for("default", max_iterations=2, max_tokens=40),
+        settings_for("default", max_iterations=1, max_tokens=40),
     ),
     "latentseek, PSRM": (
         ExactMatch(TRUTHS),
-        settings_for("latentseek", max_iterations=6, max_tokens=40),
+        settings_for("latentseek", max_iterations=4, max_tokens=40),
     ),
     "latentevolve, logit verdicts": (
         SelfReward(verdict="logits"),
-        settings_for("latentevolve", max_iterations=2, samples=2, max_tokens=40, seed=3),
+        settings_for("latentevolve", max_iterations=1, samples=2, max_tokens=40, seed=3),
     ),
 }
 
@@ -60,7 +60,7 @@ def test_engine_forwards_ten_times_fewer_tokens(plain_model):
     agent = LatentAgent(shared, settings, reward)
     lm = PlainLM(*plain_model, shared.judge_prompts)
     ours = 0
-    for question in QUESTIONS[:14]:
+    for question in QUESTIONS[:7]:
         plain_latentseek(lm, reward, settings, question.text)
         bill = agent.answer([Turn("user", question.text)]).forwarded_tokens
         ours += sum(bill.values())

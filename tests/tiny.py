@@ -95,10 +95,16 @@ def tiny_model(name: str = "llama", dtype: torch.dtype = torch.float32) -> PreTr
 
 
 def randomised(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Draw all weight matrices anew, large enough that the argmax moves from token to token."""
+    """Draw all weight matrices anew, layers large and embeddings small.
+
+    So the argmax moves from token to token, also where the head is tied to the embeddings.
+    """
     generator = torch.Generator().manual_seed(0)
+    embeddings = model.get_input_embeddings().weight
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:
-                weight.normal_(0.0, 0.08, generator=generator)
-    return model.to(dtype)  # type: ignore[arg-type] - the stub knows no dtype alone
+                spread = 0.08 if weight is embeddings else 0.25
+                weight.normal_(0.0, spread, generator=generator)
+    moved: Any = model.eval()
+    return moved.to(dtype)

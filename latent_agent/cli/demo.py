@@ -34,7 +34,7 @@ class Row:
 
 def demo(
     model: Model = "bundled",
-    questions: Annotated[int, typer.Option(help="How many questions.", min=1)] = 105,
+    questions: Annotated[int, typer.Option(help="How many questions.", min=1)] = 56,
     split: Annotated[
         str, typer.Option(help="train, validation, test, or unseen (kept out of training).")
     ] = "test",
