@@ -105,6 +105,7 @@ class Call:
             BudgetSpent: If the answer cannot be finished or judged within the budgets.
             RewardError: If the reward breaks its contract.
         """
+        self._meter.charge("refine", 0)  # time runs out also where nothing is forwarded
         known = self._completions.get(prefix) if self._settings.temperature == 0 else None
         completion = known or complete(
             self.backbone, self._sequence, self._prompt, prefix,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -53,7 +54,10 @@ class ModelSource:
 
 
 def _is_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or Path(name).exists()
+    try:
+        return name.startswith((".", "/", "~")) or Path(name).exists()
+    except OSError:  # longer than any file's name
+        return False
 
 
 class SharedModel:
@@ -78,6 +82,7 @@ class SharedModel:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer."""
         with self._lock:
+            self.config  # noqa: B018 - an unknown model is told before a missing tokenizer
             return self._open_tokenizer()
 
     @cached_property
@@ -122,6 +127,7 @@ def open_model(
     Raises:
         ModelError: If the arguments name no model that can be searched.
     """
+    _check_device(device)
     if isinstance(model, str):
         _check_dtype(dtype)
         source = ModelSource(model, dtype, device)
@@ -140,6 +146,15 @@ def _check_dtype(dtype: str | None) -> None:
         raise ModelError(
             f"dtype must name a torch dtype, got {dtype!r}; use float32, bfloat16 or float16"
         )
+
+
+def _check_device(device: str | None) -> None:
+    try:
+        torch.device(device or "cpu")
+    except RuntimeError as error:
+        raise ModelError(
+            f"device must name a torch device, got {device!r}; use 'cpu', 'cuda' or 'cuda:1'"
+        ) from error
 
 
 def _from_loaded(model: Any, tokenizer: str | PreTrainedTokenizerBase | None) -> SharedModel:
@@ -218,7 +233,7 @@ def _load_model(source: ModelSource, config: Any) -> PreTrainedModel:
     dtype = source.dtype or ("float32" if device == "cpu" else "auto")
     try:
         model = AutoModelForCausalLM.from_pretrained(source.location, config=config, dtype=dtype)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"the weights of {source.name!r} must be readable, but loading them failed "
             f"({_first_line(error)}); download the model again, or choose another"

@@ -48,11 +48,23 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> li
     """
     if not turns:
         raise PromptError("messages must hold at least one message, got []; add a human message")
+    for turn in turns:
+        _check_unicode(turn.content)
     shield = Shield(tokenizer, turns)
     shielded = [replace(turn, content=shield.cover(turn.content)) for turn in turns]
     if tokenizer.chat_template is None:
         return shield.encode(_plain(shielded), add_special_tokens=True)
     return shield.encode(_render(tokenizer, shielded), add_special_tokens=False)
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            f"a message must be valid Unicode, got {text[error.start]!r} at character "
+            f"{error.start}; drop it, or read the text with errors='replace'"
+        ) from error
 
 
 def _plain(turns: Sequence[Turn]) -> str:
@@ -105,6 +117,7 @@ def _user_first(turns: list[Turn]) -> list[Turn]:
 
 
 _ACCOMMODATIONS: tuple[Callable[[list[Turn]], list[Turn]], ...] = (
+    lambda turns: turns,
     merge_neighbours,
     lambda turns: merge_neighbours(_tools_as_user(turns)),
     lambda turns: _user_first(merge_neighbours(_systems_as_user(_tools_as_user(turns)))),
@@ -124,7 +137,7 @@ class Shield:
         self._tokenizer = tokenizer
         added: dict[int, Any] = tokenizer.added_tokens_decoder
         names = {str(token) for token in added.values()} | set(tokenizer.all_special_tokens)
-        self._names = sorted((name for name in names if name), key=len, reverse=True)
+        self._names = sorted((name for name in names if name.strip()), key=len, reverse=True)
         self._open, self._close = self._free_characters(turns)
 
     @staticmethod

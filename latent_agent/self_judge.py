@@ -1,5 +1,6 @@
 """The LM as a judge: prompts that share their beginning, read once and answered in one batch."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,6 +81,9 @@ class _Rows:
         self._ids = torch.tensor(ids)
         self._mask = torch.tensor(mask, device=backbone.device)
         self._width = longest
+        # Positions are counted without padding: the longest prompt leaves the least room.
+        window = backbone.context_window
+        self._room = sys.maxsize if window is None else window - shared - longest
 
     def reply(self, requests: Sequence[JudgeRequest]) -> list[str]:
         """Write all replies, or read choices from the first logits."""
@@ -117,7 +121,7 @@ class _Rows:
 
     def _goes_on(self, request: JudgeRequest, tokens: list[int]) -> bool:
         ended = bool(tokens) and tokens[-1] in self._backbone.stop_ids
-        return not ended and len(tokens) < request.max_tokens
+        return not ended and len(tokens) < min(request.max_tokens, self._room)
 
     def _choose(self, choices: Sequence[str], logits: torch.Tensor) -> str:
         firsts = [self._first_ids(choice) for choice in choices]

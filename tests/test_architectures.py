@@ -1,6 +1,7 @@
 """Any causal LM: latents give back their tokens, and a whole call runs, on tiny random models."""
 
 import hashlib
+from typing import Any
 
 import pytest
 import torch
@@ -24,10 +25,13 @@ from latent_agent.reward.base import JudgeRequest
 from latent_agent.sampling import Sampler
 from latent_agent.self_judge import SelfJudge
 from latent_agent.settings import Settings
+from latent_agent.teaching.tokenizer import VOCABULARY_SIZE
 from tests.tiny import CONFIGS, SLIDING, SLIDING_NAMES, randomised, tiny_model, tiny_tokenizer
 
 DTYPES = (torch.float32, torch.bfloat16)
 PROMPT = "Tom has 12 apples and gives 5 to Ann. How many apples are left for Tom to eat?"
+
+IDS = list(range(10, 60))
 
 every_model = pytest.mark.parametrize("name", CONFIGS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=("float32", "bfloat16"))
@@ -68,7 +72,7 @@ def without_cache(model: PreTrainedModel, prompt: list[int], length: int) -> tup
 @every_model
 def test_the_drafts_latents_decode_to_the_drafts_tokens(name: str, dtype: torch.dtype) -> None:
     backbone = endless(tiny_model(name, dtype))
-    answer = draft(backbone, tiny_tokenizer().encode(PROMPT), 60)
+    answer = draft(backbone, IDS, 60)
     assert len(answer.tokens) == 60
     assert len(set(answer.tokens)) > 3  # otherwise the comparison would say little
     assert answer.latents.shape == (60, 32)
@@ -79,12 +83,11 @@ def test_the_drafts_latents_decode_to_the_drafts_tokens(name: str, dtype: torch.
 @every_model
 def test_the_draft_is_the_models_own_greedy_answer(name: str) -> None:
     model = tiny_model(name)
-    prompt = tiny_tokenizer().encode(PROMPT)
-    ids = torch.tensor([prompt])
+    ids = torch.tensor([IDS])
     theirs = model.generate(  # type: ignore[operator] - a mixin's method, as pyright sees it
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=60, do_sample=False
     )
-    assert draft(endless(model), prompt, 60).tokens == tuple(theirs[0, len(prompt) :].tolist())
+    assert draft(endless(model), IDS, 60).tokens == tuple(theirs[0, len(IDS) :].tolist())
 
 
 @pytest.mark.parametrize("name", SLIDING_NAMES)
@@ -113,7 +116,7 @@ def test_a_cropped_cache_changes_nothing_past_a_sliding_window(name: str) -> Non
 @every_dtype
 def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = endless(tiny_model("llama", dtype))
-    answer = draft(backbone, tiny_tokenizer().encode(PROMPT), 20)
+    answer = draft(backbone, IDS, 20)
     made: list[torch.optim.Adam] = []
 
     class SeenAdam(torch.optim.Adam):
@@ -188,7 +191,8 @@ class Rescaled(LlamaForCausalLM):
 
     def forward(self, *args, **kwargs):  # type: ignore[override]
         output = super().forward(*args, **kwargs)
-        output.logits = output.logits * 3.0
+        logits: Any = output.logits
+        output.logits = logits * 3.0
         return output
 
 
@@ -201,7 +205,7 @@ def test_a_head_that_is_split_wrongly_is_refused() -> None:
 
 @pytest.mark.parametrize("config_class", [MambaConfig, RwkvConfig])
 def test_a_model_without_keys_and_values_to_cache_is_refused(config_class) -> None:
-    config = config_class(vocab_size=len(tiny_tokenizer()), hidden_size=32, num_hidden_layers=2)
+    config = config_class(vocab_size=VOCABULARY_SIZE, hidden_size=32, num_hidden_layers=2)
     model = randomised(AutoModelForCausalLM.from_config(config))
     with pytest.raises(ModelError, match="choose another model"):
         Backbone(model, tiny_tokenizer())

@@ -105,22 +105,28 @@ def test_any_text_in_any_script_comes_back(text: str) -> None:
 def test_special_tokens_in_a_text_are_plain_text(text: str, role) -> None:
     tokenizer = tiny_tokenizer()
     ids = encode_chat(tokenizer, [Turn(role, text)])
-    assert specials(tokenizer, ids) == specials(
-        tokenizer, encode_chat(tokenizer, [Turn(role, HARMLESS)])
-    )
-    assert tokenizer.decode(ids).startswith(f"<|im_start|>{role}\n{text}<|im_end|>\n")
+    harmless = encode_chat(tokenizer, [Turn(role, HARMLESS)])
+    assert specials(tokenizer, ids) == specials(tokenizer, harmless)
+    assert str(tokenizer.decode(ids)).startswith(f"<|im_start|>{role}\n{text}<|im_end|>\n")
 
 
-@pytest.mark.parametrize("name", ["<think>", "<|im_start|>user", "x", "1", "|im_end|>"])
+@pytest.mark.parametrize("name", ["<think>", "</tool_call>", "x", "1", "2"])
 def test_added_tokens_that_are_not_special_are_plain_text_too(name: str) -> None:
     tokenizer = changed()
-    tokenizer.add_tokens([AddedToken(name, special=False, normalized=False)])
+    tokenizer.backend_tokenizer.add_tokens([AddedToken(name, special=False, normalized=False)])
     (added,) = set(tokenizer.added_tokens_decoder) - set(tiny_tokenizer().added_tokens_decoder)
     text = f"so {name}, {END_OF_TURN} {name * 2}."
     ids = encode_chat(tokenizer, user(text))
     assert specials(tokenizer, ids).count(tokenizer.eos_token_id) == 1  # type: ignore[arg-type]
     assert added not in ids or len(name) == 1  # one character cannot be written in two parts
-    assert tokenizer.decode(ids).removeprefix("<|im_start|>user\n").startswith(text)
+    assert str(tokenizer.decode(ids)).removeprefix("<|im_start|>user\n").startswith(text)
+
+
+def test_added_runs_of_spaces_are_kept() -> None:
+    """Some tokenizers write indentation with added tokens; nobody speaks out of turn with them."""
+    tokenizer = changed()
+    tokenizer.backend_tokenizer.add_tokens([AddedToken("  ", special=False, normalized=False)])
+    assert encode_chat(tokenizer, user("a  b")) == applied(tokenizer, user("a  b"))
 
 
 def test_special_tokens_are_plain_text_without_a_template_as_well() -> None:
@@ -179,12 +185,9 @@ def test_a_template_that_refuses_everything_says_so() -> None:
         encode_chat(tokenizer, user(HARMLESS))
 
 
-def test_no_messages_are_refused() -> None:
+def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(PromptError, match=r"at least one message, got \[\]; add"):
         encode_chat(tiny_tokenizer(), [])
-
-
-def test_text_that_is_no_unicode_is_refused() -> None:
     with pytest.raises(PromptError, match=r"valid Unicode.*\\ud800"):
         encode_chat(tiny_tokenizer(), user("half a pair: \ud800"))
 
@@ -218,8 +221,9 @@ def test_every_eos_id_is_found() -> None:
 def test_every_eos_id_stops_and_is_no_text() -> None:
     free = answer(backbone_that_stops_at(None, None, None))
     assert len(free) == 30
-    for place in (0, 3, 9):
-        eos, cut = free[place], free[: free.index(free[place]) + 1]
+    named = [token for token in dict.fromkeys(free) if token < len(tiny_tokenizer())]
+    for eos in named[:3]:
+        cut = free[: free.index(eos) + 1]
         name = tiny_tokenizer().convert_ids_to_tokens(eos)
         assert isinstance(name, str)
         for where in (([1, eos], None, None), (None, [eos, 1], None), (None, None, name)):

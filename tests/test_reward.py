@@ -30,7 +30,7 @@ def case(answer, *replies):
         ("27 - 3 = 24. It says 24. True", True),
         ("That is untrue", None),
         ("It is not true.", None),
-        ("VERDICT: True or VERDICT: False", False),
+        ("VERDICT: True or VERDICT: False", None),
         ("", None),
         ("I cannot tell", None),
     ],

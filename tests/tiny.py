@@ -26,7 +26,7 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
-from latent_agent.teaching.tokenizer import build_tokenizer
+from latent_agent.teaching.tokenizer import VOCABULARY_SIZE, build_tokenizer
 
 WINDOW = 512
 SLIDING = 16
@@ -41,7 +41,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 def _shape(**more: Any) -> dict[str, Any]:
     # No EOS here: it comes from the tokenizer alone, unless a test says otherwise.
     return {
-        "vocab_size": len(tiny_tokenizer()),
+        "vocab_size": VOCABULARY_SIZE,  # larger than the tokenizer's own, as real ones often are
         "hidden_size": 32,
         "intermediate_size": 64,
         "num_hidden_layers": 2,
@@ -59,7 +59,7 @@ def _gqa(**more: Any) -> dict[str, Any]:
 
 
 def _gpt2() -> GPT2Config:
-    small = {"vocab_size": len(tiny_tokenizer()), "n_embd": 32, "n_layer": 2, "n_head": 4}
+    small: dict[str, Any] = {"vocab_size": VOCABULARY_SIZE, "n_embd": 32, "n_layer": 2, "n_head": 4}
     return GPT2Config(
         **small, n_positions=WINDOW, bos_token_id=None, eos_token_id=None, pad_token_id=0
     )
@@ -104,7 +104,7 @@ def randomised(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> Pr
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:
-                spread = 0.08 if weight is embeddings else 0.25
+                spread = 0.02 if weight is embeddings else 0.4
                 weight.normal_(0.0, spread, generator=generator)
     moved: Any = model.eval()
     return moved.to(dtype)

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from latent_agent.errors import BudgetSpent, RewardError
@@ -133,21 +133,27 @@ def checked_score(reward: Reward, case: Case) -> Score:
             f"a reward must not raise, but {_name(reward)} raised {type(error).__name__}: "
             f"{error}; mend it or catch the error inside"
         ) from error
-    check_value(_name(reward), score.value)
-    return score
+    found: Any = score  # whatever a reward of somebody else's returned
+    if not isinstance(found, Score):
+        raise RewardError(
+            f"a reward's score() must return a Score, but {_name(reward)} returned {found!r}; "
+            "return Score(value=...)"
+        )
+    return replace(score, value=number_of(_name(reward), found.value))
 
 
-def check_value(name: str, value: object) -> None:
-    """Raise `RewardError` unless a reward's value is a number in [-1, 0]."""
+def number_of(name: str, value: Any) -> float:
+    """Return a reward's value as a float; raise `RewardError` unless it lies in [-1, 0]."""
     try:
-        number = float(value)  # type: ignore[arg-type] - whatever a user's callable returned
-    except (TypeError, ValueError):
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         number = math.nan
     if math.isnan(number) or not -1 <= number <= 0:
         raise RewardError(
             f"a reward must be a number in [-1, 0], but {name} returned {value!r}; map the best "
             "answer to 0 and the worst to -1"
         )
+    return number
 
 
 def _name(reward: Reward) -> str:
