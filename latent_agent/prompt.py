@@ -4,6 +4,7 @@ Special tokens in a message's text are plain text: whoever writes ``<|im_end|>``
 ends no turn. The template's own special tokens keep their meaning.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -137,29 +138,27 @@ class Shield:
         self._tokenizer = tokenizer
         added: dict[int, Any] = tokenizer.added_tokens_decoder
         names = {str(token) for token in added.values()} | set(tokenizer.all_special_tokens)
-        self._names = sorted((name for name in names if name.strip()), key=len, reverse=True)
-        self._open, self._close = self._free_characters(turns)
-
-    @staticmethod
-    def _free_characters(turns: Sequence[Turn]) -> tuple[str, str]:
+        longest_first = sorted((name for name in names if name.strip()), key=len, reverse=True)
         used = {character for turn in turns for character in turn.content}
-        free = (chr(code) for code in range(0xF0000, 0xFFFFD) if chr(code) not in used)
-        return next(free), next(free)
+        free = (chr(code) for code in range(0xF0000, 0x10FFFE) if chr(code) not in used)
+        self._covers = dict(zip(free, longest_first, strict=False))
 
     def cover(self, text: str) -> str:
-        """Replace each special token in a text by a marker that no template touches."""
-        for number, name in enumerate(self._names):
-            text = text.replace(name, f"{self._open}{number}{self._close}")
+        """Replace each special token in a text by a character that no template touches."""
+        for character, name in self._covers.items():
+            text = text.replace(name, character)
         return text
 
     def encode(self, rendered: str, *, add_special_tokens: bool) -> list[int]:
         """Encode a rendered prompt; what is covered becomes plain text."""
-        first, *rest = rendered.split(self._open)
+        covers = "".join(self._covers) or "\U000f0000"
+        first, *rest = re.split(f"([{covers}])", rendered)
         ids: list[int] = self._tokenizer.encode(first, add_special_tokens=add_special_tokens)
         for part in rest:
-            number, _, text = part.partition(self._close)
-            ids += self._as_plain(self._names[int(number)])
-            ids += self._tokenizer.encode(text, add_special_tokens=False)
+            if part in self._covers:
+                ids += self._as_plain(self._covers[part])
+            else:
+                ids += self._tokenizer.encode(part, add_special_tokens=False)
         return ids
 
     def _as_plain(self, name: str) -> list[int]:

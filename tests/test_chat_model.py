@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
@@ -62,7 +63,7 @@ def test_no_iterations_is_plain_unjudged_generation():
 @pytest.mark.parametrize(("limit", "reason"), [({"timeout": 0}, "time"), ({}, "tokens")])
 def test_a_spent_budget_returns_the_best_so_far(limit, reason):
     for tokens in (1, 40, 60, 100, 200):
-        given = limit or {"max_forwarded_tokens": tokens}
+        given: dict[str, Any] = limit or {"max_forwarded_tokens": tokens}
         trace = (
             ChatLatentSeek(model="bundled", threshold=-1e-9, **given)
             .invoke(PLANTED[0].text)
@@ -87,8 +88,9 @@ def test_a_spent_budget_returns_the_best_so_far(limit, reason):
     ],
 )
 def test_bad_settings_name_the_rule_the_value_and_the_remedy(name, value):
+    given: dict[str, Any] = {name: value}
     with pytest.raises(SettingError) as caught:
-        ChatLatentSeek(model="bundled", **{name: value})
+        ChatLatentSeek(model="bundled", **given)
     assert name in str(caught.value)
     assert repr(value) in str(caught.value)
 
@@ -132,8 +134,9 @@ def test_a_raising_reward_returns_the_draft():
 
 
 def test_an_unknown_argument_draws_a_warning_with_the_nearest():
+    given: dict[str, Any] = {"treshold": -0.1}
     with pytest.warns(UserWarning, match="threshold"):
-        ChatLatentSeek(model="bundled", treshold=-0.1)
+        ChatLatentSeek(model="bundled", **given)
 
 
 def test_the_bundled_weights_are_small():

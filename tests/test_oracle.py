@@ -40,7 +40,7 @@ def test_engine_equals_the_plain_method(name, plain_model):
     reward, settings = SETTINGS[name]
     shared = open_model("bundled")
     agent = LatentAgent(shared, settings, reward)
-    lm = PlainLM(*plain_model, shared.judge_prompts)
+    lm = PlainLM(plain_model[0], plain_model[1], shared.judge_prompts)
     searched = 0
     for question in QUESTIONS:
         tokens, rewards, steps = plain_latentseek(lm, reward, settings, question.text)
@@ -58,7 +58,7 @@ def test_engine_forwards_ten_times_fewer_tokens(plain_model):
     settings = settings_for("default", max_iterations=10, max_tokens=40)
     shared = open_model("bundled")
     agent = LatentAgent(shared, settings, reward)
-    lm = PlainLM(*plain_model, shared.judge_prompts)
+    lm = PlainLM(plain_model[0], plain_model[1], shared.judge_prompts)
     ours = 0
     for question in QUESTIONS[:7]:
         plain_latentseek(lm, reward, settings, question.text)
