@@ -106,12 +106,18 @@ class Backbone:
     @torch.no_grad()
     def _probe(self) -> None:
         ids = torch.tensor([[0, 1, 2]], device=self.device)
-        ours = self.logits(self.states(ids, DynamicCache())[0])
+        cache = DynamicCache()
+        read = [self.states(ids[:, :2], cache)]
+        self.states(ids[:, 2:], cache)
+        cache.crop(-1)
+        read.append(self.states(ids[:, 2:], cache))  # a cache that cannot be cropped shows here
+        ours = self.logits(torch.cat(read, dim=1)[0])
         theirs = self.model(input_ids=ids, use_cache=False).logits[0].float()
         gap = (ours - theirs).abs().max().item()
-        if not gap <= 0.02 * (1 + theirs.abs().max().item()):
+        rough = 1e-3 if self._linear.weight.dtype == torch.float32 else 0.02
+        if not gap <= rough * (1 + theirs.abs().max().item()):
             raise ModelError(
-                "the LM head must turn the body's last states into the model's own logits, but "
+                "the head must turn the cached body's states into the model's own logits, but "
                 f"for {type(self.model).__name__} they differ by {gap:.3g}; this architecture "
                 "is not supported yet, choose another model"
             )

@@ -88,7 +88,10 @@ class SharedModel:
     @cached_property
     def judge_prompts(self) -> Mapping[str, Any] | None:
         """Judge prompts that travel in the model's folder, or None."""
-        path = Path(self.config.name_or_path) / JUDGE_FILE
+        folder: str = self.config.name_or_path
+        path = Path(folder) / JUDGE_FILE
+        if not folder:
+            return None
         return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
     @property

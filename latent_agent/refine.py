@@ -118,6 +118,7 @@ def refine(
     return search
 
 
+@torch.enable_grad()
 def policy_gradient(
     z: torch.Tensor, trials: Sequence[Trial], space: LatentSpace, settings: Settings
 ) -> torch.Tensor:
