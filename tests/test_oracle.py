@@ -11,6 +11,7 @@ from latent_agent.settings import settings_for
 from latent_agent.teaching import model_path, questions
 from tests.plain import PlainLM, plain_latentseek
 
+pytestmark = pytest.mark.timeout(600)  # the plain method is slow by design
 QUESTIONS = questions("test", n=50, seed=11)
 TRUTHS = {question.text: question.truth for question in QUESTIONS}
 SETTINGS = {
