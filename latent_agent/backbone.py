@@ -4,20 +4,15 @@ A latent ``z_t`` is the last hidden state after the final norm, the one that the
 the distribution of answer token ``x_t`` (arXiv 2505.13308, section 3).
 """
 
-import copy
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from latent_agent.errors import BudgetSpent, ModelError
-from latent_agent.meter import Meter, Stage
+from latent_agent.errors import ModelError
 from latent_agent.sampling import Sampler
-
-Finish = Literal["stop", "length", "time", "tokens"]
 
 
 class Backbone:
@@ -95,6 +90,19 @@ class Backbone:
         )
         return output.last_hidden_state
 
+    @torch.no_grad()
+    def layers(
+        self, ids: torch.Tensor, cache: DynamicCache
+    ) -> tuple[torch.Tensor, Seq[torch.Tensor]]:
+        """Like `states` for one row, with the states after the embeddings and after each layer."""
+        output = self._body(
+            input_ids=ids.to(self.device),
+            past_key_values=cache,
+            use_cache=True,
+            output_hidden_states=True,
+        )
+        return output.last_hidden_state, output.hidden_states
+
     def text(self, tokens: Seq[int]) -> str:
         """Decode answer tokens without stop tokens; whitespace stays as it is."""
         kept = [token for token in tokens if token not in self.stop_ids]
@@ -136,128 +144,3 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
 def context_window(config: Any) -> int | None:
     """Return how many positions a model knows, or None if its config sets no limit."""
     return getattr(config, "max_position_embeddings", None)
-
-
-class CachedSequence:
-    """One row of token ids whose keys and values are cached.
-
-    `read` crops the cache back to what is shared with the new ids, so that a prompt is read once
-    however many answers are tried after it.
-    """
-
-    def __init__(self, backbone: Backbone, meter: Meter) -> None:
-        self._backbone = backbone
-        self._meter = meter
-        # Without a config every layer keeps all its states, also where attention slides: the mask
-        # does the sliding, and the cache can be cropped to any length.
-        self._cache = DynamicCache()
-        self._ids: list[int] = []
-
-    def read(self, ids: Seq[int], stage: Stage) -> torch.Tensor:
-        """Make this sequence hold ``ids`` and return the latent after them, (d,) float32."""
-        keep = min(common_length([self._ids, ids]), len(ids) - 1)
-        self._crop(keep)
-        return self.extend(ids[keep:], stage)
-
-    def extend(self, ids: Seq[int], stage: Stage) -> torch.Tensor:
-        """Append ``ids`` and return the latent after them, (d,) float32."""
-        self._meter.charge(stage, len(ids))
-        states = self._backbone.states(torch.tensor([list(ids)]), self._cache)
-        self._ids += ids
-        return states[0, -1].float()
-
-    def branch(self, rows: int) -> DynamicCache:
-        """Copy the cache for a batch of so many rows that all go on from here."""
-        cache = copy.deepcopy(self._cache)
-        cache.batch_repeat_interleave(rows)
-        return cache
-
-    def _crop(self, length: int) -> None:
-        if surplus := len(self._ids) - length:
-            self._cache.crop(-surplus)
-            del self._ids[length:]
-
-
-def common_length(rows: Seq[Seq[int]]) -> int:
-    """Return how many leading ids all rows share."""
-    shared = 0
-    for column in zip(*rows, strict=False):
-        if any(token != column[0] for token in column):
-            break
-        shared += 1
-    return shared
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Where an answer ends: length in tokens, the window's room included, and stop texts."""
-
-    max_tokens: int
-    stop: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Completion:
-    """An answer: its tokens (a stop token included), text, latents (T, d), and why it ended."""
-
-    tokens: tuple[int, ...]
-    text: str
-    latents: torch.Tensor
-    finish: Finish
-
-
-def complete(
-    backbone: Backbone,
-    sequence: CachedSequence,
-    prompt: Seq[int],
-    prefix: Seq[int],
-    *,
-    limits: Limits,
-    sampler: Sampler,
-    stage: Stage,
-) -> Completion:
-    """Continue ``prompt + prefix`` token by token to the end of the answer.
-
-    Args:
-        backbone: The frozen LM.
-        sequence: Cached keys and values; whatever it shares with the prompt is not read again.
-        prompt: Ids of the prompt.
-        prefix: First ids of the answer; may be empty, may already end it.
-        limits: Where the answer ends at the latest.
-        sampler: Chooses each token.
-        stage: Which part of the bill the forwarded tokens go to.
-
-    Returns:
-        The answer; ``latents`` are those of the tokens after the prefix, (T - len(prefix), d)
-        float32. If the budget is spent, the answer as far as it came.
-    """
-    tokens = list(prefix[: limits.max_tokens])
-    latents: list[torch.Tensor] = []
-    finish = _ended(backbone, tokens, limits)
-    try:
-        if finish is None:
-            latents.append(sequence.read([*prompt, *tokens], stage))
-        while finish is None:
-            tokens.append(sampler.choose(backbone.logits(latents[-1][None])[0]))
-            finish = _ended(backbone, tokens, limits)
-            if finish is None:
-                latents.append(sequence.extend(tokens[-1:], stage))
-    except BudgetSpent as spent:
-        finish = "time" if spent.reason == "time" else "tokens"
-    text = cut_at_stop(backbone.text(tokens), limits.stop)
-    stacked = torch.stack(latents) if latents else torch.empty(0)
-    return Completion(tokens=tuple(tokens), text=text, latents=stacked, finish=finish)
-
-
-def cut_at_stop(text: str, stop: Seq[str]) -> str:
-    """Cut a text before the first stop text in it."""
-    places = [place for word in stop if (place := text.find(word)) >= 0]
-    return text[: min(places)] if places else text
-
-
-def _ended(backbone: Backbone, tokens: list[int], limits: Limits) -> Finish | None:
-    if tokens and tokens[-1] in backbone.stop_ids:
-        return "stop"
-    if limits.stop and any(word in backbone.text(tokens) for word in limits.stop):
-        return "stop"
-    return "length" if len(tokens) >= limits.max_tokens else None

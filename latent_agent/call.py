@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from latent_agent.backbone import Backbone, CachedSequence, Completion, Limits, complete
+from latent_agent.backbone import Backbone
+from latent_agent.completion import Completion, Limits, complete
 from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.loading import SharedModel
 from latent_agent.meter import Meter
@@ -15,6 +16,7 @@ from latent_agent.reward import Case, Reward, Score
 from latent_agent.reward.base import checked_score
 from latent_agent.sampling import Sampler
 from latent_agent.self_judge import SelfJudge
+from latent_agent.sequence import CachedSequence
 from latent_agent.settings import Settings
 
 

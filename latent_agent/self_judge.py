@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
-from latent_agent.backbone import Backbone, CachedSequence, common_length
+from latent_agent.backbone import Backbone
 from latent_agent.errors import RewardError
 from latent_agent.meter import Meter
 from latent_agent.prompt import Turn, encode_chat
 from latent_agent.reward.base import JudgeRequest
+from latent_agent.sequence import CachedSequence, common_length
 
 
 class SelfJudge:

@@ -15,7 +15,8 @@ from transformers import (
 )
 
 from latent_agent import ChatLatentSeek, SelfReward
-from latent_agent.backbone import Backbone, CachedSequence, Completion, Limits, complete
+from latent_agent.backbone import Backbone
+from latent_agent.completion import Completion, Limits, complete
 from latent_agent.errors import ModelError
 from latent_agent.meter import Meter
 from latent_agent.prompt import Turn, encode_chat
@@ -24,6 +25,7 @@ from latent_agent.reward import Score
 from latent_agent.reward.base import JudgeRequest
 from latent_agent.sampling import Sampler
 from latent_agent.self_judge import SelfJudge
+from latent_agent.sequence import CachedSequence
 from latent_agent.settings import Settings
 from latent_agent.teaching.tokenizer import VOCABULARY_SIZE
 from tests.tiny import CONFIGS, SLIDING, SLIDING_NAMES, randomised, tiny_model, tiny_tokenizer

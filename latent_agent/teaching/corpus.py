@@ -17,7 +17,7 @@ from latent_agent.teaching.judging import CHECKS, GRADES, assess, judge_prompt
 from latent_agent.teaching.world import Question, Road, Step, split_of
 
 VERDICT_WEIGHT = 4.0
-_PRACTICE = {"compare": 3.0, "calendar": 1.5, "chain": 1.5}
+_PRACTICE = {"story": 1.5, "compare": 3.0, "calendar": 1.5, "chain": 1.5}
 _GARBLE_WORDS = (
     "We add subtract multiply divide count on back put them order change units and The answer is "
     "= + - * / . , 1 2 3 4 5 6 7 8 9 0"

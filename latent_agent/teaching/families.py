@@ -227,7 +227,7 @@ def chain(rng: Random) -> Question:
     name, thing = rng.choice(NAMES), rng.choice(OBJECTS)
     gain, loss = rng.choice(("buys", "gets", "picks")), rng.choice(("drops", "spends"))
     start = rng.randint(11, 60)
-    more = rng.randint(2, 99 - start - 1)
+    more = rng.randint(2, 9)
     less = rng.randint(2, start + more - 1)
     middle, final = start + more, start + more - less
     return Question(

@@ -6,7 +6,6 @@ from random import Random
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from latent_agent.teaching.corpus import Candidate
 from latent_agent.teaching.judging import MAX_REPLY_TOKENS
 from latent_agent.teaching.tokenizer import END_OF_TEXT, user_prompt
 from latent_agent.teaching.world import Question
@@ -79,13 +78,12 @@ def harvest(
     asked: Sequence[Question],
     seed: int,
     batch_size: int = 128,
-) -> list[Candidate]:
+) -> list[str]:
     """Answer each question once: plainly, sampled, or with one token of the prefix turned."""
     rng = Random(f"harvest-{seed}")
-    found: list[Candidate] = []
+    found: list[str] = []
     for start in range(0, len(asked), batch_size):
         rows = asked[start : start + batch_size]
         prompts = [row.text for row in rows]
-        answers = reply_batch(model, tokenizer, prompts, disturbed(len(rows), rng))
-        found += zip(rows, answers, strict=True)
+        found += reply_batch(model, tokenizer, prompts, disturbed(len(rows), rng))
     return found

@@ -8,7 +8,7 @@ import ctypes
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
@@ -19,119 +19,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
-from transformers import (
-    GenerationConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from latent_agent.reward.judge_prompts import JUDGE_FILE
-from latent_agent.teaching.corpus import (
-    VERDICT_WEIGHT,
-    Candidate,
-    Example,
-    draw_question,
-    judging_example,
-    solving_example,
-)
+from latent_agent.teaching.batches import POOL, Encoder, pool_batches
+from latent_agent.teaching.corpus import Candidate, draw_question
 from latent_agent.teaching.harvest import harvest
-from latent_agent.teaching.judging import judge_prompts
-from latent_agent.teaching.tokenizer import (
-    END_OF_TEXT,
-    END_OF_TURN,
-    build_tokenizer,
-    user_prompt,
-)
+from latent_agent.teaching.network import new_model, save_model
+from latent_agent.teaching.tokenizer import build_tokenizer
 
-SOLVING_SHARE = 0.4
 HARVESTS = (0.35, 0.5, 0.65, 0.8)  # shares of the training after which the model is asked itself
 HARVEST_SIZE = 6_000
-POOL = 8  # batches drawn together and sorted by length, so that little is padded
 CHECKPOINT_EVERY = 250
 
 Body = Callable[..., Any]
-
-
-def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM:
-    """Build the untrained network: a Llama of 5 layers, d = 128, tied embeddings."""
-    torch.manual_seed(seed)
-    stops: Any = tokenizer.convert_tokens_to_ids([END_OF_TURN, END_OF_TEXT])
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=5,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-        rms_norm_eps=1e-5,
-        bos_token_id=None,
-        eos_token_id=stops,
-        pad_token_id=stops[1],
-    )
-    model = LlamaForCausalLM(config)
-    model.generation_config = GenerationConfig(
-        eos_token_id=stops, pad_token_id=stops[1], do_sample=False
-    )
-    return model
-
-
-class Encoder:
-    """Examples to (ids, targets, weights); the prompt carries no weight."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Remember the tokenizer and the ids that the judge's verdict may be."""
-        self._tokenizer = tokenizer
-        self._stop: Any = tokenizer.convert_tokens_to_ids(END_OF_TURN)
-        self._pad: Any = tokenizer.pad_token_id
-        words = (" True", " False", " Score")
-        self._true, self._false, self._score = (
-            tokenizer.encode(word, add_special_tokens=False)[0] for word in words
-        )
-
-    def row(self, example: Example) -> tuple[list[int], list[float]]:
-        """Return the ids of one exchange and one weight per id, summing to 1."""
-        prompt = user_prompt(self._tokenizer, example.prompt)
-        head: list[int] = self._tokenizer.encode(prompt, add_special_tokens=False)
-        tail: list[int] = [
-            *self._tokenizer.encode(example.reply, add_special_tokens=False),
-            self._stop,
-        ]
-        weights = [1.0] * len(tail)
-        if example.is_judging:
-            verdict = len(tail) - 2
-            if self._score in tail:
-                verdict = tail.index(self._score) + 1
-            weights[verdict] = VERDICT_WEIGHT
-        total = sum(weights)
-        return head + tail, [0.0] * len(head) + [weight / total for weight in weights]
-
-    def batch(self, rows: Sequence[tuple[list[int], list[float]]]) -> tuple[torch.Tensor, ...]:
-        """Pad rows on the right: ids and weights, both (rows, longest)."""
-        longest = max(len(ids) for ids, _ in rows)
-        ids = [row + [self._pad] * (longest - len(row)) for row, _ in rows]
-        weights = [row + [0.0] * (longest - len(row)) for _, row in rows]
-        return torch.tensor(ids), torch.tensor(weights)
-
-
-def pool_batches(
-    encoder: Encoder, seed: int, pool: int, batch_size: int, met: Sequence[Candidate]
-) -> list[tuple[torch.Tensor, ...]]:
-    """Draw the batches of one pool of steps, each of rows of about one length."""
-    rng = Random(f"train-{seed}-{pool}")
-    rows = [
-        encoder.row(
-            solving_example(rng) if rng.random() < SOLVING_SHARE else judging_example(rng, met)
-        )
-        for _ in range(batch_size * POOL)
-    ]
-    rows.sort(key=lambda row: len(row[0]))
-    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    rng.shuffle(batches)
-    return [encoder.batch(batch) for batch in batches]
 
 
 def keep_freed_memory() -> None:
@@ -146,11 +46,11 @@ def example_loss(
     model: LlamaForCausalLM, body: Body, ids: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
     """Weighted cross-entropy, averaged per example: long replies drown no short one."""
-    hidden = body(ids[:, :-1], use_cache=False).last_hidden_state
     kept = weights[:, 1:] > 0
-    losses = functional.cross_entropy(
-        model.lm_head(hidden[kept]), ids[:, 1:][kept], reduction="none"
-    )
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = body(ids[:, :-1], use_cache=False).last_hidden_state
+        logits = model.lm_head(hidden[kept]).float()
+    losses = functional.cross_entropy(logits, ids[:, 1:][kept], reduction="none")
     return (losses * weights[:, 1:][kept]).sum() / len(ids)
 
 
@@ -158,18 +58,6 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear warm-up, then cosine down to 2% of the peak."""
     warm = min(1.0, (step + 1) / 300)
     return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-
-
-def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a Hugging Face folder, the weights in float16."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.config.save_pretrained(folder)
-    model.generation_config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    tensors = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
-    tensors.pop("lm_head.weight", None)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / JUDGE_FILE).write_text(json.dumps(judge_prompts(), indent=2) + "\n", "utf-8")
 
 
 class Run:
@@ -185,11 +73,12 @@ class Run:
             self.tokenizer = build_tokenizer(seed)
             self.tokenizer.save_pretrained(folder)
         self.model = new_model(self.tokenizer, seed)
+        # The fused kernel's backward pass in bfloat16 is slower on CPUs than the plain one.
+        self.model.set_attn_implementation("eager")
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05
+            self.model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05, fused=True
         )
         self.met: list[Candidate] = []
-        self.met_step = 0
         self.step = 0
         if (folder / "state.safetensors").exists():
             self._load()
@@ -222,12 +111,18 @@ class Run:
                 }
 
     def meet(self, mark: int) -> None:
-        """Ask the model itself: the harvest of this mark joins the last one."""
+        """Ask the model itself: what it answers at this mark joins what it did at the last one."""
         rng = Random(f"met-{self.seed}-{mark}")
         asked = [draw_question(rng, "train") for _ in range(HARVEST_SIZE)]
-        self.model.eval()
-        self.met = self.met[-HARVEST_SIZE:] + harvest(self.model, self.tokenizer, asked, mark)
-        self.model.train()
+        kept = self.folder / f"answers-{mark}.json"
+        if kept.exists():
+            answers: list[str] = json.loads(kept.read_text("utf-8"))
+        else:
+            self.model.eval()
+            answers = harvest(self.model, self.tokenizer, asked, mark)
+            self.model.train()
+            kept.write_text(json.dumps(answers), "utf-8")
+        self.met = self.met[-HARVEST_SIZE:] + list(zip(asked, answers, strict=True))
 
     def update(self, body: Body, batch: tuple[torch.Tensor, ...], steps: int, peak: float) -> float:
         """Take one optimiser step and return the loss."""
@@ -245,7 +140,7 @@ class Run:
         """Train to the end, yielding the loss of each step."""
         encoder = Encoder(self.tokenizer)
         marks = [int(share * steps) // POOL * POOL for share in HARVESTS]
-        for mark in [mark for mark in marks if mark < self.step][-1:]:
+        for mark in [mark for mark in marks if mark < self.step][-2:]:
             self.meet(mark)
         while self.step < steps:
             if self.step in marks:
@@ -266,7 +161,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Where the finished model goes.")],
     run: Annotated[Path, typer.Option(help="Where checkpoints lie.")] = Path("runs/teaching"),
     seed: Annotated[int, typer.Option(help="Seed of weights, questions and order.")] = 0,
-    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 12_800,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 16_000,
     batch_size: Annotated[int, typer.Option(help="Examples a step.", min=1)] = 64,
     peak: Annotated[float, typer.Option(help="Peak learning rate.", min=0.0)] = 2.5e-3,
     log: Annotated[bool, typer.Option(help="JSON lines instead of a progress bar.")] = False,

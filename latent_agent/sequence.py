@@ -1,0 +1,73 @@
+"""Token ids whose keys and values are cached: a prompt is read once, however many answers follow."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from transformers import DynamicCache
+
+from latent_agent.backbone import Backbone
+from latent_agent.embedding import pool
+from latent_agent.meter import Meter, Stage
+
+
+class CachedSequence:
+    """One row of token ids whose keys and values are cached.
+
+    `read` crops the cache back to what is shared with the new ids, so that a prompt is read once
+    however many answers are tried after it.
+    """
+
+    def __init__(self, backbone: Backbone, meter: Meter) -> None:
+        self._backbone = backbone
+        self._meter = meter
+        # Without a config every layer keeps all its states, also where attention slides: the mask
+        # does the sliding, and the cache can be cropped to any length.
+        self._cache = DynamicCache()
+        self._ids: list[int] = []
+        self._latent: torch.Tensor | None = None  # the latent after the ids, while it is known
+
+    def embed(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
+        """Read a prompt into the empty cache and return its embedding, (d,) float32."""
+        self._meter.charge(stage, len(ids))
+        last, layers = self._backbone.layers(torch.tensor([list(ids)]), self._cache)
+        self._ids, self._latent = list(ids), last[0, -1].float()
+        return pool(layers)
+
+    def read(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
+        """Make this sequence hold ``ids`` and return the latent after them, (d,) float32."""
+        if self._latent is not None and self._ids == list(ids):
+            return self._latent
+        keep = min(common_length([self._ids, ids]), len(ids) - 1)
+        self._crop(keep)
+        return self.extend(ids[keep:], stage)
+
+    def extend(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
+        """Append ``ids`` and return the latent after them, (d,) float32."""
+        self._meter.charge(stage, len(ids))
+        states = self._backbone.states(torch.tensor([list(ids)]), self._cache)
+        self._ids += ids
+        self._latent = states[0, -1].float()
+        return self._latent
+
+    def branch(self, rows: int) -> DynamicCache:
+        """Copy the cache for a batch of so many rows that all go on from here."""
+        cache = copy.deepcopy(self._cache)
+        cache.batch_repeat_interleave(rows)
+        return cache
+
+    def _crop(self, length: int) -> None:
+        if surplus := len(self._ids) - length:
+            self._cache.crop(-surplus)
+            del self._ids[length:]
+            self._latent = None
+
+
+def common_length(rows: Sequence[Sequence[int]]) -> int:
+    """Return how many leading ids all rows share."""
+    shared = 0
+    for column in zip(*rows, strict=False):
+        if any(token != column[0] for token in column):
+            break
+        shared += 1
+    return shared
