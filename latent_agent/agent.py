@@ -1,14 +1,16 @@
-"""One call: draft, judge, refine, answer."""
+"""One call: draft, recall, refine, remember."""
 
 from collections.abc import Sequence
 
-from latent_agent.call import Call, Outcome
-from latent_agent.errors import BudgetSpent, PromptError, RewardError
-from latent_agent.loading import SharedModel
+from latent_agent.call import Call
+from latent_agent.errors import PromptError
+from latent_agent.outcome import Outcome, searched, unjudged
 from latent_agent.prompt import Turn, encode_chat
-from latent_agent.refine import refine
+from latent_agent.recollection import Recalled, Recollection
+from latent_agent.refine import Search, refine
 from latent_agent.reward import Reward, SelfReward
 from latent_agent.settings import Settings
+from latent_agent.shared_model import SharedModel
 
 
 def default_reward(judge: str) -> Reward:
@@ -19,20 +21,26 @@ def default_reward(judge: str) -> Reward:
 
 
 class LatentAgent:
-    """LatentSeek over a frozen LM, one conversation at a time.
+    """LatentSeek over a frozen LM, one conversation at a time, with or without a memory.
 
     Args:
         model: The model; its weights are read at the first call.
         settings: What holds for every call.
         reward: Scores answers; None: the recipe's own self-reward.
+        recollection: What past calls left behind; None: nothing is recalled or stored.
     """
 
     def __init__(
-        self, model: SharedModel, settings: Settings, reward: Reward | None = None
+        self,
+        model: SharedModel,
+        settings: Settings,
+        reward: Reward | None = None,
+        recollection: Recollection | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
         self.reward = reward or default_reward(settings.judge)
+        self.recollection = recollection
 
     def answer(self, turns: Sequence[Turn]) -> Outcome:
         """Answer a conversation; the last human text is the question that rewards see.
@@ -40,17 +48,27 @@ class LatentAgent:
         Raises:
             PromptError: If the messages make no prompt, or the prompt does not fit.
         """
-        prompt = self._encode(turns)
-        call = Call(self.model, self.settings, self.reward, turns, prompt)
-        draft = call.draft()
-        if self.settings.max_iterations == 0 or draft.finish in ("time", "tokens"):
-            return call.unjudged(draft)
-        try:
-            start = call.judge(draft)
-        except (BudgetSpent, RewardError) as failure:
-            return call.unjudged(draft, failure)
-        search = refine(start, call.base(draft), call.backbone, call.attempt, self.settings)
-        return call.searched(draft, search)
+        call = Call(self.model, self.settings, self.reward, turns, self._encode(turns))
+        if self.settings.max_iterations == 0:
+            return unjudged(call)
+        recalled = self._recall(call)
+        starts = call.starts(recalled.warm_starts)
+        search = refine(starts, call.backbone, call.attempt, self.settings)
+        if search.best is None:
+            return unjudged(call, search)
+        return self._remember(call, recalled, search, searched(call, search, search.best.trial))
+
+    def _recall(self, call: Call) -> Recalled:
+        if self.recollection is None:
+            return Recalled()
+        return self.recollection.recall(call, self.settings)
+
+    def _remember(
+        self, call: Call, recalled: Recalled, search: Search, outcome: Outcome
+    ) -> Outcome:
+        if self.recollection is None:
+            return outcome
+        return self.recollection.remember(call, recalled, search, outcome, self.settings)
 
     def _encode(self, turns: Sequence[Turn]) -> list[int]:
         prompt = encode_chat(self.model.tokenizer, turns)

@@ -47,13 +47,19 @@ class Backbone:
             )
         self._probe()
 
-    def logits(self, latents: torch.Tensor) -> torch.Tensor:
+    def logits(self, latents: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
         """Turn latents (N, d) into logits (N, vocabulary), float32 and differentiable.
 
         Draft and refinement share this function: a head of another precision would pick other
         tokens than the draft did.
+
+        Args:
+            latents: The latents, (N, d).
+            tokens: Ids, (M,), to which the vocabulary is cut: the logits are (N, M) then.
         """
         weight, bias = self._linear.weight.detach(), self._linear.bias
+        if tokens is not None:
+            weight, bias = weight[tokens], None if bias is None else bias[tokens]
         scores = functional.linear(latents.to(weight.dtype), weight, bias).float() * self._scale
         if self._soft_cap:
             scores = torch.tanh(scores / self._soft_cap) * self._soft_cap

@@ -1,57 +1,23 @@
 """The stages of one call, and what they share: prompt, cache, bill, and answers already seen."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
-from latent_agent.backbone import Backbone
 from latent_agent.completion import Completion, Limits, complete
-from latent_agent.errors import BudgetSpent, RewardError
-from latent_agent.loading import SharedModel
-from latent_agent.meter import Meter
+from latent_agent.errors import BudgetSpent
+from latent_agent.meter import Meter, Stage
 from latent_agent.prompt import Turn, last_question, transcript
-from latent_agent.refine import Search, Trial
+from latent_agent.refine import Start, Trial
 from latent_agent.reward import Case, Reward, Score
 from latent_agent.reward.base import checked_score
-from latent_agent.sampling import Sampler
+from latent_agent.sampling import GREEDY, Sampler
 from latent_agent.self_judge import SelfJudge
 from latent_agent.sequence import CachedSequence
 from latent_agent.settings import Settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a call came to.
-
-    Attributes:
-        text: The answer.
-        draft: The draft's text.
-        finish: Why the answer ended: ``stop`` or ``length``, or the budget that was spent.
-        stopped: Why the call ended: ``threshold``, ``iterations``, ``patience``, ``time``,
-            ``tokens``, ``reward_error`` or ``unjudged``.
-        road: Where the answer comes from: ``draft`` or ``refined``.
-        rewards: One float per draft and gradient step, repeats included.
-        iterations: Gradient steps taken.
-        checks: The reward's single findings on the answer.
-        error: What a failing reward said.
-        forwarded_tokens: The bill by stage.
-        prompt_tokens: Length of the prompt.
-        answer_tokens: Length of the answer.
-    """
-
-    text: str
-    draft: str
-    finish: str
-    stopped: str
-    road: str = "draft"
-    rewards: Sequence[float] = ()
-    iterations: int = 0
-    checks: Mapping[str, float] = field(default_factory=dict[str, float])
-    error: str | None = None
-    forwarded_tokens: Mapping[str, int]
-    prompt_tokens: int
-    answer_tokens: int
+from latent_agent.shared_model import SharedModel
+from latent_agent.warm_start import WarmStart
 
 
 class Call:
@@ -70,97 +36,117 @@ class Call:
         turns: Sequence[Turn],
         prompt: Sequence[int],
     ) -> None:
-        self.backbone: Backbone = model.backbone()
-        self._settings, self._reward, self._prompt = settings, reward, prompt
-        self._meter = Meter(settings.max_forwarded_tokens, settings.timeout)
-        self._sequence = CachedSequence(self.backbone, self._meter)
-        self._question, self._conversation = last_question(turns), transcript(turns)
-        self._judge = SelfJudge(self.backbone, self._meter, model.judge_prompts)
+        self.model, self.backbone = model, model.backbone()
+        self.prompt, self.question = prompt, last_question(turns)
+        self.meter = Meter(settings.max_forwarded_tokens, settings.timeout)
+        self._settings, self._reward, self._conversation = settings, reward, transcript(turns)
+        self._sequence = CachedSequence(self.backbone, self.meter)
+        self._judge = SelfJudge(self.backbone, self.meter, model.judge_prompts)
         room = (model.context_window or len(prompt) + settings.max_tokens) - len(prompt)
         self._limits = Limits(max_tokens=min(settings.max_tokens, room), stop=settings.stop)
+        self._opening: Completion | None = None
+        self._draft: Completion | None = None
         self._completions: dict[tuple[int, ...], Completion] = {}
         self._scores: dict[str, Score] = {}
 
+    def embed(self) -> torch.Tensor:
+        """Read the prompt and return its embedding, (d,) float32.
+
+        Raises:
+            BudgetSpent: If the prompt alone breaks a budget.
+        """
+        return self._sequence.embed(self.prompt, "draft")
+
+    def opening(self) -> Completion:
+        """Draft no more than the latents that are optimised: all of it, unless N is fixed."""
+        fixed = self._settings.prefix_tokens
+        if fixed is None:
+            return self.draft()
+        if self._opening is None:
+            limits = replace(self._limits, max_tokens=min(fixed, self._limits.max_tokens))
+            self._opening = self._complete((), GREEDY, "draft", limits)
+        return self._opening
+
     def draft(self) -> Completion:
         """Write the first answer: greedy, unless it is to be plain sampled generation."""
-        plain = self._settings.max_iterations == 0
-        sampler = Sampler(self._settings.temperature if plain else 0.0, self._settings.seed)
-        return complete(
-            self.backbone, self._sequence, self._prompt, (),
-            limits=self._limits, sampler=sampler, stage="draft",
-        )  # fmt: skip
+        if self._draft is None:
+            plain = self._settings.max_iterations == 0 and self._settings.temperature > 0
+            sampler = Sampler(self._settings.temperature, self._settings.seed) if plain else GREEDY
+            begun = self._opening or self._complete((), sampler, "draft", self._limits)
+            self._draft = begun
+            if begun is self._opening and begun.finish == "length":
+                rest = self._complete(begun.tokens, sampler, "draft", self._limits)
+                self._draft = replace(rest, latents=torch.cat([begun.latents, rest.latents]))
+        return self._draft
 
-    def judge(self, draft: Completion) -> Trial:
-        """Score the draft."""
-        prefix = draft.tokens[: self._settings.prefix_length(len(draft.tokens))]
+    @property
+    def draft_text(self) -> str | None:
+        """The draft's text, if there is one."""
+        return None if self._draft is None else self._draft.text
+
+    def base(self) -> torch.Tensor:
+        """Return the first latents of the greedy draft, (N, d): LatentEvolve's equation 4."""
+        begun = self._draft or self.opening()
+        return begun.latents[: self._settings.prefix_length(len(begun.tokens))]
+
+    def starts(self, warm_starts: Sequence[WarmStart]) -> Iterator[Start]:
+        """Score the warm starts, then the draft, each only when it is asked for.
+
+        A warm start that leaves the draft's tokens as they are is no answer of its own: the draft
+        is searched from its latents.
+
+        Raises:
+            BudgetSpent: If an answer cannot be finished or judged within the budgets.
+            RewardError: If the reward breaks its contract.
+        """
+        moved: torch.Tensor | None = None
+        for warm in warm_starts:
+            prefix = self.backbone.decode(warm.latents, GREEDY)
+            if prefix == self.opening().tokens[: len(prefix)]:
+                moved = warm.latents
+            elif prefix not in self._completions:
+                yield Start(trial=self.attempt(prefix, GREEDY, warm.road), latents=warm.latents)
+        draft = self.draft()
+        if draft.finish in ("time", "tokens"):
+            raise BudgetSpent(draft.finish)
+        base = self.base()
+        prefix = draft.tokens[: len(base)]
         self._completions[prefix] = draft
-        return self._trial(prefix, draft)
+        latents = base if moved is None else moved
+        yield Start(trial=self._trial(prefix, draft, "draft"), latents=latents)
 
-    def base(self, draft: Completion) -> torch.Tensor:
-        """Return the draft's first latents, (N, d) float32: the base state of the search."""
-        return draft.latents[: self._settings.prefix_length(len(draft.tokens))]
-
-    def attempt(self, prefix: tuple[int, ...], sampler: Sampler) -> Trial:
+    def attempt(self, prefix: tuple[int, ...], sampler: Sampler, road: str = "refined") -> Trial:
         """Continue a prefix to a whole answer and score it.
 
         Raises:
             BudgetSpent: If the answer cannot be finished or judged within the budgets.
             RewardError: If the reward breaks its contract.
         """
-        self._meter.charge("refine", 0)  # time runs out also where nothing is forwarded
-        known = self._completions.get(prefix) if self._settings.temperature == 0 else None
-        completion = known or complete(
-            self.backbone, self._sequence, self._prompt, prefix,
-            limits=self._limits, sampler=sampler, stage="refine",
-        )  # fmt: skip
+        self.meter.charge("refine", 0)  # time runs out also where nothing is forwarded
+        known = self._completions.get(prefix) if sampler.greedy else None
+        completion = known or self._complete(prefix, sampler, "refine", self._limits)
         if completion.finish in ("time", "tokens"):
             raise BudgetSpent(completion.finish)
-        self._completions[prefix] = completion
-        return self._trial(prefix, completion)
+        if sampler.greedy:
+            self._completions[prefix] = completion
+        return self._trial(prefix, completion, road)
 
-    def unjudged(self, draft: Completion, failure: Exception | None = None) -> Outcome:
-        """Return the draft as it is."""
-        stopped = draft.finish if draft.finish in ("time", "tokens") else "unjudged"
-        if isinstance(failure, BudgetSpent):
-            stopped = failure.reason
-        elif failure is not None:
-            stopped = "reward_error"
-        return Outcome(
-            text=draft.text,
-            draft=draft.text,
-            finish=draft.finish,
-            stopped=stopped,
-            error=str(failure) if isinstance(failure, RewardError) else None,
-            forwarded_tokens=self._meter.bill(),
-            prompt_tokens=len(self._prompt),
-            answer_tokens=len(draft.tokens),
-        )
+    def _complete(
+        self, prefix: tuple[int, ...], sampler: Sampler, stage: Stage, limits: Limits
+    ) -> Completion:
+        return complete(
+            self.backbone, self._sequence, self.prompt, prefix,
+            limits=limits, sampler=sampler, stage=stage,
+        )  # fmt: skip
 
-    def searched(self, draft: Completion, search: Search) -> Outcome:
-        """Return the best answer of a search."""
-        best = search.best
-        return Outcome(
-            text=best.text,
-            draft=draft.text,
-            finish=best.finish,
-            stopped=search.stopped,
-            road="draft" if best.tokens == draft.tokens else "refined",
-            rewards=tuple(search.rewards),
-            iterations=search.iterations,
-            checks=best.score.checks,
-            error=search.error,
-            forwarded_tokens=self._meter.bill(),
-            prompt_tokens=len(self._prompt),
-            answer_tokens=len(best.tokens),
-        )
-
-    def _trial(self, prefix: tuple[int, ...], completion: Completion) -> Trial:
+    def _trial(self, prefix: tuple[int, ...], completion: Completion, road: str) -> Trial:
         return Trial(
             prefix=prefix,
             tokens=completion.tokens,
             text=completion.text,
             score=self._score(completion.text),
             finish=completion.finish,
+            road=road,
         )
 
     def _score(self, answer: str) -> Score:
@@ -168,7 +154,7 @@ class Call:
         if answer in self._scores:
             return self._scores[answer]
         case = Case(
-            question=self._question,
+            question=self.question,
             answer=answer,
             conversation=self._conversation,
             judge=self._judge,

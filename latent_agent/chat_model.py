@@ -3,41 +3,34 @@
 import difflib
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any, Literal
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.language_models import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import model_validator
 
-from latent_agent.agent import LatentAgent
-from latent_agent.call import Outcome
+from latent_agent.agent import LatentAgent, default_reward
 from latent_agent.errors import SettingError
-from latent_agent.loading import SharedModel, open_model
+from latent_agent.memories import open_memory
 from latent_agent.messages import to_turns
+from latent_agent.namespaces import NamespacedChatModel
+from latent_agent.outcome import Outcome
+from latent_agent.recollection import Recollection
+from latent_agent.response import metadata, usage
 from latent_agent.reward import Reward, as_reward
 from latent_agent.settings import Settings, settings_for
+from latent_agent.shared_model import SharedModel, open_model
 
-_SETTINGS = (
-    "temperature",
-    "max_tokens",
-    "timeout",
-    "seed",
-    "max_iterations",
-    "samples",
-    "learning_rate",
-    "fraction",
-    "prefix_tokens",
-    "threshold",
-    "patience",
-    "max_forwarded_tokens",
+_SETTINGS = tuple(
+    field.name for field in fields(Settings) if field.name not in ("stop", "reward_offset", "judge")
 )
 
 
-class ChatLatentSeek(BaseChatModel):
+class ChatLatentSeek(NamespacedChatModel):
     """A chat model that drafts, judges its own draft, and searches its latents for a better one.
 
     Setup:
@@ -70,6 +63,21 @@ class ChatLatentSeek(BaseChatModel):
         max_forwarded_tokens: Budget of one call in forwarded tokens.
         reward: A built-in reward or any ``(question, answer) -> float`` in [-1, 0]; by default
             the model judges itself.
+
+    Key init args, memory:
+        memory: Where past questions' latents are kept: ``"default"`` (a database in the user's
+            data folder), None (nothing is kept), a path, a ``sqlite:///`` URL, or a
+            ``LatentMemory``.
+        memory_mode: ``"read-write"``, ``"read"`` (nothing is stored) or ``"write"`` (nothing is
+            recalled).
+        namespace: Whose questions these are; traces of one namespace never reach another. A call
+            may name its own: ``config={"configurable": {"namespace": "ann"}}``.
+        embeddings: Any LangChain ``Embeddings`` to find similar questions with, in place of the
+            model's own hidden states.
+        neighbours: Similar past questions recalled (k); 0 recalls none.
+        momentum: Factor on the neighbours' journeys.
+        momentum_temperature: Of the softmax over the neighbours' similarities.
+        archive: Least reward at which a call leaves a trace.
 
     Instantiate:
         .. code-block:: python
@@ -104,7 +112,7 @@ class ChatLatentSeek(BaseChatModel):
 
     Response metadata:
         ``message.response_metadata["latent_agent"]`` is a plain dict: draft, rewards, iterations,
-        road, stopped, checks, error, warm_start, trace_id, forwarded_tokens.
+        road, stopped, checks, error, warm_start, trace_id, memory_error, forwarded_tokens.
     """
 
     model: Any
@@ -125,9 +133,15 @@ class ChatLatentSeek(BaseChatModel):
     threshold: float | None = None
     patience: int | None = None
     max_forwarded_tokens: int | None = None
+    neighbours: int | None = None
+    momentum: float | None = None
+    momentum_temperature: float | None = None
+    archive: float | None = None
     reward: Any = None
-    memory: None = None
-    """This version keeps no memory; only None is accepted."""
+    memory: Any = "default"
+    memory_mode: Literal["read-write", "read", "write"] = "read-write"
+    namespace: str = "default"
+    embeddings: Any = None
     prior: None = None
     """This version has no latent prior; only None is accepted."""
     max_retries: int | None = None
@@ -155,18 +169,20 @@ class ChatLatentSeek(BaseChatModel):
             near = difflib.get_close_matches(name, cls.model_fields, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "; it has no effect"
             warnings.warn(f"ChatLatentSeek has no argument {name!r}{hint}", stacklevel=2)
-        for name in ("memory", "prior"):
-            if given.get(name) is not None:
-                raise SettingError(
-                    f"{name} must be None in this version, which keeps none, got "
-                    f"{given[name]!r}; leave it out"
-                )
+        if given.get("prior") is not None:
+            raise SettingError(
+                f"prior must be None in this version, which has none, got {given['prior']!r}; "
+                "leave it out"
+            )
+        # Before pydantic looks at the types: our errors say the remedy.
+        settings_for(
+            given.get("recipe", "default"), **{name: given.get(name) for name in _SETTINGS}
+        )
         return given
 
     @model_validator(mode="after")
     def _check(self) -> "ChatLatentSeek":
-        """Refuse bad settings at once; no weights are read for that."""
-        self._settings({})
+        """Refuse bad arguments at once; no weights are read for that."""
         if self.reward is not None:
             as_reward(self.reward)
         self._shared_model()
@@ -185,7 +201,9 @@ class ChatLatentSeek(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        settings = {name: getattr(self, name) for name in (*_SETTINGS, "stop", "recipe")}
+        settings = {
+            name: getattr(self, name) for name in (*_SETTINGS, "stop", "recipe", "namespace")
+        }
         return {"model": self.model_name, "reward": repr(self.reward), **settings}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -208,13 +226,21 @@ class ChatLatentSeek(BaseChatModel):
     def _answer(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, given: dict[str, Any]
     ) -> Outcome:
-        reward: Reward | Callable[..., float] | None = given.get("reward", self.reward)
+        turns, settings = to_turns(messages), self._settings(given, stop)
+        custom = given.get("reward", self.reward)
+        reward = default_reward(settings.judge) if custom is None else as_reward(custom)
         agent = LatentAgent(
-            self._shared_model(),
-            self._settings(given, stop),
-            None if reward is None else as_reward(reward),
+            self._shared_model(), settings, reward, self._recollection(given, reward)
         )
-        return agent.answer(to_turns(messages))
+        return agent.answer(turns)
+
+    def _recollection(self, given: dict[str, Any], reward: Reward) -> Recollection | None:
+        mode = given.get("memory_mode", self.memory_mode)
+        memory = open_memory(given.get("memory", self.memory), mode)
+        if memory is None:
+            return None
+        namespace = given.get("namespace", self.namespace)
+        return Recollection(memory, namespace, reward.id, mode, self.embeddings)
 
     def _generate(
         self,
@@ -227,7 +253,7 @@ class ChatLatentSeek(BaseChatModel):
         message = AIMessage(
             content=outcome.text,
             usage_metadata=usage(outcome),
-            response_metadata=self._metadata(outcome),
+            response_metadata=metadata(outcome, self.model_name),
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -248,35 +274,7 @@ class ChatLatentSeek(BaseChatModel):
             message=AIMessageChunk(
                 content="",
                 usage_metadata=usage(outcome),
-                response_metadata=self._metadata(outcome),
+                response_metadata=metadata(outcome, self.model_name),
                 chunk_position="last",
             )
         )
-
-    def _metadata(self, outcome: Outcome) -> dict[str, Any]:
-        return {
-            "model_name": self.model_name,
-            "model_provider": "latent-agent",
-            "finish_reason": "stop" if outcome.finish == "stop" else "length",
-            "latent_agent": {
-                "draft": outcome.draft,
-                "rewards": list(outcome.rewards),
-                "iterations": outcome.iterations,
-                "road": outcome.road,
-                "stopped": outcome.stopped,
-                "checks": dict(outcome.checks),
-                "error": outcome.error,
-                "warm_start": {"neighbours": [], "prior": None},
-                "trace_id": None,
-                "forwarded_tokens": dict(outcome.forwarded_tokens),
-            },
-        }
-
-
-def usage(outcome: Outcome) -> UsageMetadata:
-    """Count what the user sees: the prompt and the answer."""
-    return UsageMetadata(
-        input_tokens=outcome.prompt_tokens,
-        output_tokens=outcome.answer_tokens,
-        total_tokens=outcome.prompt_tokens + outcome.answer_tokens,
-    )

@@ -21,6 +21,10 @@ class RewardError(LatentAgentError):
     """A reward raised, returned no number, or left [-1, 0]."""
 
 
+class PriorError(LatentAgentError):
+    """A latent prior cannot be trained, read or published."""
+
+
 class BudgetSpent(LatentAgentError):  # noqa: N818 - an event of the call, not a mistake
     """A call's budget does not allow the next forward pass.
 

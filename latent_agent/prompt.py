@@ -128,8 +128,8 @@ _ACCOMMODATIONS: tuple[Callable[[list[Turn]], list[Turn]], ...] = (
 class Shield:
     """Keeps special tokens that stand in a message's text from being read as special.
 
-    Each one is covered by a marker before the template is rendered, and encoded afterwards in two
-    parts, neither of which is special. All other text goes through the tokenizer as one piece with
+    Each one is covered by a marker before the template is rendered, and encoded afterwards in
+    parts, none of which is special. All other text goes through the tokenizer as one piece with
     the template around it, so that a harmless message gets the very ids of ``apply_chat_template``.
     (``split_special_tokens=True`` would destroy the template's own tokens.)
     """
@@ -137,6 +137,7 @@ class Shield:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> None:
         self._tokenizer = tokenizer
         added: dict[int, Any] = tokenizer.added_tokens_decoder
+        self._added = frozenset(added)
         names = {str(token) for token in added.values()} | set(tokenizer.all_special_tokens)
         longest_first = sorted((name for name in names if name.strip()), key=len, reverse=True)
         used = {character for turn in turns for character in turn.content}
@@ -161,13 +162,9 @@ class Shield:
                 ids += self._tokenizer.encode(part, add_special_tokens=False)
         return ids
 
-    def _as_plain(self, name: str) -> list[int]:
-        """Encode a special token's name as characters, in two parts so that neither is special."""
-        parts = (name[:1], name[1:]) if len(name) > 1 else (name,)
-        return [
-            token
-            for part in parts
-            for token in self._tokenizer.encode(
-                part, add_special_tokens=False, split_special_tokens=True
-            )
-        ]
+    def _as_plain(self, text: str) -> list[int]:
+        """Encode a special token's name in parts, none of which is an added token itself."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        if len(text) == 1 or not self._added.intersection(ids):
+            return ids
+        return self._as_plain(text[:1]) + self._as_plain(text[1:])

@@ -4,7 +4,7 @@ arXiv 2505.13308, section 3: ascend ``J(z) = E[R(x, c)]`` with the REINFORCE gra
 ``E[R(x, c) * grad log pi(x_t | z_t)]``, positions independent; decode; continue; score again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,6 +26,7 @@ class Trial:
         text: The answer's text.
         score: What the reward says of it.
         finish: Why the answer ended.
+        road: Where it comes from: ``draft``, ``memory`` or ``refined``.
     """
 
     prefix: tuple[int, ...]
@@ -33,6 +34,15 @@ class Trial:
     text: str
     score: Score
     finish: str
+    road: str = "refined"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """An answer to search from: scored, with its first latents, (N, d) float32."""
+
+    trial: Trial
+    latents: torch.Tensor
 
 
 class LatentSpace(Protocol):
@@ -53,33 +63,40 @@ Attempt = Callable[[tuple[int, ...], Sampler], Trial]
 
 @dataclass(kw_only=True)
 class Search:
-    """The record of one refinement.
+    """The record of one search.
 
     Attributes:
-        best: The best-scoring trial seen; ties go to the earlier one.
-        rewards: Mean reward of each round, the start's first.
+        best: The best answer seen, with the latents that it was decoded from; ties go to the
+            earlier one. None: nothing was scored.
+        rewards: Mean reward of each round: the starts first, then the gradient steps.
         iterations: Gradient steps taken.
         stopped: Why the search ended.
-        latents: The latents that ``best`` was decoded from, (N, d) float32.
         error: What a failing reward said.
     """
 
-    best: Trial
-    latents: torch.Tensor
+    best: Start | None = None
     rewards: list[float] = field(default_factory=list[float])
     iterations: int = 0
     stopped: str = "iterations"
     error: str | None = None
 
+    def record(self, trials: Sequence[Trial], latents: torch.Tensor, threshold: float) -> bool:
+        """Take in one round; return whether an answer passes the threshold by now."""
+        self.rewards.append(sum(trial.score.value for trial in trials) / len(trials))
+        for trial in trials:
+            if self.best is None or rank(trial, threshold) > rank(self.best.trial, threshold):
+                self.best = Start(trial=trial, latents=latents.clone())
+        return self.best is not None and self.best.trial.score.passes(threshold)
+
 
 def refine(
-    start: Trial, latents: torch.Tensor, space: LatentSpace, attempt: Attempt, settings: Settings
+    starts: Iterable[Start], space: LatentSpace, attempt: Attempt, settings: Settings
 ) -> Search:
     """Search the latents for an answer that passes the threshold.
 
     Args:
-        start: The draft or warm start, scored.
-        latents: Its first latents, (N, d) float32.
+        starts: Answers to start from, taken in turn until one passes: a warm start, the draft.
+            The search goes on from the best of them.
         space: Latents to logits and tokens.
         attempt: Continues a prefix and scores the answer.
         settings: Steps, samples, learning rate, threshold, patience.
@@ -88,34 +105,39 @@ def refine(
         The best answer seen, with the path to it. A budget that ends, or a reward that fails, ends
         the search with the best answer so far.
     """
-    search = Search(best=start, latents=latents, rewards=[start.score.value])
-    if start.score.passes(settings.threshold):
-        search.stopped = "threshold"
-        return search
-    z = latents.detach().clone().requires_grad_()
+    search = Search()
+    try:
+        for start in starts:
+            if search.record([start.trial], start.latents, settings.threshold):
+                search.stopped = "threshold"
+                return search
+        if search.best is not None:
+            search.stopped = ascend(search, search.best, space, attempt, settings)
+    except BudgetSpent as spent:
+        search.stopped = spent.reason
+    except RewardError as failure:
+        search.stopped, search.error = "reward_error", str(failure)
+    return search
+
+
+def ascend(
+    search: Search, start: Start, space: LatentSpace, attempt: Attempt, settings: Settings
+) -> str:
+    """Take gradient steps from a start until an answer passes; return why they ended."""
+    z = start.latents.detach().clone().requires_grad_()
     adam = torch.optim.Adam([z], lr=settings.learning_rate, maximize=True)
-    trials: Sequence[Trial] = (start,)
+    trials: Sequence[Trial] = (start.trial,)
     for step in range(1, settings.max_iterations + 1):
         adam.zero_grad()
         z.grad = policy_gradient(z, trials, space, settings)
         adam.step()
         search.iterations = step
-        try:
-            trials = _try(z.detach(), step, space, attempt, settings)
-        except BudgetSpent as spent:
-            search.stopped = spent.reason
-            break
-        except RewardError as failure:
-            search.stopped, search.error = "reward_error", str(failure)
-            break
-        _record(search, trials, z.detach(), settings)
-        if search.best.score.passes(settings.threshold):
-            search.stopped = "threshold"
-            break
+        trials = _try(z.detach(), step, space, attempt, settings)
+        if search.record(trials, z.detach(), settings.threshold):
+            return "threshold"
         if out_of_patience(search.rewards, settings.patience):
-            search.stopped = "patience"
-            break
-    return search
+            return "patience"
+    return "iterations"
 
 
 @torch.enable_grad()
@@ -149,13 +171,6 @@ def _try(
         sampler = Sampler(settings.temperature, settings.seed, step, sample)
         trials.append(attempt(space.decode(z, sampler), sampler))
     return trials
-
-
-def _record(search: Search, trials: Sequence[Trial], z: torch.Tensor, settings: Settings) -> None:
-    search.rewards.append(sum(trial.score.value for trial in trials) / len(trials))
-    for trial in trials:
-        if rank(trial, settings.threshold) > rank(search.best, settings.threshold):
-            search.best, search.latents = trial, z.clone()
 
 
 def rank(trial: Trial, threshold: float) -> tuple[bool, float]:

@@ -19,13 +19,17 @@ class Sampler:
     """
 
     def __init__(self, temperature: float, seed: int = 0, step: int = 0, sample: int = 0) -> None:
+        self.greedy = temperature == 0
         self._temperature = temperature
         digest = hashlib.sha256(f"{seed}/{step}/{sample}".encode()).digest()
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:6]))
 
     def choose(self, logits: torch.Tensor) -> int:
         """Choose from logits of shape (vocabulary,)."""
-        if self._temperature == 0:
+        if self.greedy:
             return int(logits.argmax())
         probabilities = torch.softmax(logits.float().cpu() / self._temperature, dim=-1)
         return int(torch.multinomial(probabilities, 1, generator=self._generator))
+
+
+GREEDY = Sampler(0.0)

@@ -1,4 +1,4 @@
-"""Token ids whose keys and values are cached: a prompt is read once, however many answers follow."""
+"""Token ids with cached keys and values: a prompt is read once, however many answers follow."""
 
 import copy
 from collections.abc import Sequence

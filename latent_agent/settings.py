@@ -1,13 +1,14 @@
 """What a call may be told: frozen settings, and the named recipes that fill them in."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from latent_agent.errors import SettingError
 
 MAX_PREFIX = 300
+_OPTIONAL = ("prefix_tokens", "patience", "max_forwarded_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,11 @@ class Settings:
         patience: Stop once the mean reward has not risen for so many rounds; None: never.
         reward_offset: Added to the reward in the gradient. 0 pushes away from what was tried
             (LatentSeek, rewards in [-1, 0]); 1 reinforces it (LatentEvolve, quality in [0, 1]).
+        neighbours: Similar past questions recalled for a warm start (k); 0 recalls none.
+        momentum: Factor on the neighbours' journeys (LatentEvolve, equation 5; 1 in the paper).
+        momentum_temperature: Of the softmax over the neighbours' similarities.
+        archive: Least reward, in [-1, 0], at which a call leaves a trace; never a vetoed answer
+            (LatentEvolve keeps a quality of 0.5 or more).
         max_forwarded_tokens: Non-padding positions through the model's body that one call may
             spend; None: no limit.
         judge: Built-in reward used where none is given: ``checks`` (four yes/no checks,
@@ -50,33 +56,24 @@ class Settings:
     threshold: float = -0.2
     patience: int | None = None
     reward_offset: float = 0.0
+    neighbours: int = 5
+    momentum: float = 1.0
+    momentum_temperature: float = 1.0
+    archive: float = -0.5
     max_forwarded_tokens: int | None = None
     judge: str = "checks"
 
     def __post_init__(self) -> None:
-        _at_least("temperature", self.temperature, 0)
-        _whole("max_tokens", self.max_tokens, 1)
-        _whole("max_iterations", self.max_iterations, 0)
-        _whole("samples", self.samples, 1)
-        _at_least("learning_rate", self.learning_rate, 0)
-        _whole("seed", self.seed, 0)
-        for name, least in (("prefix_tokens", 1), ("patience", 1), ("max_forwarded_tokens", 1)):
-            if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), least)
+        for name, least in _WHOLE.items():
+            _whole(name, getattr(self, name), least)
+        for name in ("temperature", "learning_rate", "momentum"):
+            _at_least(name, getattr(self, name), 0)
         if self.timeout is not None:
             _at_least("timeout", self.timeout, 0)
-        _number("fraction", self.fraction)
-        if not 0 < self.fraction <= 1:
-            raise SettingError(
-                f"fraction must lie in (0, 1], got {self.fraction!r}; 0.2 is the papers' value, "
-                "or give a fixed number with prefix_tokens"
-            )
-        _number("threshold", self.threshold)
-        if not -1 <= self.threshold < 0:
-            raise SettingError(
-                f"threshold must lie in [-1, 0), got {self.threshold!r}; rewards lie in [-1, 0] "
-                "and only those above it are accepted, so use -0.2 or another negative number"
-            )
+        for name, (rule, holds, remedy) in _RANGES.items():
+            _number(name, value := getattr(self, name))
+            if not holds(value):
+                raise SettingError(f"{name} must {rule}, got {value!r}; {remedy}")
         if self.samples > 1 and self.temperature == 0:
             raise SettingError(
                 f"samples={self.samples!r} needs a temperature above 0, got "
@@ -88,6 +85,41 @@ class Settings:
         """Return N for an answer of so many tokens: ``min(floor(rho * T), 300)``, at least 1."""
         wanted = self.prefix_tokens or min(math.floor(self.fraction * answer_tokens), MAX_PREFIX)
         return min(max(wanted, 1), answer_tokens)
+
+
+_WHOLE: Mapping[str, int] = {
+    "max_tokens": 1,
+    "max_iterations": 0,
+    "samples": 1,
+    "seed": 0,
+    "neighbours": 0,
+    "prefix_tokens": 1,
+    "patience": 1,
+    "max_forwarded_tokens": 1,
+}
+_RANGES: Mapping[str, tuple[str, Callable[[float], bool], str]] = {
+    "fraction": (
+        "lie in (0, 1]",
+        lambda value: 0 < value <= 1,
+        "0.2 is the papers' value, or give a fixed number with prefix_tokens",
+    ),
+    "threshold": (
+        "lie in [-1, 0)",
+        lambda value: -1 <= value < 0,
+        "rewards lie in [-1, 0] and only those above it are accepted, so use -0.2 or another "
+        "negative number",
+    ),
+    "archive": (
+        "lie in [-1, 0]",
+        lambda value: -1 <= value <= 0,
+        "-0.5 keeps what scored at least half of what can be had",
+    ),
+    "momentum_temperature": (
+        "be above 0",
+        lambda value: value > 0,
+        "1.0 is the paper's value, less prefers the nearest neighbours",
+    ),
+}
 
 
 def _number(name: str, value: object) -> None:
@@ -103,10 +135,11 @@ def _at_least(name: str, value: float, least: float) -> None:
 
 
 def _whole(name: str, value: object, least: int) -> None:
+    if value is None and name in _OPTIONAL:
+        return
     if not isinstance(value, int) or isinstance(value, bool):
         raise SettingError(f"{name} must be a whole number, got {value!r}; give {least} or more")
-    if value < least:
-        raise SettingError(f"{name} must be at least {least}, got {value!r}; give {least} or more")
+    _at_least(name, value, least)
 
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {

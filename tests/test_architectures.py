@@ -20,7 +20,7 @@ from latent_agent.completion import Completion, Limits, complete
 from latent_agent.errors import ModelError
 from latent_agent.meter import Meter
 from latent_agent.prompt import Turn, encode_chat
-from latent_agent.refine import Trial, refine
+from latent_agent.refine import Start, Trial, refine
 from latent_agent.reward import Score
 from latent_agent.reward.base import JudgeRequest
 from latent_agent.sampling import Sampler
@@ -134,17 +134,20 @@ def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.M
         value = -0.5 + 0.01 * len(seen)
         return Trial(prefix=prefix, tokens=prefix, text="", score=Score(value=value), finish="stop")
 
-    start = Trial(
+    trial = Trial(
         prefix=answer.tokens[:4], tokens=answer.tokens, text="", score=Score(value=-0.5),
         finish="length",
     )  # fmt: skip
+    start = Start(trial=trial, latents=answer.latents[:4])
     settings = Settings(max_iterations=3, learning_rate=0.3)
-    search = refine(start, answer.latents[:4], backbone, attempt, settings)
+    search = refine([start], backbone, attempt, settings)
     (adam,) = made
     (state,) = adam.state.values()
     assert {state["exp_avg"].dtype, state["exp_avg_sq"].dtype} == {torch.float32}
-    assert search.latents.dtype == torch.float32
-    assert backbone.decode(search.latents, Sampler(0.0)) == search.best.prefix == seen[-1]
+    assert search.best is not None
+    assert search.best.latents.dtype == torch.float32
+    found = backbone.decode(search.best.latents, Sampler(0.0))
+    assert found == search.best.trial.prefix == seen[-1]
 
 
 @every_dtype

@@ -60,9 +60,9 @@ def test_messages_that_make_no_prompt(bare: ChatLatentSeek, messages, rule: str)
 
 
 SETTINGS = {
-    "fraction": (0, -0.1, 1.01, math.nan),
-    "max_iterations": (-1,),
-    "learning_rate": (-0.1, math.inf),
+    "fraction": (0, -0.1, 1.01, math.nan, "abc"),
+    "max_iterations": (-1, 1.5, True),
+    "learning_rate": (-0.1, math.inf, "fast"),
     "threshold": (0, 0.1, -1.1, math.nan),
     "temperature": (-1,),
     "max_tokens": (0,),
@@ -121,7 +121,7 @@ def test_a_model_that_is_no_causal_lm(tmp_path: Path, config: PreTrainedConfig) 
         ({"device": "abacus"}, ModelError),
         ({"reward": 3}, RewardError),
         ({"reward": SelfReward}, RewardError),
-        ({"memory": "path"}, SettingError),
+        ({"prior": "v1"}, SettingError),
     ],
 )
 def test_arguments_of_the_wrong_kind(given: dict[str, Any], error: type[LatentAgentError]) -> None:

@@ -16,7 +16,7 @@ PLANTED = [question for question in questions("test", n=42, seed=5) if question.
 
 @pytest.fixture(scope="module")
 def chat():
-    return ChatLatentSeek(model="bundled")
+    return ChatLatentSeek(model="bundled", memory=None)
 
 
 def test_answers_what_the_draft_got_wrong(chat):
@@ -54,7 +54,7 @@ def test_the_stream_ends_with_the_metadata(chat):
 
 
 def test_no_iterations_is_plain_unjudged_generation():
-    chat = ChatLatentSeek(model="bundled", max_iterations=0)
+    chat = ChatLatentSeek(model="bundled", memory=None, max_iterations=0)
     trace = chat.invoke(PLANTED[0].text).response_metadata["latent_agent"]
     assert (trace["stopped"], trace["rewards"]) == ("unjudged", [])
     assert trace["forwarded_tokens"]["judge"] == 0
@@ -65,7 +65,7 @@ def test_a_spent_budget_returns_the_best_so_far(limit, reason):
     for tokens in (1, 40, 60, 100, 200):
         given: dict[str, Any] = limit or {"max_forwarded_tokens": tokens}
         trace = (
-            ChatLatentSeek(model="bundled", threshold=-1e-9, **given)
+            ChatLatentSeek(model="bundled", memory=None, threshold=-1e-9, **given)
             .invoke(PLANTED[0].text)
             .response_metadata["latent_agent"]
         )
@@ -114,7 +114,7 @@ def test_bad_messages_are_refused(chat):
 @pytest.mark.parametrize("value", [float("nan"), 0.5, -1.5, None])
 def test_a_bad_reward_ends_the_search_with_the_best_so_far(value):
     scripted = iter([-0.9, -0.8])
-    chat = ChatLatentSeek(model="bundled", reward=lambda _q, _a: next(scripted, value))
+    chat = ChatLatentSeek(model="bundled", memory=None, reward=lambda _q, _a: next(scripted, value))
     message = chat.invoke(PLANTED[0].text)
     trace = message.response_metadata["latent_agent"]
     assert trace["stopped"] == "reward_error"
@@ -127,7 +127,7 @@ def test_a_raising_reward_returns_the_draft():
     def broken(question, answer):
         raise KeyError("lost")
 
-    message = ChatLatentSeek(model="bundled", reward=broken).invoke(PLANTED[0].text)
+    message = ChatLatentSeek(model="bundled", memory=None, reward=broken).invoke(PLANTED[0].text)
     trace = message.response_metadata["latent_agent"]
     assert message.text == trace["draft"]
     assert "KeyError" in trace["error"]

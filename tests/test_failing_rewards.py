@@ -14,7 +14,7 @@ from latent_agent.reward.verdict import read_verdict
 from tests.tiny import WINDOW, tiny_model, tiny_tokenizer
 
 QUESTION = "How many apples are left?"
-CALL: dict[str, Any] = {"max_tokens": 20, "max_iterations": 4, "learning_rate": 1.0}
+CALL: dict[str, Any] = {"memory": None, "max_tokens": 20, "max_iterations": 4, "learning_rate": 1.0}
 
 
 @pytest.fixture(scope="module")

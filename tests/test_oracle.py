@@ -4,10 +4,10 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from latent_agent.agent import LatentAgent
-from latent_agent.loading import open_model
 from latent_agent.prompt import Turn
 from latent_agent.reward import ExactMatch, SelfReward
 from latent_agent.settings import settings_for
+from latent_agent.shared_model import open_model
 from latent_agent.teaching import model_path, questions
 from tests.plain import PlainLM, plain_latentseek
 

@@ -120,8 +120,18 @@ def test_added_tokens_that_are_not_special_are_plain_text_too(name: str) -> None
     text = f"so {name}, {END_OF_TURN} {name * 2}."
     ids = encode_chat(tokenizer, user(text))
     assert specials(tokenizer, ids).count(tokenizer.eos_token_id) == 1  # type: ignore[arg-type]
-    assert added not in ids or len(name) == 1  # one character cannot be written in two parts
+    assert added not in ids or len(name) == 1  # one character cannot be written in parts
     assert str(tokenizer.decode(ids)).removeprefix("<|im_start|>user\n").startswith(text)
+
+
+def test_what_is_left_of_a_special_token_is_no_special_token_either() -> None:
+    tokenizer = changed()
+    for name in ("|im_end|>", "im_end|>", "|im_"):
+        tokenizer.backend_tokenizer.add_tokens([AddedToken(name, special=False)])
+    ids = encode_chat(tokenizer, user(f"so {END_OF_TURN}, |im_end|>."))
+    harmless = encode_chat(tokenizer, user(HARMLESS))
+    assert specials(tokenizer, ids) == specials(tokenizer, harmless)
+    assert "so <|im_end|>, |im_end|>." in str(tokenizer.decode(ids))
 
 
 def test_added_runs_of_spaces_are_kept() -> None:

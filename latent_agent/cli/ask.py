@@ -15,7 +15,9 @@ def ask(
     model: Model = "bundled",
     recipe: Recipe = "default",
     max_iterations: MaxIterations = None,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 is greedy; by default the recipe's.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 1024,
     timeout: Annotated[float | None, typer.Option(help="Seconds; best answer so far.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all sampling.")] = 0,
@@ -29,7 +31,7 @@ def ask(
         model=model,
         recipe=recipe,
         max_iterations=max_iterations,
-        temperature=temperature or None,
+        temperature=temperature,
         max_tokens=max_tokens,
         timeout=timeout,
         seed=seed,

@@ -1,5 +1,7 @@
 """What a reward is given, what it returns, and what it must keep to."""
 
+import hashlib
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -80,6 +82,14 @@ class Reward(ABC):
     deterministic: bool = True
     """Whether the same answer always gets the same score; only then is a score remembered."""
 
+    @property
+    def id(self) -> str:
+        """What tells this reward from others: what different rewards said is never mixed.
+
+        A reward with settings of its own puts them here.
+        """
+        return f"{type(self).__module__}:{type(self).__qualname__}"
+
     @abstractmethod
     def score(self, case: Case) -> Score:
         """Score an answer."""
@@ -95,9 +105,29 @@ class CallableReward(Reward):
         self._function = function
         self.deterministic = bool(getattr(function, "deterministic", False))
 
+    @property
+    def id(self) -> str:
+        """Where the function can be imported from; its code's hash beside it where it cannot."""
+        function: Any = self._function
+        name = f"{_attribute(function, '__module__')}:{_attribute(function, '__qualname__')}"
+        if "<" not in name:
+            return name
+        code: Any = getattr(function, "__code__", None)
+        source = repr((code.co_code, code.co_consts, code.co_names)) if code else repr(function)
+        return f"{name}#{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+
     def score(self, case: Case) -> Score:
         """Call the function with question and answer."""
         return Score(value=self._function(case.question, case.answer))
+
+
+def _attribute(function: Any, name: str) -> str:
+    return str(getattr(function, name, None) or getattr(type(function), name))
+
+
+def built_in_id(reward: Reward, **arguments: Any) -> str:
+    """Name a built-in reward with its arguments, so that it can be told from others and rebuilt."""
+    return f"{type(reward).__name__} {json.dumps(arguments, sort_keys=True)}"
 
 
 def as_reward(reward: object) -> Reward:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from latent_agent.errors import SettingError
-from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, checked_score
+from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, built_in_id, checked_score
 from latent_agent.reward.self_reward import SelfReward
 
 
@@ -32,6 +32,12 @@ def _text(message: Any) -> str:
     return str(getattr(message, "text", message))
 
 
+def _model_name(chat_model: Any) -> str:
+    names = (getattr(chat_model, name, None) for name in ("model_name", "model"))
+    named = next((name for name in names if isinstance(name, str)), "")
+    return f"{type(chat_model).__module__}:{type(chat_model).__qualname__} {named}".strip()
+
+
 class JudgeReward(Reward):
     """The four checks of `SelfReward`, asked of any LangChain chat model.
 
@@ -52,8 +58,14 @@ class JudgeReward(Reward):
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self.deterministic = deterministic
+        self._name = _model_name(chat_model)
         self._judge = _OutsideJudge(chat_model)
         self._checks = SelfReward("checks", weights=weights, strict=strict)
+
+    @property
+    def id(self) -> str:
+        """The judging model's name, and the checks' own id."""
+        return built_in_id(self, model=self._name, checks=self._checks.id)
 
     def score(self, case: Case) -> Score:
         """Ask the outside judge."""
@@ -82,6 +94,11 @@ class WeightedSum(Reward):
             )
         self._parts = parts
         self.deterministic = all(reward.deterministic for reward, _ in parts)
+
+    @property
+    def id(self) -> str:
+        """The parts' ids and weights."""
+        return built_in_id(self, parts=[[reward.id, weight] for reward, weight in self._parts])
 
     def score(self, case: Case) -> Score:
         """Score with each part and take the weighted mean."""

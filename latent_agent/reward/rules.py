@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import math_verify
 
 from latent_agent.errors import RewardError
-from latent_agent.reward.base import Case, Reward, Score
+from latent_agent.reward.base import Case, Reward, Score, built_in_id
 
 _STATED = re.compile(r"answer is:?\s*([^\n]*?)\.?\s*(?:\n|$)", re.IGNORECASE)
 
@@ -27,6 +27,11 @@ class FormatReward(Reward):
                 "characters with re.escape"
             ) from error
 
+    @property
+    def id(self) -> str:
+        """The pattern with its flags."""
+        return built_in_id(self, pattern=self._pattern.pattern, flags=self._pattern.flags)
+
     def score(self, case: Case) -> Score:
         """Search the answer for the pattern."""
         found = self._pattern.search(case.answer) is not None
@@ -45,6 +50,11 @@ class ExactMatch(Reward):
 
     def __init__(self, truths: str | Mapping[str, str]) -> None:
         self._truths = truths
+
+    @property
+    def id(self) -> str:
+        """The same for all truths: what is right does not hang on who wrote it down."""
+        return built_in_id(self)
 
     def score(self, case: Case) -> Score:
         """Compare the answer with the question's truth."""

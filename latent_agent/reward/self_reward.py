@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from latent_agent.errors import RewardError, SettingError
-from latent_agent.reward.base import Case, JudgeRequest, Reward, Score
+from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, built_in_id
 from latent_agent.reward.judge_prompts import JudgePrompts, fill, prompts_from
 from latent_agent.reward.verdict import read_grade, read_verdict
 
@@ -54,6 +54,18 @@ class SelfReward(Reward):
             )
         self._kind, self._strict, self._verdict = kind, strict, verdict
         self._max_tokens = max_tokens
+
+    @property
+    def id(self) -> str:
+        """Kind, weights, strictness and how the verdict is read."""
+        return built_in_id(
+            self,
+            kind=self._kind,
+            weights=self._weights,
+            strict=self._strict,
+            verdict=self._verdict,
+            max_tokens=self._max_tokens,
+        )
 
     def score(self, case: Case) -> Score:
         """Ask the LM all checks in one batch."""

@@ -1,5 +1,46 @@
 """The memory of `latent_agent`: traces in SQLite, with a FAISS index for recall.
 
-This version keeps no memory yet, so this package is empty. It will know arrays, not models:
-it imports neither torch nor LangChain, and never `latent_agent`.
+It knows arrays, not models: it imports neither torch nor LangChain, and never `latent_agent`.
 """
+
+from latent_memory.checks import MAX_NAME
+from latent_memory.errors import (
+    DamageError,
+    ImportFileError,
+    LatentMemoryError,
+    LocationError,
+    ReadOnlyError,
+    SchemaError,
+    StorageError,
+    TraceError,
+)
+from latent_memory.layout import IndexSettings
+from latent_memory.listing import ShelfInfo, Stats, TraceInfo
+from latent_memory.places import default_location
+from latent_memory.schema import Migration, migrate
+from latent_memory.store import LatentMemory
+from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace
+
+__all__ = [
+    "MAX_NAME",
+    "DamageError",
+    "ImportFileError",
+    "IndexSettings",
+    "LatentMemory",
+    "LatentMemoryError",
+    "LocationError",
+    "Migration",
+    "Neighbour",
+    "ReadOnlyError",
+    "SchemaError",
+    "Shelf",
+    "ShelfInfo",
+    "Stats",
+    "StorageError",
+    "StoredTrace",
+    "Trace",
+    "TraceError",
+    "TraceInfo",
+    "default_location",
+    "migrate",
+]

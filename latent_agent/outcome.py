@@ -1,0 +1,83 @@
+"""What a call came to: the answer, and how it came about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from latent_agent.call import Call
+from latent_agent.refine import Search, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a call came to.
+
+    Attributes:
+        text: The answer.
+        draft: The draft's text; None if a warm start made it unnecessary.
+        finish: Why the answer ended: ``stop`` or ``length``, or the budget that was spent.
+        stopped: Why the call ended: ``threshold``, ``iterations``, ``patience``, ``time``,
+            ``tokens``, ``reward_error`` or ``unjudged``.
+        road: Where the answer comes from: ``draft``, ``memory`` or ``refined``.
+        rewards: One float per draft, warm start and gradient step, repeats included.
+        iterations: Gradient steps taken.
+        checks: The reward's single findings on the answer.
+        error: What a failing reward said.
+        neighbours: Ids of the traces that warm-started the call.
+        prior: Version of the latent prior that warm-started the call.
+        trace_id: The stored trace.
+        memory_error: Why nothing was recalled or stored, if the memory failed.
+        forwarded_tokens: The bill by stage.
+        prompt_tokens: Length of the prompt.
+        answer_tokens: Length of the answer.
+    """
+
+    text: str
+    draft: str | None
+    finish: str
+    stopped: str
+    road: str = "draft"
+    rewards: Sequence[float] = ()
+    iterations: int = 0
+    checks: Mapping[str, float] = field(default_factory=dict[str, float])
+    error: str | None = None
+    neighbours: Sequence[int] = ()
+    prior: str | None = None
+    trace_id: int | None = None
+    memory_error: str | None = None
+    forwarded_tokens: Mapping[str, int]
+    prompt_tokens: int
+    answer_tokens: int
+
+
+def unjudged(call: Call, search: Search | None = None) -> Outcome:
+    """Return the draft as it is: nothing was scored, or nothing was to be."""
+    draft = call.draft()
+    stopped = "unjudged" if search is None else search.stopped
+    return Outcome(
+        text=draft.text,
+        draft=draft.text,
+        finish=draft.finish,
+        stopped=draft.finish if draft.finish in ("time", "tokens") else stopped,
+        error=None if search is None else search.error,
+        forwarded_tokens=call.meter.bill(),
+        prompt_tokens=len(call.prompt),
+        answer_tokens=len(draft.tokens),
+    )
+
+
+def searched(call: Call, search: Search, best: Trial) -> Outcome:
+    """Return the best answer of a search."""
+    return Outcome(
+        text=best.text,
+        draft=call.draft_text,
+        finish=best.finish,
+        stopped=search.stopped,
+        road=best.road,
+        rewards=tuple(search.rewards),
+        iterations=search.iterations,
+        checks=best.score.checks,
+        error=search.error,
+        forwarded_tokens=call.meter.bill(),
+        prompt_tokens=len(call.prompt),
+        answer_tokens=len(best.tokens),
+    )

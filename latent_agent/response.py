@@ -1,0 +1,38 @@
+"""An outcome as LangChain metadata: plain values only."""
+
+from typing import Any
+
+from langchain_core.messages.ai import UsageMetadata
+
+from latent_agent.outcome import Outcome
+
+
+def usage(outcome: Outcome) -> UsageMetadata:
+    """Count what the user sees: the prompt and the answer."""
+    return UsageMetadata(
+        input_tokens=outcome.prompt_tokens,
+        output_tokens=outcome.answer_tokens,
+        total_tokens=outcome.prompt_tokens + outcome.answer_tokens,
+    )
+
+
+def metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
+    """Return the response metadata: LangChain's own keys, and how the answer came about."""
+    return {
+        "model_name": model_name,
+        "model_provider": "latent-agent",
+        "finish_reason": "stop" if outcome.finish == "stop" else "length",
+        "latent_agent": {
+            "draft": outcome.draft,
+            "rewards": list(outcome.rewards),
+            "iterations": outcome.iterations,
+            "road": outcome.road,
+            "stopped": outcome.stopped,
+            "checks": dict(outcome.checks),
+            "error": outcome.error,
+            "warm_start": {"neighbours": list(outcome.neighbours), "prior": outcome.prior},
+            "trace_id": outcome.trace_id,
+            "memory_error": outcome.memory_error,
+            "forwarded_tokens": dict(outcome.forwarded_tokens),
+        },
+    }

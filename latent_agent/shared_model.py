@@ -1,0 +1,157 @@
+"""A model that all who ask for the same one share, opened only as far as it is needed."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from latent_agent.backbone import Backbone, context_window
+from latent_agent.errors import ModelError
+from latent_agent.fingerprint import fingerprint, model_weights
+from latent_agent.loading import (
+    ModelSource,
+    check_causal,
+    check_device,
+    check_dtype,
+    load_config,
+    load_model,
+    load_tokenizer,
+    revision,
+)
+from latent_agent.reward.judge_prompts import JUDGE_FILE
+
+
+class SharedModel:
+    """A model that is opened in two steps: config and tokenizer first, weights when needed."""
+
+    def __init__(
+        self,
+        config: Callable[[], Any],
+        tokenizer: Callable[[], PreTrainedTokenizerBase],
+        model: Callable[[Any], PreTrainedModel],
+        weights: Callable[[Any], str | None] = lambda _: None,
+    ) -> None:
+        self._open_config, self._open_tokenizer, self._open_model = config, tokenizer, model
+        self._weights = weights
+        self._fingerprints: dict[str, str] = {}
+        self._lock = threading.RLock()
+
+    @cached_property
+    def config(self) -> Any:
+        """The model's config."""
+        with self._lock:
+            return self._open_config()
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+        with self._lock:
+            self.config  # noqa: B018 - an unknown model is told before a missing tokenizer
+            return self._open_tokenizer()
+
+    @cached_property
+    def judge_prompts(self) -> Mapping[str, Any] | None:
+        """Judge prompts that travel in the model's folder, or None."""
+        folder: str = self.config.name_or_path
+        path = Path(folder) / JUDGE_FILE
+        if not folder:
+            return None
+        return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+    @property
+    def context_window(self) -> int | None:
+        """How many positions the model knows."""
+        return context_window(self.config.get_text_config())
+
+    def fingerprint(self, embedding: str) -> str:
+        """Return what tells latents and embeddings of this model from those of all others."""
+        with self._lock:
+            if embedding not in self._fingerprints:
+                weights = self._weights(self.config) or model_weights(self._backbone.model)
+                self._fingerprints[embedding] = fingerprint(
+                    weights, self.config, self.tokenizer, embedding
+                )
+            return self._fingerprints[embedding]
+
+    def backbone(self) -> Backbone:
+        """Return the loaded model; weights are read at the first call only."""
+        with self._lock:
+            return self._backbone
+
+    @cached_property
+    def _backbone(self) -> Backbone:
+        return Backbone(self._open_model(self.config), self.tokenizer)
+
+
+_shared: dict[tuple[Any, ...], SharedModel] = {}
+_shared_lock = threading.Lock()
+
+
+def open_model(
+    model: str | PreTrainedModel,
+    tokenizer: str | PreTrainedTokenizerBase | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+) -> SharedModel:
+    """Return the model that all who ask for the same one share.
+
+    Args:
+        model: ``bundled``, a Hugging Face id, a local folder, or a loaded model.
+        tokenizer: A tokenizer, or where to load it from; needed with a loaded model.
+        dtype: Name of a torch dtype.
+        device: Torch device.
+
+    Raises:
+        ModelError: If the arguments name no model that can be searched.
+    """
+    check_device(device)
+    if isinstance(model, str):
+        check_dtype(dtype)
+        source = ModelSource(model, dtype, device)
+        made = _from_source(source, tokenizer)
+        # A loaded object stays alive in what it is shared through, so its id is not reused.
+        key = (source, tokenizer if isinstance(tokenizer, str) else id(tokenizer))
+    else:
+        made = _from_loaded(model, tokenizer)
+        key = (id(model), id(tokenizer))
+    with _shared_lock:
+        return _shared.setdefault(key, made)
+
+
+def _from_loaded(model: Any, tokenizer: str | PreTrainedTokenizerBase | None) -> SharedModel:
+    if not isinstance(model, PreTrainedModel):
+        raise ModelError(
+            "model must be a name, a folder or a loaded transformers model, got "
+            f"{type(model).__name__}; for example model='bundled'"
+        )
+    check_causal(model.config, type(model).__name__)
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        given = tokenizer
+        return SharedModel(lambda: model.config, lambda: given, lambda _: model)
+    place = tokenizer or model.config.name_or_path
+    if not place:
+        raise ModelError(
+            f"a loaded model needs its tokenizer, got tokenizer={tokenizer!r}; pass "
+            "tokenizer=AutoTokenizer.from_pretrained(...) beside the model"
+        )
+    return SharedModel(lambda: model.config, lambda: load_tokenizer(place), lambda _: model)
+
+
+def _from_source(
+    source: ModelSource, tokenizer: str | PreTrainedTokenizerBase | None
+) -> SharedModel:
+    def open_tokenizer() -> PreTrainedTokenizerBase:
+        if isinstance(tokenizer, PreTrainedTokenizerBase):
+            return tokenizer
+        return load_tokenizer(tokenizer or source.location)
+
+    return SharedModel(
+        lambda: load_config(source),
+        open_tokenizer,
+        lambda config: load_model(source, config),
+        lambda config: revision(source, config),
+    )

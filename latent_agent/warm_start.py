@@ -1,0 +1,49 @@
+"""Where a question starts from: the draft's own latents, moved as similar past questions moved.
+
+LatentEvolve (arXiv 2509.24771), equation 5.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from latent_memory import Neighbour
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStart:
+    """Latents to try before the draft, (N, d) float32, and the road that they stand for."""
+
+    latents: torch.Tensor
+    road: str
+
+
+def momentum_transfer(
+    base: torch.Tensor,
+    neighbours: Sequence[Neighbour],
+    *,
+    strength: float = 1.0,
+    temperature: float = 1.0,
+) -> torch.Tensor:
+    """Return ``z_0 = z_base + strength * sum_j a_j (z*_j - z_base_j)``, (N, d) float32.
+
+    The weights ``a_j`` are proportional to ``exp(S_j / temperature)``, with ``S_j`` the
+    similarity of neighbour ``j``. The journey is transferred, not the destination; where lengths
+    differ, the common positions are.
+
+    Args:
+        base: The draft's first latents, (N, d) float32.
+        neighbours: At least one recalled trace.
+        strength: Factor on the journey; 1 in the paper.
+        temperature: Of the softmax over similarities; 1 in the paper.
+    """
+    similarities = torch.tensor([neighbour.similarity for neighbour in neighbours])
+    weights = torch.softmax(similarities / temperature, dim=0).tolist()
+    moved = base.clone()
+    for weight, neighbour in zip(weights, neighbours, strict=True):
+        trace = neighbour.stored.trace
+        journey = torch.from_numpy(trace.optimised - trace.base).to(base.device)
+        common = min(len(base), len(journey))
+        moved[:common] += strength * weight * journey[:common]
+    return moved

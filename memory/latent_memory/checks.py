@@ -1,0 +1,148 @@
+"""What may be stored and searched for: checked once, here, at the memory's door."""
+
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latent_memory.codec import LARGEST
+from latent_memory.errors import TraceError
+from latent_memory.trace import Matrix, Shelf, Trace, Vector
+
+MAX_NAME = 200
+MAX_ROWS = 65535
+MAX_WIDTH = 2**20
+
+
+def check_name(what: str, name: object) -> str:
+    """Return a name if it is one: any text of 1 to 200 characters without NUL.
+
+    Raises:
+        TraceError: If it is not.
+    """
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME or "\0" in name:
+        raise TraceError(
+            f"{what} must be a text of 1 to {MAX_NAME} characters without NUL, got "
+            f"{_brief(name)}; choose another"
+        )
+    check_text(what, name)
+    return name
+
+
+def check_text(what: str, text: str | None) -> None:
+    """Raise TraceError if a text is not valid Unicode."""
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError as error:
+        raise TraceError(
+            f"{what} must be valid Unicode, got a lone surrogate at {error.start} in "
+            f"{_brief(text)}; remove it, for example with .encode(errors='replace').decode()"
+        ) from None
+
+
+def check_shelf(shelf: Shelf) -> None:
+    """Raise TraceError if a shelf's names are not names."""
+    for what in ("namespace", "fingerprint", "reward"):
+        check_name(what, getattr(shelf, what))
+
+
+def check_embedding(embedding: object) -> Vector:
+    """Return an embedding as (e,) float32; raise TraceError if it is none."""
+    vector = _floats("embedding", embedding)
+    if vector.ndim != 1 or not 1 <= len(vector) <= MAX_WIDTH:
+        raise TraceError(
+            f"embedding must be one vector of 1 to {MAX_WIDTH} numbers, got shape {vector.shape}; "
+            "pass one row"
+        )
+    if not np.isfinite(vector @ vector):
+        raise TraceError(
+            "embedding must have a length below 1e19, got a number as large as "
+            f"{float(np.abs(vector).max())!r}; scale it down"
+        )
+    return vector
+
+
+def check_trace(trace: Trace) -> Trace:
+    """Return a trace with its arrays as float32, if everything in it can be stored.
+
+    Raises:
+        TraceError: If not.
+    """
+    check_shelf(trace.shelf)
+    check_text("query", trace.query)
+    check_text("answer", trace.answer)
+    check_name("stopped", trace.stopped)
+    if trace.prior is not None:
+        check_name("prior", trace.prior)
+    base, optimised = _latents("base", trace.base), _latents("optimised", trace.optimised)
+    if base.shape != optimised.shape:
+        raise TraceError(
+            f"base and optimised latents must have one shape, got {base.shape} and "
+            f"{optimised.shape}; cut both to the same positions"
+        )
+    if len(trace.tokens) > len(base):
+        raise TraceError(
+            f"tokens must be at most one a latent, got {len(trace.tokens)} for {len(base)} "
+            "latents; keep the first ones"
+        )
+    return replace(
+        trace,
+        embedding=check_embedding(trace.embedding),
+        base=base,
+        optimised=optimised,
+        tokens=tuple(_whole("tokens", token) for token in trace.tokens),
+        score=_reward(trace.score),
+        rewards=tuple(_reward(reward) for reward in trace.rewards),
+        steps=_whole("steps", trace.steps),
+        neighbours=tuple(_whole("neighbours", neighbour) for neighbour in trace.neighbours),
+    )
+
+
+def _latents(what: str, latents: object) -> Matrix:
+    matrix = _floats(f"{what} latents", latents)
+    rows, width = matrix.shape if matrix.ndim == 2 else (0, 0)
+    if not (1 <= rows <= MAX_ROWS and 1 <= width <= MAX_WIDTH):
+        raise TraceError(
+            f"{what} latents must be (N, d) with N from 1 to {MAX_ROWS} and d from 1 to "
+            f"{MAX_WIDTH}, got shape {matrix.shape}"
+        )
+    if (largest := float(np.abs(matrix).max())) > LARGEST:
+        raise TraceError(
+            f"{what} latents must lie within ±{LARGEST:.0f}, got {largest!r}; was the model's "
+            "final norm left out?"
+        )
+    return matrix
+
+
+def _floats(what: str, values: object) -> NDArray[np.float32]:
+    try:
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused below
+            array = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise TraceError(f"{what} must be an array of numbers, got {_brief(values)}") from error
+    if not np.isfinite(array).all():
+        where = tuple(int(at) for at in np.argwhere(~np.isfinite(array))[0])
+        raise TraceError(f"{what} must be finite, got {float(array[where])!r} at {where}")
+    return array
+
+
+def _reward(reward: Any) -> float:
+    if isinstance(reward, bool) or not isinstance(reward, Real) or not -1 <= float(reward) <= 0:
+        raise TraceError(
+            f"rewards must be numbers in [-1, 0], got {_brief(reward)}; of a quality in [0, 1] "
+            "subtract 1"
+        )
+    return float(reward)
+
+
+def _whole(what: str, number: Any) -> int:
+    if isinstance(number, bool) or not isinstance(number, Integral) or not 0 <= int(number) < 2**63:
+        raise TraceError(f"{what} must be whole numbers from 0, got {_brief(number)}")
+    return int(number)
+
+
+def _brief(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:60]}... ({len(shown)} characters)"

@@ -1,0 +1,140 @@
+"""Light views of what a memory holds: traces without their latents, shelves, sizes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, func, select
+
+from latent_memory.rows import from_time, on_shelf, to_shelf
+from latent_memory.tables import shelves, texts, traces
+from latent_memory.trace import Shelf
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TraceInfo:
+    """A trace as a list shows it.
+
+    Attributes:
+        id: Its id.
+        created: When it was stored (UTC).
+        shelf: Where it lies.
+        query: The question; None if texts are not stored.
+        answer: The answer; None if texts are not stored.
+        score: Reward of the answer, in [-1, 0].
+        steps: Gradient steps taken.
+        stopped: Why the search ended.
+    """
+
+    id: int
+    created: datetime
+    shelf: Shelf
+    query: str | None
+    answer: str | None
+    score: float
+    steps: int
+    stopped: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShelfInfo:
+    """A shelf and how much lies on it.
+
+    Attributes:
+        shelf: Its names.
+        traces: How many traces lie on it.
+        dimension: Length of their embeddings (e).
+        width: Width of their latents (d).
+        newest: When the newest was stored (UTC).
+    """
+
+    shelf: Shelf
+    traces: int
+    dimension: int
+    width: int
+    newest: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stats:
+    """How large a memory is.
+
+    Attributes:
+        path: The database file.
+        revision: Its schema's revision.
+        traces: How many traces it holds.
+        shelves: The shelves they lie on.
+        database_bytes: Size of the database file.
+        log_bytes: Size of its write-ahead log.
+        index_bytes: Size of its index snapshots.
+        backups: Copies that migrations made.
+    """
+
+    path: Path
+    revision: str
+    traces: int
+    shelves: Sequence[ShelfInfo]
+    database_bytes: int
+    log_bytes: int
+    index_bytes: int
+    backups: Sequence[Path]
+
+
+def list_traces(
+    connection: Connection,
+    *,
+    namespace: str | None,
+    shelf: Shelf | None,
+    limit: int,
+    before: int | None,
+) -> list[TraceInfo]:
+    """List traces, newest first; ``before`` an id, to go on where a list ended."""
+    said = (texts.c.query, texts.c.answer)
+    names = (shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
+    wanted = (
+        select(traces, *names, *said)
+        .join(shelves, shelves.c.id == traces.c.shelf)
+        .outerjoin(texts, texts.c.trace == traces.c.id)
+        .order_by(traces.c.id.desc())
+        .limit(limit)
+    )
+    if namespace is not None:
+        wanted = wanted.where(shelves.c.namespace == namespace)
+    if shelf is not None:
+        wanted = wanted.where(on_shelf(shelf))
+    if before is not None:
+        wanted = wanted.where(traces.c.id < before)
+    return [
+        TraceInfo(
+            id=row["id"],
+            created=from_time(row["created"]),
+            shelf=to_shelf(row),
+            query=row["query"],
+            answer=row["answer"],
+            score=row["score"],
+            steps=row["steps"],
+            stopped=row["stopped"],
+        )
+        for row in connection.execute(wanted).mappings()
+    ]
+
+
+def list_shelves(connection: Connection) -> list[ShelfInfo]:
+    """List the shelves by name, each with at least one trace on it."""
+    wanted = (
+        select(shelves, func.count().label("traces"), func.max(traces.c.created).label("newest"))
+        .join(traces, traces.c.shelf == shelves.c.id)
+        .group_by(shelves.c.id)
+        .order_by(shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
+    )
+    return [
+        ShelfInfo(
+            shelf=to_shelf(row),
+            traces=row["traces"],
+            dimension=row["dimension"],
+            width=row["width"],
+            newest=from_time(row["newest"]),
+        )
+        for row in connection.execute(wanted).mappings()
+    ]

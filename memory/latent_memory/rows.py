@@ -1,0 +1,181 @@
+"""Traces to rows and back, on a given connection."""
+
+import json
+import secrets
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, select
+
+from latent_memory.codec import decode_latents, encode_latents
+from latent_memory.errors import DamageError, TraceError
+from latent_memory.tables import embeddings, latents, shelves, texts, traces
+from latent_memory.trace import Shelf, StoredTrace, Trace
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# What the checksum covers, besides embedding and latents.
+_CHECKED = (
+    *("shelf", "created", "score", "rewards", "steps", "stopped", "tokens", "neighbours", "prior"),
+    *("query", "answer"),
+)
+
+_PLAIN = ("query", "answer", "score", "steps", "stopped", "prior")
+
+
+def to_time(moment: datetime) -> int:
+    """Return a moment as microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_time(microseconds: int) -> datetime:
+    """Return the moment (UTC) that ``to_time`` was given."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def insert_trace(connection: Connection, trace: Trace, created: datetime) -> int:
+    """Insert a checked trace; return its id.
+
+    Raises:
+        TraceError: If its shapes are not those of its shelf.
+    """
+    said = {"query": trace.query, "answer": trace.answer}
+    vector = trace.embedding.astype("<f4").tobytes()
+    packed = encode_latents(trace.base, trace.optimised)
+    row = {
+        "shelf": _shelf_id(connection, trace),
+        "created": to_time(created),
+        "score": trace.score,
+        "rewards": json.dumps(trace.rewards),
+        "steps": trace.steps,
+        "stopped": trace.stopped,
+        "tokens": json.dumps(trace.tokens),
+        "neighbours": json.dumps(trace.neighbours),
+        "prior": trace.prior,
+    }
+    row["checksum"] = _checksum({**row, **said}, vector, packed)
+    id_ = connection.execute(insert(traces).returning(traces.c.id), row).scalar_one()
+    connection.execute(insert(latents), {"trace": id_, "bytes": packed})
+    connection.execute(insert(embeddings), {"trace": id_, "vector": vector})
+    if trace.query is not None or trace.answer is not None:
+        connection.execute(insert(texts), {"trace": id_, **said})
+    return id_
+
+
+def _checksum(row: Mapping[Any, Any], vector: bytes, packed: bytes) -> int:
+    fields = json.dumps([row[name] for name in _CHECKED]).encode()
+    return zlib.crc32(packed, zlib.crc32(vector, zlib.crc32(fields)))
+
+
+def _shelf_id(connection: Connection, trace: Trace) -> int:
+    shape = (len(trace.embedding), trace.base.shape[1])
+    columns = select(shelves.c.id, shelves.c.dimension, shelves.c.width)
+    found = connection.execute(columns.where(on_shelf(trace.shelf))).one_or_none()
+    if found is None:
+        return _new_shelf(connection, trace.shelf, *shape)
+    check_width("embeddings", found.dimension, shape[0], trace.shelf)
+    check_width("latents", found.width, shape[1], trace.shelf)
+    return found.id
+
+
+def check_width(what: str, stored: int, got: int, shelf: Shelf) -> None:
+    """Raise TraceError if something is not as wide as the rest of its shelf."""
+    if stored != got:
+        raise TraceError(
+            f"{what} of one shelf must have one width, {stored} on this one, got {got}; another "
+            f"model or embedding needs another fingerprint than {shelf.fingerprint!r}"
+        )
+
+
+def _new_shelf(connection: Connection, shelf: Shelf, dimension: int, width: int) -> int:
+    row = {
+        "namespace": shelf.namespace,
+        "fingerprint": shelf.fingerprint,
+        "reward": shelf.reward,
+        "dimension": dimension,
+        "width": width,
+        "identity": secrets.token_hex(16),
+        "generation": 0,
+    }
+    return connection.execute(insert(shelves).returning(shelves.c.id), row).scalar_one()
+
+
+def on_shelf(shelf: Shelf) -> ColumnElement[bool]:
+    """Return the condition that a row of ``shelves`` is this one."""
+    return (
+        (shelves.c.namespace == shelf.namespace)
+        & (shelves.c.fingerprint == shelf.fingerprint)
+        & (shelves.c.reward == shelf.reward)
+    )
+
+
+def whole() -> Select[Any]:
+    """Return the query for whole traces, whose rows ``to_trace`` takes."""
+    names = (shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
+    return (
+        select(traces, *names, texts.c.query, texts.c.answer, embeddings.c.vector, latents.c.bytes)
+        .join(shelves, shelves.c.id == traces.c.shelf)
+        .outerjoin(embeddings, embeddings.c.trace == traces.c.id)
+        .outerjoin(latents, latents.c.trace == traces.c.id)
+        .outerjoin(texts, texts.c.trace == traces.c.id)
+    )
+
+
+def read_traces(connection: Connection, ids: Iterable[int]) -> dict[int, StoredTrace]:
+    """Read the traces under ``ids``; those that are gone are left out.
+
+    Raises:
+        DamageError: If one is not as it was stored.
+    """
+    rows = connection.execute(whole().where(traces.c.id.in_(list(ids))))
+    return {row["id"]: to_trace(row) for row in rows.mappings()}
+
+
+def read_after(connection: Connection, shelf: Shelf, after: int, limit: int) -> list[StoredTrace]:
+    """Read the next traces of a shelf, by id, beyond ``after``.
+
+    Raises:
+        DamageError: If one is not as it was stored.
+    """
+    wanted = whole().where(on_shelf(shelf), traces.c.id > after)
+    rows = connection.execute(wanted.order_by(traces.c.id).limit(limit))
+    return [to_trace(row) for row in rows.mappings()]
+
+
+def to_trace(row: RowMapping) -> StoredTrace:
+    """Return the trace of a row of ``whole``.
+
+    Raises:
+        DamageError: If it is not as it was stored.
+    """
+    try:
+        if _checksum(row, row["vector"], row["bytes"]) != row["checksum"]:
+            raise DamageError("its checksum does not match")
+        base, optimised = decode_latents(row["bytes"])
+        trace = Trace(
+            shelf=to_shelf(row),
+            base=base,
+            optimised=optimised,
+            embedding=np.frombuffer(row["vector"], "<f4"),
+            tokens=tuple(json.loads(row["tokens"])),
+            rewards=tuple(json.loads(row["rewards"])),
+            neighbours=tuple(json.loads(row["neighbours"])),
+            **{
+                name: row[name]
+                for name in ("query", "answer", "score", "steps", "stopped", "prior")
+            },
+        )
+        return StoredTrace(id=row["id"], created=from_time(row["created"]), trace=trace)
+    except (DamageError, ValueError, TypeError, OverflowError) as error:
+        raise DamageError(
+            f"a trace must be read as it was stored, but trace {row['id']!r} is damaged ({error}); "
+            f"run: latent-agent memory verify, then: latent-agent memory forget --id {row['id']!r}"
+        ) from error
+
+
+def to_shelf(row: RowMapping) -> Shelf:
+    """Return the shelf that a row names."""
+    return Shelf(namespace=row["namespace"], fingerprint=row["fingerprint"], reward=row["reward"])

@@ -1,0 +1,160 @@
+"""An open database: its transactions and its write-ahead log."""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from weakref import finalize
+
+from sqlalchemy import Connection
+
+from latent_memory.errors import LatentMemoryError, ReadOnlyError
+from latent_memory.forks import Gate
+from latent_memory.sqlite.errors import BUSY_SECONDS, translated
+from latent_memory.sqlite.opening import log_bytes, make_engine
+
+logger = logging.getLogger(__name__)
+
+# Marks the file as ours, in its header; the letters "LatM".
+APPLICATION_ID = 0x4C61744D
+
+_LOG_BYTES = 16 << 20  # a longer write-ahead log is emptied
+
+
+class Database:
+    """One SQLite file, open for many threads at once.
+
+    Args:
+        path: The file, which exists.
+        readonly: Whether it is open for reading only.
+        guard: Raises if the schema is not the expected one. It is called in the first transaction,
+            and in the next one whenever somebody, in any process, has changed the schema.
+    """
+
+    def __init__(
+        self, path: Path, *, readonly: bool, guard: Callable[[Connection], None] | None = None
+    ) -> None:
+        self.path, self.readonly = path, readonly
+        self._guard, self._guarded = guard, -1
+        self._engine = make_engine(path, readonly=readonly)
+        self._gate = Gate(self._engine.dispose)
+        self._writer = threading.Lock()
+        self._trim_at = _LOG_BYTES
+        self._must_empty = False
+        finalize(self, self._engine.dispose)
+
+    @contextmanager
+    def read(self) -> Generator[Connection]:
+        """Give a connection that sees one state of the database throughout."""
+        with self._gate.use(), self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Generator[Connection]:
+        """Give a connection whose changes are durable once the block is left, or not made at all.
+
+        Raises:
+            ReadOnlyError: If the database is open for reading only.
+            StorageError: If the disk is full, fails, or another process keeps the lock too long.
+        """
+        if self.readonly:
+            raise ReadOnlyError(
+                f"a memory must be writable to be changed, but {str(self.path)!r} is open for "
+                "reading only; open it with mode='read-write', or make the file and its folder "
+                "writable"
+            )
+        # The lock is taken before the first read (IMMEDIATE): a reader that turns writer fails
+        # at once, whatever the timeout, if somebody has written meanwhile.
+        with self._gate.use(), self._writer, self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+        self._trim()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Generator[Connection]:
+        with (
+            translated(self.path),
+            self._engine.connect().execution_options(begin=begin) as connection,
+            connection.begin(),
+        ):
+            self._check(connection)
+            yield connection
+
+    def _check(self, connection: Connection) -> None:
+        version = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
+        if self._guard and version != self._guarded:
+            self._guard(connection)
+            self._guarded = version
+
+    def empty_log(self) -> bool:
+        """Empty the write-ahead log, so that nothing deleted is left in it.
+
+        Waits for other processes' transactions. If they take too long, says so and tries again
+        after the next write and on closing.
+        """
+        self._must_empty = not self._checkpoint(BUSY_SECONDS)
+        if self._must_empty:
+            logger.warning(
+                "what was forgotten must leave %s-wal too, but somebody went on reading for %d "
+                "seconds; its bytes stay there until the next write after that, or until the last "
+                "process closes the memory",
+                self.path,
+                BUSY_SECONDS,
+            )
+        return not self._must_empty
+
+    def _trim(self) -> None:
+        """Keep the write-ahead log short. What was written is safe already: nothing is raised."""
+        size = log_bytes(self.path)
+        if size < self._trim_at and not self._must_empty:
+            return
+        try:
+            emptied = self._checkpoint(1)
+        except LatentMemoryError as error:
+            logger.warning("the write-ahead log could not be emptied: %s", error)
+            emptied = False
+        self._must_empty = self._must_empty and not emptied
+        self._trim_at = _LOG_BYTES if emptied else size + _LOG_BYTES
+
+    def _checkpoint(self, seconds: int) -> bool:
+        with (
+            self._gate.use(),
+            self._writer,
+            translated(self.path),
+            closing(self._engine.raw_connection()) as pooled,
+        ):
+            raw = pooled.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute(f"PRAGMA busy_timeout = {seconds * 1000}")
+            try:
+                return raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+            finally:
+                raw.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+
+    def faults(self, connection: Connection) -> list[str]:
+        """Return what SQLite itself finds wrong with the file: broken pages, dangling rows."""
+        found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
+        dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        faults = [] if found == ["ok"] else found
+        return faults + [f"row {row[1]} of {row[0]} belongs to no {row[2]}" for row in dangling]
+
+    def close(self) -> None:
+        """Close all connections; the last one, of all processes, empties the write-ahead log.
+
+        A closed database opens again when it is next used.
+        """
+        if self._must_empty:
+            self.empty_log()
+        with self._gate.use():
+            self._engine.dispose()
+
+
+def mark(connection: Connection) -> None:
+    """Mark a new database as ours."""
+    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def is_marked(connection: Connection) -> bool:
+    """Whether a database is marked as ours."""
+    return connection.exec_driver_sql("PRAGMA application_id").scalar() == APPLICATION_ID

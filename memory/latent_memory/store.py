@@ -1,0 +1,173 @@
+"""The memory: traces in a database, an index for recall."""
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from latent_memory import listing, rows
+from latent_memory.checks import check_embedding, check_shelf, check_trace
+from latent_memory.errors import ReadOnlyError
+from latent_memory.layout import IndexSettings
+from latent_memory.listing import ShelfInfo, TraceInfo
+from latent_memory.schema import open_database
+from latent_memory.shelves import ShelfIndex
+from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace, Vector
+
+Mode = Literal["read-write", "read", "write"]
+DEFAULT_INDEX = IndexSettings()
+
+
+class LatentMemory:
+    """A memory of traces, for many threads and processes at once.
+
+    Args:
+        location: A path or a ``sqlite:///`` URL; a new database is made where there is none.
+        mode: ``read-write``, ``read`` (nothing is stored) or ``write`` (nothing is recalled).
+        store_text: Whether questions and answers are stored too.
+        index: How the indexes for recall are built.
+
+    Raises:
+        LocationError: If there is no memory there, and none can be made.
+        SchemaError: If the database is behind or ahead of this program; it is left as it is.
+    """
+
+    def __init__(
+        self,
+        location: str | Path,
+        *,
+        mode: Mode = "read-write",
+        store_text: bool = True,
+        index: IndexSettings = DEFAULT_INDEX,
+    ) -> None:
+        if mode not in ("read-write", "read", "write"):
+            raise ReadOnlyError(f"mode must be 'read-write', 'read' or 'write', got {mode!r}")
+        self._mode, self._store_text, self._settings = mode, store_text, index
+        self._database = open_database(location, readonly=mode == "read")
+        self.path = self._database.path
+        self._forget_indexes()
+
+    def add(self, trace: Trace) -> int:
+        """Store a trace; return its id, once it is durable.
+
+        Raises:
+            TraceError: If the trace cannot be stored as it is.
+            ReadOnlyError: If the memory is open for reading only.
+            StorageError: If the disk or the database refuses; nothing was stored.
+        """
+        return self.add_many([trace])[0]
+
+    def add_many(self, traces: Iterable[Trace]) -> list[int]:
+        """Store traces in one transaction, all or none; return their ids."""
+        checked = (self._storable(check_trace(trace)) for trace in traces)
+        now = datetime.now(UTC)
+        with self._database.write() as connection:
+            return [rows.insert_trace(connection, trace, now) for trace in checked]
+
+    def _storable(self, trace: Trace) -> Trace:
+        return trace if self._store_text else replace(trace, query=None, answer=None)
+
+    def recall(self, embedding: Vector, *, shelf: Shelf, k: int = 5) -> list[Neighbour]:
+        """Return the ``k`` traces of a shelf whose questions are most similar, best first.
+
+        Raises:
+            TraceError: If the embedding is none, or not as long as the shelf's.
+            ReadOnlyError: If the memory is open for writing only.
+            DamageError: If a trace is not as it was stored.
+        """
+        if self._mode == "write":
+            raise ReadOnlyError(
+                f"a memory must be readable to recall, but {str(self.path)!r} is open with "
+                "mode='write'; open it with mode='read-write'"
+            )
+        check_shelf(shelf)
+        query, index = check_embedding(embedding), self._index(shelf)
+        while True:
+            nearest = index.search(query, k)
+            with self._database.read() as connection:
+                found = rows.read_traces(connection, [id_ for id_, _ in nearest])
+            gone = [id_ for id_, _ in nearest if id_ not in found]
+            if not gone:
+                return [Neighbour(stored=found[id_], similarity=sim) for id_, sim in nearest]
+            index.drop(gone)  # forgotten in between
+
+    def get(self, id: int) -> StoredTrace | None:
+        """Return the trace with this id; None if there is none.
+
+        Raises:
+            DamageError: If it is not as it was stored.
+        """
+        with self._database.read() as connection:
+            return rows.read_traces(connection, [id]).get(id)
+
+    def stream(self, shelf: Shelf, *, after: int = 0, batch: int = 100) -> Iterator[StoredTrace]:
+        """Yield a shelf's traces by id, beyond ``after``, with ``batch`` of them in memory."""
+        while True:
+            with self._database.read() as connection:
+                found = rows.read_after(connection, shelf, after, batch)
+            yield from found
+            if len(found) < batch:
+                return
+            after = found[-1].id
+
+    def shelves(self) -> list[ShelfInfo]:
+        """List the shelves that hold traces."""
+        with self._database.read() as connection:
+            return listing.list_shelves(connection)
+
+    def _index(self, shelf: Shelf) -> ShelfIndex:
+        if self._pid != os.getpid():  # in a forked child, where a copied lock may never open
+            self._forget_indexes()
+        with self._lock:
+            if shelf not in self._indexes:
+                self._indexes[shelf] = ShelfIndex(self._database, shelf, self._settings)
+            return self._indexes[shelf]
+
+    def _forget_indexes(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._indexes: dict[Shelf, ShelfIndex] = {}
+
+    def close(self) -> None:
+        """Write down the indexes and close the database."""
+        with self._lock:
+            indexes = list(self._indexes.values())
+        for index in indexes:
+            index.close()
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def list(
+        self,
+        *,
+        namespace: str | None = None,
+        shelf: Shelf | None = None,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> "list[TraceInfo]":
+        """List traces without their latents, newest first.
+
+        Args:
+            namespace: Only those in this namespace.
+            shelf: Only those on this shelf.
+            limit: At most so many.
+            before: Only those whose id is lower: the last one's of the list before.
+        """
+        with self._database.read() as connection:
+            return listing.list_traces(
+                connection, namespace=namespace, shelf=shelf, limit=limit, before=before
+            )

@@ -1,0 +1,76 @@
+"""The tables as the newest revision in ``latent_migrations`` leaves them.
+
+What is large (latents, embeddings, texts) lies in tables of its own, so that listing traces or
+scanning embeddings reads little else.
+"""
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+# Ids and sequence numbers are never used again (AUTOINCREMENT): an index, here or in another
+# process, may still know a deleted one.
+shelves = Table(
+    "shelves",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("reward", Text, nullable=False),
+    Column("dimension", Integer, nullable=False),  # of the embeddings
+    Column("width", Integer, nullable=False),  # of the latents
+    Column("identity", Text, nullable=False),  # random; index snapshots bear it
+    Column("generation", Integer, nullable=False),  # of the newest index snapshot
+    UniqueConstraint("namespace", "fingerprint", "reward"),
+    sqlite_autoincrement=True,
+)
+
+traces = Table(
+    "traces",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("shelf", Integer, ForeignKey("shelves.id"), nullable=False),
+    Column("created", Integer, nullable=False),  # microseconds since 1970, UTC
+    Column("score", Float, nullable=False),
+    Column("rewards", Text, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("stopped", Text, nullable=False),
+    Column("tokens", Text, nullable=False),
+    Column("neighbours", Text, nullable=False),
+    Column("prior", Text),
+    Column("checksum", Integer, nullable=False),  # of all that the trace holds
+    Index("traces_by_shelf", "shelf", "id"),
+    sqlite_autoincrement=True,
+)
+
+
+def _trace() -> Column[int]:
+    return Column("trace", Integer, ForeignKey("traces.id", ondelete="CASCADE"), primary_key=True)
+
+
+latents = Table("latents", metadata, _trace(), Column("bytes", LargeBinary, nullable=False))
+embeddings = Table("embeddings", metadata, _trace(), Column("vector", LargeBinary, nullable=False))
+texts = Table("texts", metadata, _trace(), Column("query", Text), Column("answer", Text))
+
+# That a trace was deleted, without what it held: other processes' indexes learn of it from here.
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("trace", Integer, nullable=False),
+    Column("shelf", Integer, nullable=False),
+    Column("deleted", Integer, nullable=False),  # microseconds since 1970, UTC
+    Index("deletions_by_shelf", "shelf", "seq"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,77 @@
+"""What the memory holds: traces, and what recall returns. Pure values that know no storage."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shelf:
+    """What may be recalled together: one user's traces, of one model, scored by one reward.
+
+    Attributes:
+        namespace: Whose traces these are.
+        fingerprint: Which model, tokenizer, template and embedding recipe made them.
+        reward: Id of the reward that scored them.
+    """
+
+    namespace: str
+    fingerprint: str
+    reward: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Trace:
+    """What one call learned.
+
+    Attributes:
+        shelf: Namespace, fingerprint and reward.
+        query: The question; None if texts are not stored.
+        answer: The answer; None if texts are not stored.
+        embedding: The question's embedding, raw, (e,) float32.
+        base: Latents before anything moved them, (N, d) float32 (LatentEvolve, equation 4).
+        optimised: Latents of the best-scoring answer, (N, d) float32.
+        tokens: The winning tokens, which ``optimised`` decodes to; at most N.
+        score: Reward of the answer, in [-1, 0].
+        rewards: One reward for each draft, warm start and gradient step, in order.
+        steps: Gradient steps taken.
+        stopped: Why the search ended.
+        neighbours: Ids of the traces that warm-started the call.
+        prior: Version of the latent prior that warm-started the call.
+    """
+
+    shelf: Shelf
+    query: str | None
+    answer: str | None
+    embedding: Vector
+    base: Matrix
+    optimised: Matrix
+    tokens: tuple[int, ...]
+    score: float
+    rewards: tuple[float, ...]
+    steps: int
+    stopped: str
+    neighbours: tuple[int, ...] = ()
+    prior: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class StoredTrace:
+    """A trace with the id and the time (UTC) that it was given when it was stored."""
+
+    id: int
+    created: datetime
+    trace: Trace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Neighbour:
+    """A recalled trace and its similarity to the query: the cosine of centred embeddings."""
+
+    stored: StoredTrace
+    similarity: float
