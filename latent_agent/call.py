@@ -92,19 +92,16 @@ class Call:
     def starts(self, warm_starts: Sequence[WarmStart]) -> Iterator[Start]:
         """Score the warm starts, then the draft, each only when it is asked for.
 
-        A warm start that leaves the draft's tokens as they are is no answer of its own: the draft
-        is searched from its latents.
+        A warm start that leaves the draft's tokens as they are is no answer of its own.
 
         Raises:
             BudgetSpent: If an answer cannot be finished or judged within the budgets.
             RewardError: If the reward breaks its contract.
         """
-        moved: torch.Tensor | None = None
         for warm in warm_starts:
             prefix = self.backbone.decode(warm.latents, GREEDY)
-            if prefix == self.opening().tokens[: len(prefix)]:
-                moved = warm.latents
-            elif prefix not in self._completions:
+            unmoved = prefix == self.opening().tokens[: len(prefix)]
+            if not unmoved and prefix not in self._completions:
                 yield Start(trial=self.attempt(prefix, GREEDY, warm.road), latents=warm.latents)
         draft = self.draft()
         if draft.finish in ("time", "tokens"):
@@ -112,8 +109,7 @@ class Call:
         base = self.base()
         prefix = draft.tokens[: len(base)]
         self._completions[prefix] = draft
-        latents = base if moved is None else moved
-        yield Start(trial=self._trial(prefix, draft, "draft"), latents=latents)
+        yield Start(trial=self._trial(prefix, draft, "draft"), latents=base)
 
     def attempt(self, prefix: tuple[int, ...], sampler: Sampler, road: str = "refined") -> Trial:
         """Continue a prefix to a whole answer and score it.

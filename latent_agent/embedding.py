@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import torch
 
-EMBEDDING = "middle-layer-last-token"
+EMBEDDING = "early-layer-mean"
 """Name of the recipe; part of every trace's fingerprint."""
 
 
 def pool(layers: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Pool a prompt's hidden states into one embedding.
+    """Pool a prompt's hidden states into one embedding: the mean over an early layer.
 
-    The last token has read the whole prompt, and a middle layer still says what is asked rather
-    than which word comes next.
+    Early layers still say what is asked, late ones which word comes next. Chosen by
+    ``python -m latent_agent.teaching.neighbours``.
 
     Args:
         layers: States after the embeddings and after each layer, each (1, length, d).
@@ -20,4 +20,5 @@ def pool(layers: Sequence[torch.Tensor]) -> torch.Tensor:
     Returns:
         The embedding, (d,) float32, raw: who compares embeddings centres them first.
     """
-    return layers[len(layers) // 2][0, -1].float()
+    early = max(1, (len(layers) - 1) // 5)
+    return layers[early][0].float().mean(0)

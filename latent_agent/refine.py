@@ -95,8 +95,8 @@ def refine(
     """Search the latents for an answer that passes the threshold.
 
     Args:
-        starts: Answers to start from, taken in turn until one passes: a warm start, the draft.
-            The search goes on from the best of them.
+        starts: Answers to start from, taken in turn until one passes: warm starts, then the
+            draft. The search goes on from the last: a warm start that failed led astray.
         space: Latents to logits and tokens.
         attempt: Continues a prefix and scores the answer.
         settings: Steps, samples, learning rate, threshold, patience.
@@ -107,12 +107,13 @@ def refine(
     """
     search = Search()
     try:
+        start = None
         for start in starts:
             if search.record([start.trial], start.latents, settings.threshold):
                 search.stopped = "threshold"
                 return search
-        if search.best is not None:
-            search.stopped = ascend(search, search.best, space, attempt, settings)
+        if start is not None:
+            search.stopped = ascend(search, start, space, attempt, settings)
     except BudgetSpent as spent:
         search.stopped = spent.reason
     except RewardError as failure:

@@ -144,7 +144,12 @@ def _whole(name: str, value: object, least: int) -> None:
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     # Our own: strict, and a fixed prefix, so that a published prior needs no full draft.
-    "default": {"prefix_tokens": 3, "judge": "strict"},
+    "default": {
+        "prefix_tokens": 3,
+        "judge": "strict",
+        "momentum": 3.0,
+        "momentum_temperature": 0.2,
+    },
     # arXiv 2505.13308, section 4: rho = 0.2, eta = 0.03, K = 10, tau = -0.2, greedy.
     "latentseek": {"judge": "checks"},
     # arXiv 2509.24771, section 4: L' = 15, eta = 0.3, K = 10, M = 8, three-rounds rule.

@@ -26,24 +26,29 @@ def momentum_transfer(
     strength: float = 1.0,
     temperature: float = 1.0,
 ) -> torch.Tensor:
-    """Return ``z_0 = z_base + strength * sum_j a_j (z*_j - z_base_j)``, (N, d) float32.
+    """Return ``z_0 = z_base + sum_j a_j s_j (z*_j - z_base_j)``, (N, d) float32.
 
     The weights ``a_j`` are proportional to ``exp(S_j / temperature)``, with ``S_j`` the
     similarity of neighbour ``j``. The journey is transferred, not the destination; where lengths
-    differ, the common positions are.
+    differ, the common positions are. No position moves further than its own length, so that
+    journeys that follow each other cannot grow without bound.
 
     Args:
         base: The draft's first latents, (N, d) float32.
         neighbours: At least one recalled trace.
-        strength: Factor on the journey; 1 in the paper.
+        strength: Factor ``s_j`` on the journeys that a search made, which end as soon as an
+            answer passes, just over the edge; 1 in the paper. Journeys that were themselves
+            transferred are taken as they are.
         temperature: Of the softmax over similarities; 1 in the paper.
     """
     similarities = torch.tensor([neighbour.similarity for neighbour in neighbours])
     weights = torch.softmax(similarities / temperature, dim=0).tolist()
-    moved = base.clone()
+    move = torch.zeros_like(base)
     for weight, neighbour in zip(weights, neighbours, strict=True):
         trace = neighbour.stored.trace
         journey = torch.from_numpy(trace.optimised - trace.base).to(base.device)
         common = min(len(base), len(journey))
-        moved[:common] += strength * weight * journey[:common]
-    return moved
+        factor = strength if trace.steps else 1.0
+        move[:common] += factor * weight * journey[:common]
+    longest = base.norm(dim=-1, keepdim=True) / move.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    return base + move * longest.clamp_max(1.0)

@@ -59,7 +59,7 @@ def neighbour(similarity: float, base: np.ndarray, optimised: np.ndarray) -> Nei
     trace = Trace(
         shelf=shelf, query=None, answer=None, embedding=np.ones(3, np.float32),
         base=base.astype(np.float32), optimised=optimised.astype(np.float32), tokens=(1,),
-        score=0.0, rewards=(0.0,), steps=0, stopped="threshold",
+        score=0.0, rewards=(0.0,), steps=1, stopped="threshold",
     )  # fmt: skip
     stored = StoredTrace(id=1, created=datetime.now(UTC), trace=trace)
     return Neighbour(stored=stored, similarity=similarity)
@@ -67,23 +67,38 @@ def neighbour(similarity: float, base: np.ndarray, optimised: np.ndarray) -> Nei
 
 def test_the_journey_is_transferred_not_the_destination() -> None:
     far = neighbour(1.0, np.full((2, 4), 100.0), np.full((2, 4), 101.0))
-    moved = momentum_transfer(torch.zeros(2, 4), [far], strength=0.5)
-    assert torch.equal(moved, torch.full((2, 4), 0.5))
+    moved = momentum_transfer(torch.full((2, 4), 9.0), [far], strength=0.5)
+    assert torch.equal(moved, torch.full((2, 4), 9.5))
 
 
 def test_weights_are_the_softmax_of_the_similarities() -> None:
     zero, one = np.zeros((1, 2)), np.ones((1, 2))
     near, far = neighbour(0.9, zero, one), neighbour(0.1, zero, -one)
     share = np.exp(0.9 / 0.2) / (np.exp(0.9 / 0.2) + np.exp(0.1 / 0.2))
-    moved = momentum_transfer(torch.zeros(1, 2), [near, far], temperature=0.2)
-    assert moved.tolist()[0] == pytest.approx([2 * share - 1] * 2)
+    moved = momentum_transfer(torch.full((1, 2), 9.0), [near, far], temperature=0.2)
+    assert moved.tolist()[0] == pytest.approx([9 + 2 * share - 1] * 2)
 
 
 def test_common_positions_are_transferred_where_lengths_differ() -> None:
     short = neighbour(1.0, np.zeros((1, 2)), np.ones((1, 2)))
     long = neighbour(1.0, np.zeros((3, 2)), np.ones((3, 2)))
-    assert momentum_transfer(torch.zeros(2, 2), [short]).tolist() == [[1, 1], [0, 0]]
-    assert momentum_transfer(torch.zeros(2, 2), [long]).tolist() == [[1, 1], [1, 1]]
+    base = torch.full((2, 2), 9.0)
+    assert momentum_transfer(base, [short]).tolist() == [[10, 10], [9, 9]]
+    assert momentum_transfer(base, [long]).tolist() == [[10, 10], [10, 10]]
+
+
+def test_what_was_transferred_is_not_made_longer_again() -> None:
+    searched = neighbour(1.0, np.zeros((1, 2)), np.ones((1, 2)))
+    trace = replace(searched.stored.trace, steps=0)
+    transferred = replace(searched, stored=replace(searched.stored, trace=trace))
+    base = torch.full((1, 2), 9.0)
+    assert momentum_transfer(base, [searched], strength=3.0).tolist() == [[12, 12]]
+    assert momentum_transfer(base, [transferred], strength=3.0).tolist() == [[10, 10]]
+
+
+def test_no_position_moves_further_than_its_own_length() -> None:
+    far = neighbour(1.0, np.zeros((1, 2)), np.full((1, 2), 1000.0))
+    assert momentum_transfer(torch.full((1, 2), 9.0), [far]).tolist() == [[18, 18]]
 
 
 # --------------------------------------------------------------------- a call with a memory

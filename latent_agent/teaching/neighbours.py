@@ -20,6 +20,8 @@ from latent_agent.teaching.world import Question
 
 Layers = Sequence[torch.Tensor]
 POOLS: dict[str, Callable[[Layers], torch.Tensor]] = {
+    "early layer, mean": lambda layers: layers[max(1, (len(layers) - 1) // 5)][0].mean(0),
+    "early layer, last token": lambda layers: layers[max(1, (len(layers) - 1) // 5)][0, -1],
     "last layer, mean": lambda layers: layers[-1][0].mean(0),
     "last layer, last token": lambda layers: layers[-1][0, -1],
     "middle layer, mean": lambda layers: layers[len(layers) // 2][0].mean(0),
