@@ -14,7 +14,6 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import model_validator
 
 from latent_agent.agent import LatentAgent, default_reward
-from latent_agent.errors import SettingError
 from latent_agent.memories import open_memory
 from latent_agent.messages import to_turns
 from latent_agent.namespaces import NamespacedChatModel
@@ -72,6 +71,7 @@ class ChatLatentSeek(NamespacedChatModel):
             recalled).
         namespace: Whose questions these are; traces of one namespace never reach another. A call
             may name its own: ``config={"configurable": {"namespace": "ann"}}``.
+        prior: ``"auto"`` (the latent prior that the last night published), None, or a version.
         embeddings: Any LangChain ``Embeddings`` to find similar questions with, in place of the
             model's own hidden states.
         neighbours: Similar past questions recalled (k); 0 recalls none.
@@ -142,8 +142,7 @@ class ChatLatentSeek(NamespacedChatModel):
     memory_mode: Literal["read-write", "read", "write"] = "read-write"
     namespace: str = "default"
     embeddings: Any = None
-    prior: None = None
-    """This version has no latent prior; only None is accepted."""
+    prior: str | int | None = "auto"
     max_retries: int | None = None
     """Accepted, as all chat models do; a local model has nothing to retry."""
     api_key: Any = None
@@ -169,11 +168,6 @@ class ChatLatentSeek(NamespacedChatModel):
             near = difflib.get_close_matches(name, cls.model_fields, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "; it has no effect"
             warnings.warn(f"ChatLatentSeek has no argument {name!r}{hint}", stacklevel=2)
-        if given.get("prior") is not None:
-            raise SettingError(
-                f"prior must be None in this version, which has none, got {given['prior']!r}; "
-                "leave it out"
-            )
         # Before pydantic looks at the types: our errors say the remedy.
         settings_for(
             given.get("recipe", "default"), **{name: given.get(name) for name in _SETTINGS}
@@ -240,7 +234,9 @@ class ChatLatentSeek(NamespacedChatModel):
         if memory is None:
             return None
         namespace = given.get("namespace", self.namespace)
-        return Recollection(memory, namespace, reward.id, mode, self.embeddings)
+        version = given.get("prior", self.prior)
+        prior = None if version is None else str(version)
+        return Recollection(memory, namespace, reward.id, mode, self.embeddings, prior)
 
     def _generate(
         self,

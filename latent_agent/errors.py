@@ -25,6 +25,14 @@ class PriorError(LatentAgentError):
     """A latent prior cannot be trained, read or published."""
 
 
+class NightRunningError(LatentAgentError):
+    """Another process consolidates the same memory."""
+
+
+class NightStoppedError(LatentAgentError):
+    """A night was told to end before its time."""
+
+
 class BudgetSpent(LatentAgentError):  # noqa: N818 - an event of the call, not a mistake
     """A call's budget does not allow the next forward pass.
 

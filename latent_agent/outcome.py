@@ -17,7 +17,7 @@ class Outcome:
         finish: Why the answer ended: ``stop`` or ``length``, or the budget that was spent.
         stopped: Why the call ended: ``threshold``, ``iterations``, ``patience``, ``time``,
             ``tokens``, ``reward_error`` or ``unjudged``.
-        road: Where the answer comes from: ``draft``, ``memory`` or ``refined``.
+        road: Where the answer comes from: ``draft``, ``prior``, ``memory`` or ``refined``.
         rewards: One float per draft, warm start and gradient step, repeats included.
         iterations: Gradient steps taken.
         checks: The reward's single findings on the answer.

@@ -13,9 +13,10 @@ from latent_agent.embedding import EMBEDDING
 from latent_agent.errors import BudgetSpent
 from latent_agent.memories import Mode
 from latent_agent.outcome import Outcome
+from latent_agent.prior_in_force import PriorInForce
 from latent_agent.refine import Search, Start
 from latent_agent.settings import Settings
-from latent_agent.warm_start import WarmStart, momentum_transfer
+from latent_agent.warm_start import WarmStart, warm_starts
 from latent_memory import MAX_NAME, LatentMemory, LatentMemoryError, Neighbour, Shelf, Trace
 
 
@@ -34,6 +35,7 @@ class Recalled:
     embedding: NDArray[np.float32] | None = None
     neighbours: Sequence[Neighbour] = ()
     warm_starts: Sequence[WarmStart] = ()
+    prior: str | None = None
     error: str | None = None
 
 
@@ -48,6 +50,7 @@ class Recollection:
         reward: Id of the reward that scores the answers.
         mode: ``read-write``, ``read`` (nothing is stored) or ``write`` (nothing is recalled).
         embedder: Embeds questions in place of the model's own hidden states.
+        prior: ``auto`` for the latent prior in force, None for none, or a version.
     """
 
     def __init__(
@@ -57,26 +60,39 @@ class Recollection:
         reward: str,
         mode: Mode = "read-write",
         embedder: Embedder | None = None,
+        prior: str | None = "auto",
     ) -> None:
-        self._memory, self._mode, self._embedder = memory, mode, embedder
+        self._memory, self._mode, self._embedder, self._prior = memory, mode, embedder, prior
         self._namespace, self._reward = namespace, _short(reward)
 
     def recall(self, call: Call, settings: Settings) -> Recalled:
-        """Embed the question, find its neighbours, and turn them into a warm start."""
+        """Embed the question, find its neighbours, and turn them into warm starts."""
         try:
             embedding = self._embed(call)
-            if self._mode == "write" or settings.neighbours == 0:
+            if self._mode == "write":
                 return Recalled(embedding=embedding)
-            found = self._memory.recall(embedding, shelf=self._shelf(call), k=settings.neighbours)
-            return Recalled(
-                embedding=embedding,
-                neighbours=found,
-                warm_starts=[warm_start(call, found, settings)] if found else [],
-            )
+            return self._recalled(call, embedding, settings)
         except BudgetSpent:
             return Recalled()  # the draft will run into the same limit, and tell it
         except LatentMemoryError as failure:
             return Recalled(error=str(failure))
+
+    def _recalled(self, call: Call, embedding: NDArray[np.float32], settings: Settings) -> Recalled:
+        shelf, found, prior = self._shelf(call), [], None
+        if settings.neighbours:
+            found = self._memory.recall(embedding, shelf=shelf, k=settings.neighbours)
+        if self._prior is not None:
+            version = None if self._prior == "auto" else self._prior
+            prior = PriorInForce.for_shelf(self._memory, shelf, version)
+        if not found and prior is None:
+            return Recalled(embedding=embedding)
+        call.opening()
+        return Recalled(
+            embedding=embedding,
+            neighbours=found,
+            warm_starts=warm_starts(embedding, call.base(), found, prior, settings),
+            prior=None if prior is None else prior.version,
+        )
 
     def _shelf(self, call: Call) -> Shelf:
         recipe = EMBEDDING if self._embedder is None else _name(self._embedder)
@@ -96,7 +112,9 @@ class Recollection:
     ) -> Outcome:
         """Store what the call learned; return the outcome with the trace's id."""
         neighbours = tuple(neighbour.stored.id for neighbour in recalled.neighbours)
-        outcome = replace(outcome, neighbours=neighbours, memory_error=recalled.error)
+        outcome = replace(
+            outcome, neighbours=neighbours, prior=recalled.prior, memory_error=recalled.error
+        )
         best, embedding = search.best, recalled.embedding
         if self._mode == "read" or best is None or embedding is None:
             return outcome
@@ -137,15 +155,3 @@ def _short(text: str) -> str:
     """Keep an id within the memory's limit for names."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return text if len(text) <= MAX_NAME else f"{text[:100]} #{digest}"
-
-
-def warm_start(call: Call, neighbours: Sequence[Neighbour], settings: Settings) -> WarmStart:
-    """Move the question's base latents as its neighbours' moved."""
-    call.opening()
-    moved = momentum_transfer(
-        call.base(),
-        neighbours,
-        strength=settings.momentum,
-        temperature=settings.momentum_temperature,
-    )
-    return WarmStart(latents=moved, road="memory")

@@ -26,7 +26,7 @@ class Trial:
         text: The answer's text.
         score: What the reward says of it.
         finish: Why the answer ended.
-        road: Where it comes from: ``draft``, ``memory`` or ``refined``.
+        road: Where it comes from: ``draft``, ``prior``, ``memory`` or ``refined``.
     """
 
     prefix: tuple[int, ...]

@@ -5,10 +5,13 @@ LatentEvolve (arXiv 2509.24771), equation 5.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
+from latent_agent.settings import Settings
 from latent_memory import Neighbour
+from latent_memory.trace import Vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +22,55 @@ class WarmStart:
     road: str
 
 
+class Prior(Protocol):
+    """A latent prior ``W``, as far as a warm start knows it (LatentEvolve, equation 8)."""
+
+    def correct(self, embedding: Vector, base: torch.Tensor, /) -> torch.Tensor:
+        """Return ``W(e, z_base)``, of the shape of ``base``."""
+        ...
+
+
+def warm_starts(
+    embedding: Vector,
+    base: torch.Tensor,
+    neighbours: Sequence[Neighbour],
+    prior: Prior | None,
+    settings: Settings,
+) -> list[WarmStart]:
+    """Return what to try before the draft: the prior's guess, then the neighbours' on top of it.
+
+    Args:
+        embedding: The question's, raw, (e,).
+        base: The draft's first latents, (N, d) float32.
+        neighbours: What was recalled; may be empty.
+        prior: The prior in force; None: there is none.
+        settings: Strength and temperature of the transfer.
+    """
+    if prior is None:
+        strength, origin, starts = settings.momentum, base, []
+    else:
+        # What is left of a journey after the prior ends at no edge, so it is not made longer.
+        strength, origin = 1.0, prior.correct(embedding, base)
+        starts = [WarmStart(latents=origin, road="prior")]
+    if neighbours:
+        moved = momentum_transfer(
+            origin,
+            neighbours,
+            strength=strength,
+            temperature=settings.momentum_temperature,
+            prior=prior,
+        )
+        starts.append(WarmStart(latents=moved, road="memory"))
+    return starts
+
+
 def momentum_transfer(
     base: torch.Tensor,
     neighbours: Sequence[Neighbour],
     *,
     strength: float = 1.0,
     temperature: float = 1.0,
+    prior: Prior | None = None,
 ) -> torch.Tensor:
     """Return ``z_0 = z_base + sum_j a_j s_j (z*_j - z_base_j)``, (N, d) float32.
 
@@ -40,13 +86,18 @@ def momentum_transfer(
             answer passes, just over the edge; 1 in the paper. Journeys that were themselves
             transferred are taken as they are.
         temperature: Of the softmax over similarities; 1 in the paper.
+        prior: If ``base`` is what a prior made of the draft's latents, that prior: journeys begin
+            at ``W(e_j, z_base_j)`` then, or the same correction would count twice.
     """
     similarities = torch.tensor([neighbour.similarity for neighbour in neighbours])
     weights = torch.softmax(similarities / temperature, dim=0).tolist()
     move = torch.zeros_like(base)
     for weight, neighbour in zip(weights, neighbours, strict=True):
         trace = neighbour.stored.trace
-        journey = torch.from_numpy(trace.optimised - trace.base).to(base.device)
+        began = torch.from_numpy(trace.base)
+        if prior is not None:
+            began = prior.correct(trace.embedding, began)
+        journey = (torch.from_numpy(trace.optimised) - began).to(base.device)
         common = min(len(base), len(journey))
         factor = strength if trace.steps else 1.0
         move[:common] += factor * weight * journey[:common]

@@ -121,7 +121,6 @@ def test_a_model_that_is_no_causal_lm(tmp_path: Path, config: PreTrainedConfig) 
         ({"device": "abacus"}, ModelError),
         ({"reward": 3}, RewardError),
         ({"reward": SelfReward}, RewardError),
-        ({"prior": "v1"}, SettingError),
     ],
 )
 def test_arguments_of_the_wrong_kind(given: dict[str, Any], error: type[LatentAgentError]) -> None:

@@ -18,7 +18,7 @@ from latent_memory.snapshot import Position, load_snapshot, save_snapshot
 FLAT = IndexSettings()
 # Lists from 40 vectors on, all of them searched: slower than flat, and as exact.
 LISTS = IndexSettings(flat_until=40, members=2, probes=10_000)
-FEW_PROBES = IndexSettings(flat_until=40, members=2, probes=2, candidates=1)
+FEW_PROBES = IndexSettings(flat_until=40, members=2, probes=2, compared=1)
 POSITION = Position(trace=977, deletion=12)
 
 
@@ -265,6 +265,12 @@ def path(tmp_path, index):
     return path
 
 
+def trusted(path, read_vectors=rows):
+    loaded = load_snapshot(path, "shelf a", read_vectors)
+    assert loaded is not None
+    return loaded
+
+
 def require_untrusted(path, caplog, reason, identity="shelf a", read_vectors=rows):
     caplog.clear()
     with caplog.at_level(logging.WARNING, "latent_memory"):
@@ -276,7 +282,7 @@ def require_untrusted(path, caplog, reason, identity="shelf a", read_vectors=row
 
 
 def test_a_snapshot_is_the_same_index(path, index, caplog):
-    loaded, position, generation = load_snapshot(path, "shelf a", rows)
+    loaded, position, generation = trusted(path)
     assert (position, generation) == (POSITION, 4)
     assert loaded.layout.settings == LISTS
     assert loaded.layout.built == 900
@@ -303,10 +309,10 @@ def test_a_snapshot_holds_no_vector(path, index):
 
 
 def test_what_the_database_lost_is_not_in_the_loaded_index(path):
-    loaded, _, _ = load_snapshot(path, "shelf a", lambda ids: rows(ids[ids % 2 == 0]))
+    loaded, _, _ = trusted(path, lambda ids: rows(ids[ids % 2 == 0]))
     assert len(loaded) == 450
     assert all(one % 2 == 0 for query in QUERIES for one, _ in loaded.search(query, 450))
-    nothing, _, _ = load_snapshot(path, "shelf a", lambda ids: rows(ids[:0]))
+    nothing, _, _ = trusted(path, lambda ids: rows(ids[:0]))
     assert nothing.search(QUERIES[0], 3) == []
     assert nothing.outgrown
 
@@ -339,7 +345,7 @@ def test_a_file_cut_short_is_not_trusted(path, caplog):
 def test_a_flipped_bit_anywhere_is_noticed(path, caplog):
     content = path.read_bytes()
     header = 44 + struct.unpack_from("<I", content, 8)[0]
-    places = [*range(header), *range(header, len(content), 997), len(content) - 1]
+    places = [*range(header), *range(header, len(content), 1999), len(content) - 1]
     for place in places:
         flipped = bytearray(content)
         flipped[place] ^= 1 << (place % 8)
@@ -412,9 +418,9 @@ def test_a_whole_file_of_another_program_is_not_trusted(path, caplog, change, re
 def test_an_older_file_says_how_old_it_is(path, index):
     older = path.read_bytes()
     save_snapshot(path, index, replace(POSITION, trace=2000), 5, "shelf a")
-    assert load_snapshot(path, "shelf a", rows)[1:] == (Position(trace=2000, deletion=12), 5)
+    assert trusted(path)[1:] == (Position(trace=2000, deletion=12), 5)
     path.write_bytes(older)
-    assert load_snapshot(path, "shelf a", rows)[1:] == (POSITION, 4)
+    assert trusted(path)[1:] == (POSITION, 4)
 
 
 def test_the_databases_own_errors_go_through(path):
@@ -450,5 +456,5 @@ def test_what_killed_writers_left_is_swept(path, index):
 
 
 def test_settings_travel_in_the_file(path):
-    loaded = load_snapshot(path, "shelf a", rows)[0]
+    loaded = trusted(path)[0]
     assert asdict(loaded.layout.settings) == asdict(LISTS)

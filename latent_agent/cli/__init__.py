@@ -6,7 +6,10 @@ import typer
 
 from latent_agent.cli.ask import ask
 from latent_agent.cli.demo import demo
+from latent_agent.cli.memory import memory
+from latent_agent.cli.migrate import migrate
 from latent_agent.errors import LatentAgentError
+from latent_memory import LatentMemoryError
 
 app = typer.Typer(
     help="A local chat model that judges its drafts and searches its latents for better answers.",
@@ -16,12 +19,14 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(ask)
+app.command()(migrate)
+app.add_typer(memory, name="memory")
 
 
 def main() -> None:
     """Run the command line; our own errors are one line on stderr, with exit code 2."""
     try:
         app()
-    except LatentAgentError as error:
+    except (LatentAgentError, LatentMemoryError) as error:
         typer.echo(f"latent-agent: {error}", err=True)
         sys.exit(2)

@@ -18,6 +18,30 @@ MaxIterations = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 
+MemoryAt = Annotated[
+    str | None,
+    typer.Option("--memory", help="Path or sqlite:/// URL; by default in the user's data folder."),
+]
+OneNamespace = Annotated[
+    str | None, typer.Option("--namespace", help="Only this namespace; by default all.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def confirm(question: str, yes: bool, count: int) -> None:
+    """Ask before something is destroyed; nothing is asked where there is nothing to destroy.
+
+    Raises:
+        SettingError: If nobody can be asked, and ``--yes`` was not given.
+    """
+    if yes or count == 0:
+        return
+    if not sys.stdin.isatty():
+        raise SettingError(
+            f"{question!r} must be answered, and nobody can be asked here; give --yes"
+        )
+    typer.confirm(question, abort=True, err=True)
+
 
 def built_in_reward(name: str) -> Any:
     """Return the reward that a name or ``module:attribute`` stands for; None for ``self``.

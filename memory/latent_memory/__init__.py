@@ -15,11 +15,13 @@ from latent_memory.errors import (
     TraceError,
 )
 from latent_memory.layout import IndexSettings
-from latent_memory.listing import ShelfInfo, Stats, TraceInfo
+from latent_memory.listing import ShelfInfo, TraceInfo
 from latent_memory.places import default_location
 from latent_memory.schema import Migration, migrate
+from latent_memory.stats import Stats
 from latent_memory.store import LatentMemory
 from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace
+from latent_memory.verify import Problem
 
 __all__ = [
     "MAX_NAME",
@@ -31,6 +33,7 @@ __all__ = [
     "LocationError",
     "Migration",
     "Neighbour",
+    "Problem",
     "ReadOnlyError",
     "SchemaError",
     "Shelf",

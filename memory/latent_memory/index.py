@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from latent_memory.errors import TraceError
 from latent_memory.layout import IndexSettings, Layout, learn_layout, row_lengths, unit_rows
+from latent_memory.threads import threads_for
 from latent_memory.trace import Matrix, Vector
 
 Ids = NDArray[np.int64]
@@ -86,7 +87,8 @@ class VectorIndex:
         for start in range(0, len(ids), _BLOCK):
             block = slice(start, start + _BLOCK)
             rows = unit_rows(vectors[block], self.layout.mean)
-            self._add_rows(ids[block], rows, None if lists is None else lists[block])
+            with threads_for(len(rows)):
+                self._add_rows(ids[block], rows, None if lists is None else lists[block])
 
     def remove(self, ids: Ids) -> None:
         """Remove the vectors under ``ids``; unknown ids are ignored."""
@@ -95,7 +97,9 @@ class VectorIndex:
             for one in np.asarray(ids, dtype=np.int64).tolist()
             if self._list_of.pop(one, None) is not None
         ]
-        if known:
+        if not known:
+            return
+        with threads_for(len(known)):
             self._faiss.remove_ids(faiss.IDSelectorBatch(np.array(known, dtype=np.int64)))
 
     def search(self, vector: Vector, k: int) -> list[tuple[int, float]]:
@@ -118,7 +122,8 @@ class VectorIndex:
             return []
         if not query.any():
             return [(one, 0.0) for one in heapq.nsmallest(wanted, self._list_of)]
-        ids, scores = self._nearest(query, wanted)
+        with threads_for(1):
+            ids, scores = self._nearest(query, wanted)
         best = np.lexsort((ids, -scores))[:wanted]
         similarities = np.clip(scores[best], -1, 1)
         return list(zip(ids[best].tolist(), similarities.tolist(), strict=True))
@@ -147,8 +152,8 @@ class VectorIndex:
 
     def _probes(self) -> int:
         settings, lists = self.layout.settings, self._faiss.nlist
-        for_candidates = math.ceil(settings.candidates * lists / len(self))
-        return min(max(settings.probes, for_candidates), lists)
+        affordable = math.ceil((settings.compared - lists) * lists / len(self))
+        return min(max(settings.probes, affordable), lists)
 
     def _add_rows(self, ids: Ids, rows: Matrix, lists: Ids | None) -> None:
         if lists is None:

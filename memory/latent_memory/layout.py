@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
+from latent_memory.threads import threads_for
 from latent_memory.trace import Matrix, Vector
 
 _ROUNDING = 1e-6  # what lies nearer to the mean than this, for its length, is the mean
@@ -28,8 +29,8 @@ class IndexSettings:
         members: A list for which the sample holds fewer is given up, so that no centroid, which
             a snapshot writes to disk, stands for a single trace.
         probes: Lists that a search looks into, at least.
-        candidates: Vectors that a search compares, about, at least: short lists are cheap, so
-            more of them are looked into.
+        compared: Vectors and centroids that a search compares, about, at least: short lists are
+            cheap, so more of them are looked into.
         seed: Seed of k-means and its sample.
     """
 
@@ -40,7 +41,7 @@ class IndexSettings:
     rounds: int = 5
     members: int = 8
     probes: int = 32
-    candidates: int = 2500
+    compared: int = 3750
     seed: int = 0
 
 
@@ -109,9 +110,10 @@ def _centroids(vectors: Matrix, mean: Vector, settings: IndexSettings) -> Matrix
         min_points_per_centroid=1,  # these two only keep FAISS from warning and sampling again
         max_points_per_centroid=len(rows),
     )
-    kmeans.train(rows)
+    with threads_for(len(rows)):
+        kmeans.train(rows)
+        nearest = kmeans.index.search(rows, 1)[1][:, 0]
     assert kmeans.centroids is not None
-    nearest = kmeans.index.search(rows, 1)[1][:, 0]
     kept = np.bincount(nearest, minlength=lists) >= settings.members
     kept[np.argmax(kept)] = True  # one list at least
     return np.ascontiguousarray(kmeans.centroids[kept])

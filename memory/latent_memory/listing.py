@@ -1,13 +1,11 @@
-"""Light views of what a memory holds: traces without their latents, shelves, sizes."""
+"""Light views of what a memory holds: traces without their latents, and shelves."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
-from latent_memory.rows import from_time, on_shelf, to_shelf
+from latent_memory.rows import ON_SHELF, from_time, names, to_shelf
 from latent_memory.tables import shelves, texts, traces
 from latent_memory.trace import Shelf
 
@@ -56,31 +54,6 @@ class ShelfInfo:
     newest: datetime
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stats:
-    """How large a memory is.
-
-    Attributes:
-        path: The database file.
-        revision: Its schema's revision.
-        traces: How many traces it holds.
-        shelves: The shelves they lie on.
-        database_bytes: Size of the database file.
-        log_bytes: Size of its write-ahead log.
-        index_bytes: Size of its index snapshots.
-        backups: Copies that migrations made.
-    """
-
-    path: Path
-    revision: str
-    traces: int
-    shelves: Sequence[ShelfInfo]
-    database_bytes: int
-    log_bytes: int
-    index_bytes: int
-    backups: Sequence[Path]
-
-
 def list_traces(
     connection: Connection,
     *,
@@ -91,9 +64,8 @@ def list_traces(
 ) -> list[TraceInfo]:
     """List traces, newest first; ``before`` an id, to go on where a list ended."""
     said = (texts.c.query, texts.c.answer)
-    names = (shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
     wanted = (
-        select(traces, *names, *said)
+        select(traces, shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward, *said)
         .join(shelves, shelves.c.id == traces.c.shelf)
         .outerjoin(texts, texts.c.trace == traces.c.id)
         .order_by(traces.c.id.desc())
@@ -102,7 +74,7 @@ def list_traces(
     if namespace is not None:
         wanted = wanted.where(shelves.c.namespace == namespace)
     if shelf is not None:
-        wanted = wanted.where(on_shelf(shelf))
+        wanted = wanted.where(ON_SHELF).params(names(shelf))
     if before is not None:
         wanted = wanted.where(traces.c.id < before)
     return [

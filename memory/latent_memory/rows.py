@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, select
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select
 
 from latent_memory.codec import decode_latents, encode_latents
 from latent_memory.errors import DamageError, TraceError
@@ -21,6 +21,35 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHECKED = (
     *("shelf", "created", "score", "rewards", "steps", "stopped", "tokens", "neighbours", "prior"),
     *("query", "answer"),
+)
+
+ON_SHELF = (
+    (shelves.c.namespace == bindparam("namespace"))
+    & (shelves.c.fingerprint == bindparam("fingerprint"))
+    & (shelves.c.reward == bindparam("reward"))
+)
+
+# Statements are made once: SQLAlchemy takes four times as long to make one as to run it.
+_FIND_SHELF = select(shelves.c.id, shelves.c.dimension, shelves.c.width).where(ON_SHELF)
+_INSERT_TRACE = insert(traces).returning(traces.c.id)
+_INSERT_LATENTS, _INSERT_EMBEDDING, _INSERT_TEXTS = map(insert, (latents, embeddings, texts))
+
+WHOLE = (
+    select(
+        traces,
+        *(shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward),
+        *(texts.c.query, texts.c.answer, embeddings.c.vector, latents.c.bytes),
+    )
+    .join(shelves, shelves.c.id == traces.c.shelf)
+    .outerjoin(embeddings, embeddings.c.trace == traces.c.id)
+    .outerjoin(latents, latents.c.trace == traces.c.id)
+    .outerjoin(texts, texts.c.trace == traces.c.id)
+)
+_BY_ID = WHOLE.where(traces.c.id.in_(bindparam("ids", expanding=True)))
+_AFTER = (
+    WHOLE.where(ON_SHELF, traces.c.id > bindparam("after"))
+    .order_by(traces.c.id)
+    .limit(bindparam("limit"))
 )
 
 _PLAIN = ("query", "answer", "score", "steps", "stopped", "prior")
@@ -57,11 +86,11 @@ def insert_trace(connection: Connection, trace: Trace, created: datetime) -> int
         "prior": trace.prior,
     }
     row["checksum"] = _checksum({**row, **said}, vector, packed)
-    id_ = connection.execute(insert(traces).returning(traces.c.id), row).scalar_one()
-    connection.execute(insert(latents), {"trace": id_, "bytes": packed})
-    connection.execute(insert(embeddings), {"trace": id_, "vector": vector})
+    id_ = connection.execute(_INSERT_TRACE, row).scalar_one()
+    connection.execute(_INSERT_LATENTS, {"trace": id_, "bytes": packed})
+    connection.execute(_INSERT_EMBEDDING, {"trace": id_, "vector": vector})
     if trace.query is not None or trace.answer is not None:
-        connection.execute(insert(texts), {"trace": id_, **said})
+        connection.execute(_INSERT_TEXTS, {"trace": id_, **said})
     return id_
 
 
@@ -72,8 +101,7 @@ def _checksum(row: Mapping[Any, Any], vector: bytes, packed: bytes) -> int:
 
 def _shelf_id(connection: Connection, trace: Trace) -> int:
     shape = (len(trace.embedding), trace.base.shape[1])
-    columns = select(shelves.c.id, shelves.c.dimension, shelves.c.width)
-    found = connection.execute(columns.where(on_shelf(trace.shelf))).one_or_none()
+    found = connection.execute(_FIND_SHELF, names(trace.shelf)).one_or_none()
     if found is None:
         return _new_shelf(connection, trace.shelf, *shape)
     check_width("embeddings", found.dimension, shape[0], trace.shelf)
@@ -92,9 +120,7 @@ def check_width(what: str, stored: int, got: int, shelf: Shelf) -> None:
 
 def _new_shelf(connection: Connection, shelf: Shelf, dimension: int, width: int) -> int:
     row = {
-        "namespace": shelf.namespace,
-        "fingerprint": shelf.fingerprint,
-        "reward": shelf.reward,
+        **names(shelf),
         "dimension": dimension,
         "width": width,
         "identity": secrets.token_hex(16),
@@ -103,34 +129,13 @@ def _new_shelf(connection: Connection, shelf: Shelf, dimension: int, width: int)
     return connection.execute(insert(shelves).returning(shelves.c.id), row).scalar_one()
 
 
-def on_shelf(shelf: Shelf) -> ColumnElement[bool]:
-    """Return the condition that a row of ``shelves`` is this one."""
-    return (
-        (shelves.c.namespace == shelf.namespace)
-        & (shelves.c.fingerprint == shelf.fingerprint)
-        & (shelves.c.reward == shelf.reward)
-    )
-
-
-def whole() -> Select[Any]:
-    """Return the query for whole traces, whose rows ``to_trace`` takes."""
-    names = (shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
-    return (
-        select(traces, *names, texts.c.query, texts.c.answer, embeddings.c.vector, latents.c.bytes)
-        .join(shelves, shelves.c.id == traces.c.shelf)
-        .outerjoin(embeddings, embeddings.c.trace == traces.c.id)
-        .outerjoin(latents, latents.c.trace == traces.c.id)
-        .outerjoin(texts, texts.c.trace == traces.c.id)
-    )
-
-
 def read_traces(connection: Connection, ids: Iterable[int]) -> dict[int, StoredTrace]:
     """Read the traces under ``ids``; those that are gone are left out.
 
     Raises:
         DamageError: If one is not as it was stored.
     """
-    rows = connection.execute(whole().where(traces.c.id.in_(list(ids))))
+    rows = connection.execute(_BY_ID, {"ids": list(ids)})
     return {row["id"]: to_trace(row) for row in rows.mappings()}
 
 
@@ -140,13 +145,12 @@ def read_after(connection: Connection, shelf: Shelf, after: int, limit: int) -> 
     Raises:
         DamageError: If one is not as it was stored.
     """
-    wanted = whole().where(on_shelf(shelf), traces.c.id > after)
-    rows = connection.execute(wanted.order_by(traces.c.id).limit(limit))
+    rows = connection.execute(_AFTER, {**names(shelf), "after": after, "limit": limit})
     return [to_trace(row) for row in rows.mappings()]
 
 
 def to_trace(row: RowMapping) -> StoredTrace:
-    """Return the trace of a row of ``whole``.
+    """Return the trace of a row of ``WHOLE``.
 
     Raises:
         DamageError: If it is not as it was stored.
@@ -174,6 +178,15 @@ def to_trace(row: RowMapping) -> StoredTrace:
             f"a trace must be read as it was stored, but trace {row['id']!r} is damaged ({error}); "
             f"run: latent-agent memory verify, then: latent-agent memory forget --id {row['id']!r}"
         ) from error
+
+
+def names(shelf: Shelf) -> dict[str, str]:
+    """Return a shelf's names as the parameters of ``ON_SHELF``."""
+    return {
+        "namespace": shelf.namespace,
+        "fingerprint": shelf.fingerprint,
+        "reward": shelf.reward,
+    }
 
 
 def to_shelf(row: RowMapping) -> Shelf:

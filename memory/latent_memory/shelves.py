@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from latent_memory.embeddings import NOTHING, START, News, ShelfRow, find_shelf, read_news
+from latent_memory.embeddings import NOTHING, START, News, ShelfRow, find_shelf, read_ids, read_news
 from latent_memory.errors import DamageError, TraceError
 from latent_memory.index import VectorIndex
 from latent_memory.known import Known, load, save
@@ -64,6 +64,23 @@ class ShelfIndex:
                 return 0
             save(self._database, known)
             return len(known.index)
+
+    def difference(self) -> str | None:
+        """Say how the index differs from the database; None if it does not."""
+        with self._lock:
+            known = self._known = self._caught_up(self._known or self._opened())
+            if known is None:
+                return None
+            held = set(known.index.assignment()[0].tolist())
+            with self._database.read() as connection:
+                there = read_ids(connection, known.row, known.position)
+            if not (held - there or there - held):
+                return None
+            return (
+                f"the index of namespace {self._shelf.namespace!r} must hold the traces that the "
+                f"database holds, but lacks {len(there - held)} and has {len(held - there)} more; "
+                "run: latent-agent memory rebuild"
+            )
 
     def close(self) -> None:
         """Write down what has changed since the last snapshot."""

@@ -2,21 +2,26 @@
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from latent_memory import listing, rows
+from latent_memory import listing, rows, transfer
 from latent_memory.checks import check_embedding, check_shelf, check_trace
+from latent_memory.erase import erase
 from latent_memory.errors import ReadOnlyError
 from latent_memory.layout import IndexSettings
 from latent_memory.listing import ShelfInfo, TraceInfo
+from latent_memory.progress import Progress
 from latent_memory.schema import open_database
+from latent_memory.selection import least_useful, matching
 from latent_memory.shelves import ShelfIndex
+from latent_memory.stats import Stats, read_stats
 from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace, Vector
+from latent_memory.verify import Problem, verify_database, verify_traces
 
 Mode = Literal["read-write", "read", "write"]
 DEFAULT_INDEX = IndexSettings()
@@ -118,6 +123,93 @@ class LatentMemory:
         """List the shelves that hold traces."""
         with self._database.read() as connection:
             return listing.list_shelves(connection)
+
+    def stats(self) -> Stats:
+        """Return how large the memory is."""
+        return read_stats(self._database)
+
+    def forget(
+        self,
+        *,
+        ids: Iterable[int] | None = None,
+        namespace: str | None = None,
+        older_than: datetime | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Erase the traces that meet every condition given; return how many there were.
+
+        Their bytes leave the database, its log, the index files and our backups. With ``dry_run``
+        they are only counted.
+
+        Raises:
+            TraceError: If no condition is given, or one makes no sense.
+            ReadOnlyError: If the memory is open for reading only.
+            StorageError: If the disk or the database refuses; what is left can be forgotten again.
+        """
+        with self._database.read() as connection:
+            found = matching(connection, ids=ids, namespace=namespace, older_than=older_than)
+        return len(found) if dry_run else erase(self._database, found)
+
+    def prune(
+        self,
+        *,
+        keep: int | None = None,
+        max_age: timedelta | None = None,
+        min_score: float | None = None,
+        namespace: str | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Erase what is too old or scored too low, then all but ``keep`` traces of each shelf.
+
+        The least useful go first: what warm-started fewest of the calls that are remembered,
+        then the lower score, then the older. Returns how many there were.
+
+        Raises:
+            TraceError: If no condition is given, or one makes no sense.
+            ReadOnlyError: If the memory is open for reading only.
+            StorageError: If the disk or the database refuses; what is left can be pruned again.
+        """
+        with self._database.read() as connection:
+            found = least_useful(
+                connection, keep=keep, max_age=max_age, min_score=min_score, namespace=namespace
+            )
+        return len(found) if dry_run else erase(self._database, found)
+
+    def export(
+        self, folder: Path, *, namespace: str | None = None, progress: Progress | None = None
+    ) -> int:
+        """Export all traces, or a namespace's, to a new folder; return how many there were."""
+        return transfer.export(self._database, folder, namespace=namespace, progress=progress)
+
+    def import_(
+        self, folder: Path, *, namespace: str | None = None, progress: Progress | None = None
+    ) -> int:
+        """Import an export, all or nothing, under new ids; return how many traces there were.
+
+        Raises:
+            ImportFileError: If it is not a whole export, with the line where that shows.
+        """
+        return transfer.import_(
+            self._database,
+            folder,
+            namespace=namespace,
+            store_text=self._store_text,
+            progress=progress,
+        )
+
+    def verify(self, progress: Progress | None = None) -> Sequence[Problem]:
+        """Compare all that is stored with what was written; return what differs."""
+        problems = verify_database(self._database) + verify_traces(self._database, progress)
+        # An index is built from the traces: it can only be right if they are.
+        return problems or [
+            Problem(kind="index", trace=None, text=text)
+            for info in self.shelves()
+            if (text := self._index(info.shelf).difference()) is not None
+        ]
+
+    def rebuild(self) -> int:
+        """Build all indexes from the database alone; return how many traces they hold."""
+        return sum(self._index(info.shelf).rebuild() for info in self.shelves())
 
     def _index(self, shelf: Shelf) -> ShelfIndex:
         if self._pid != os.getpid():  # in a forked child, where a copied lock may never open

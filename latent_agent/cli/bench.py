@@ -1,0 +1,244 @@
+"""``latent-agent bench memory``: how fast and how exact a memory of so many traces is, here."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from latent_agent.cli.options import Json
+from latent_agent.errors import SettingError
+from latent_memory import LatentMemory, Shelf, Trace
+from latent_memory.index import Ids
+from latent_memory.trace import Matrix
+
+_BATCH = 500  # traces to a transaction in bulk
+_ADDS = 500  # single adds
+_FORGETS = 5
+_K = 10
+_CLUSTERS = 1000
+_POOL = 64  # different latents: what is in them costs the same
+_SHELF = Shelf(namespace="bench", fingerprint="bench", reward="bench")
+
+Given = ParamSpec("Given")
+Done = TypeVar("Done")
+
+bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What is measured: so many traces and queries, latents (N, d), embeddings (d,)."""
+
+    traces: int
+    dimension: int
+    latents: int
+    queries: int
+    seed: int
+
+    @property
+    def plain(self) -> int:
+        """Bytes of a trace's arrays, its latents in float16 and its embedding in float32."""
+        return 2 * self.latents * self.dimension * 2 + self.dimension * 4
+
+
+@bench.callback()
+def _group() -> None:
+    """Keep ``memory`` a command of its own, though it is the only one."""
+
+
+@bench.command()
+def memory(
+    traces: Annotated[int, typer.Option(help="How many traces.", min=_K)] = 100_000,
+    dimension: Annotated[int, typer.Option(help="Width of states (d).", min=2)] = 896,
+    latents: Annotated[int, typer.Option(help="Latents of a trace (N).", min=1)] = 20,
+    queries: Annotated[int, typer.Option(help="How many recalls.", min=1)] = 1000,
+    uniform: Annotated[
+        bool, typer.Option("--uniform", help="Embeddings without clusters: the hard case.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the traces.", min=0)] = 0,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to write; by default the system's temporary folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fill a memory with made-up traces, measure it, and delete it.
+
+    The embeddings are clustered, as questions are: 1,000 clusters of different sizes around a
+    large common part. The figures are this machine's, with its file cache warm.
+    """
+    size = Size(traces=traces, dimension=dimension, latents=latents, queries=queries, seed=seed)
+    place = folder or Path(tempfile.gettempdir())
+    _require_room(place, size)
+    with tempfile.TemporaryDirectory(prefix="latent-agent-bench-", dir=place) as made:
+        figures = measure(Path(made) / "memory.sqlite3", size, uniform=uniform)
+    if as_json:
+        typer.echo(json.dumps(figures))
+    else:
+        _show(figures)
+
+
+def measure(path: Path, size: Size, *, uniform: bool = False) -> dict[str, Any]:
+    """Fill a new memory at ``path`` and return its figures."""
+    single = min(_ADDS, size.traces)
+    stored, asked = _embeddings(size, uniform=uniform)
+    made = _made(size, stored)
+    with LatentMemory(path) as filled:
+        bulk = [_timed(filled.add_many, batch) for batch in _batches(made, size, single)]
+        adds = [_timed(filled.add, trace) for trace in made]
+        build, _ = _timed(_ids, filled, asked[0])
+        recalls = [
+            _timed(_ids, filled, query)
+            for query in track(asked, "recalling", console=Console(stderr=True))
+        ]
+    opening, opened = _timed(_opened, path, asked[0])
+    with opened:
+        sizes = {file.name: file.stat().st_size for file in _files(path)}
+        forgets = [_timed(opened.forget, ids=[id_])[0] for id_ in range(1, 1 + _FORGETS)]
+    times = np.array([seconds for seconds, _ in recalls]) * 1000
+    return {
+        "traces": size.traces,
+        "dimension": size.dimension,
+        "latents": size.latents,
+        "clustered": not uniform,
+        "bulk_adds_per_second": _rate(size.traces - single, [seconds for seconds, _ in bulk]),
+        "durable_adds_per_second": _rate(single, [seconds for seconds, _ in adds]),
+        "index_build_seconds": build,
+        "recall_ms": {f"p{share}": float(np.percentile(times, share)) for share in (50, 90, 99)},
+        "recall_at_10": _exactness([ids for _, ids in recalls], _best(stored, asked)),
+        "opening_seconds": opening,
+        "forget_one_seconds": max(forgets),
+        "bytes_per_trace": sum(sizes.values()) / size.traces,
+        "plain_bytes_per_trace": size.plain,
+        "files": sizes,
+    }
+
+
+def _require_room(folder: Path, size: Size) -> None:
+    if not folder.is_dir():
+        raise SettingError(f"--folder must be a folder, got {str(folder)!r}; make it first")
+    needed = int(1.2 * size.traces * (size.plain + 4096)) + (64 << 20)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SettingError(
+            f"{size.traces} traces need {needed / 1e9:.1f} GB, but {str(folder)!r} has "
+            f"{free / 1e9:.1f} GB free; give fewer --traces, or another --folder"
+        )
+
+
+def _embeddings(size: Size, *, uniform: bool) -> tuple[Matrix, Matrix]:
+    """Return embeddings to store, (traces, d), and to ask for, (queries, d)."""
+    random = np.random.default_rng(size.seed)
+    count = size.traces + size.queries
+    vectors = random.standard_normal((count, size.dimension), dtype=np.float32)
+    if not uniform:
+        centres = random.standard_normal((_CLUSTERS, size.dimension), dtype=np.float32)
+        often = 1 / (10 + np.arange(_CLUSTERS))  # some questions are asked more than others
+        chosen = random.choice(_CLUSTERS, count, p=often / often.sum())
+        vectors += centres[chosen]
+        vectors += 5 * random.standard_normal(size.dimension, dtype=np.float32)
+    return vectors[: size.traces], vectors[size.traces :]
+
+
+def _made(size: Size, embeddings: Matrix) -> Iterator[Trace]:
+    random = np.random.default_rng(size.seed)
+    shape = (_POOL, size.latents, size.dimension)
+    base = random.standard_normal(shape, dtype=np.float32)
+    moved = base + 0.1 * random.standard_normal(shape, dtype=np.float32)
+    for number, embedding in enumerate(embeddings):
+        yield Trace(
+            shelf=_SHELF,
+            query=f"What is {number} times {number}?",
+            answer=f"{number} times {number} = {number * number}.",
+            embedding=embedding,
+            base=base[number % _POOL],
+            optimised=moved[number % _POOL],
+            tokens=tuple(range(size.latents)),
+            score=-0.1,
+            rewards=(-1.0, -0.5, -0.1),
+            steps=2,
+            stopped="threshold",
+        )
+
+
+def _batches(made: Iterator[Trace], size: Size, kept: int) -> Iterator[Sequence[Trace]]:
+    """Yield all traces but the last ``kept`` in batches, under a bar."""
+    count = size.traces - kept
+    starts = range(0, count, _BATCH)
+    for start in track(starts, "adding", console=Console(stderr=True)):
+        yield [next(made) for _ in range(min(_BATCH, count - start))]
+
+
+def _timed(
+    work: Callable[Given, Done], *args: Given.args, **kwargs: Given.kwargs
+) -> tuple[float, Done]:
+    began = time.perf_counter()
+    done = work(*args, **kwargs)
+    return time.perf_counter() - began, done
+
+
+def _ids(memory: LatentMemory, query: Any) -> list[int]:
+    return [found.stored.id for found in memory.recall(query, shelf=_SHELF, k=_K)]
+
+
+def _opened(path: Path, query: Any) -> LatentMemory:
+    """Open a memory and recall once, which reads the index."""
+    memory = LatentMemory(path)
+    _ids(memory, query)
+    return memory
+
+
+def _files(path: Path) -> list[Path]:
+    return [file for file in sorted(path.parent.rglob("*")) if file.is_file()]
+
+
+def _rate(count: int, seconds: Sequence[float]) -> float | None:
+    return count / sum(seconds) if count else None
+
+
+def _best(stored: Matrix, asked: Matrix) -> Ids:
+    """Return the ids of the 10 nearest to each query by centred cosine, the long way."""
+    mean = stored.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = stored - mean
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    best = [
+        np.argpartition(-(centred @ (query - mean)), _K - 1)[:_K]
+        for query in track(asked, "comparing with all", console=Console(stderr=True))
+    ]
+    return np.array(best) + 1  # ids count from 1
+
+
+def _exactness(found: Sequence[Sequence[int]], best: Ids) -> float:
+    hits = (len(set(ids) & set(row.tolist())) for ids, row in zip(found, best, strict=True))
+    return sum(hits) / best.size
+
+
+def _show(figures: dict[str, Any]) -> None:
+    table = Table(show_header=False, title=f"{figures['traces']:,} traces")
+    table.add_column()
+    table.add_column(justify="right")
+    recall, files = figures["recall_ms"], figures["files"]
+    bulk = figures["bulk_adds_per_second"]
+    for name, text in (
+        (f"adds in bulk, {_BATCH} to a transaction", f"{bulk or 0:,.0f} / s"),
+        ("durable adds, one to a transaction", f"{figures['durable_adds_per_second']:,.0f} / s"),
+        ("first recall, which builds the index", f"{figures['index_build_seconds']:.2f} s"),
+        *((f"recall of {_K}, {name}", f"{value:.2f} ms") for name, value in recall.items()),
+        (f"recall@{_K} against comparing with all", f"{figures['recall_at_10']:.4f}"),
+        ("opening and first recall", f"{figures['opening_seconds']:.2f} s"),
+        ("forgetting one trace, the slowest", f"{figures['forget_one_seconds']:.2f} s"),
+        ("bytes a trace, all files", f"{figures['bytes_per_trace']:,.0f}"),
+        ("bytes a trace, plain float16 arrays", f"{figures['plain_bytes_per_trace']:,.0f}"),
+        *((name, f"{count / 1e6:,.1f} MB") for name, count in files.items()),
+    ):
+        table.add_row(name, text)
+    Console().print(table)

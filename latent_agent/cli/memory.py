@@ -1,0 +1,260 @@
+"""``latent-agent memory``: look at what is remembered, and forget it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from latent_agent.cli.options import Json, MemoryAt, OneNamespace, Yes, confirm
+from latent_agent.errors import SettingError
+from latent_memory import LatentMemory, StoredTrace
+
+memory = typer.Typer(help="Look at what is remembered, and forget it.", no_args_is_help=True)
+
+
+def _open(at: str | None, *, read: bool = False) -> LatentMemory:
+    from latent_memory import default_location
+
+    return LatentMemory(at or default_location(), mode="read" if read else "read-write")
+
+
+def _print_json(found: Any) -> None:
+    typer.echo(json.dumps(found, default=str, ensure_ascii=False))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
+class _Bar:
+    """A progress bar on stderr for what tells (done, all)."""
+
+    def __init__(self, name: str) -> None:
+        self._bar = Progress(console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(name, total=None)
+
+    def __enter__(self) -> "_Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total)
+
+
+@memory.command()
+def status(at: MemoryAt = None, as_json: Json = False) -> None:
+    """Show how much is remembered, and where."""
+    with _open(at, read=True) as opened:
+        stats = opened.stats()
+    if as_json:
+        _print_json(asdict(stats))
+        return
+    console = Console()
+    console.print(f"{stats.path} (schema {stats.revision})", soft_wrap=True, highlight=False)
+    sizes = f"database {_size(stats.database_bytes)}, index {_size(stats.index_bytes)}"
+    console.print(f"{stats.traces:,} traces; {sizes}; backups {len(stats.backups)}")
+    table = Table("Namespace", "Model", "Reward", "Traces", "Newest (UTC)")
+    for info in stats.shelves:
+        table.add_row(
+            _plain(info.shelf.namespace),
+            info.shelf.fingerprint[:8],
+            _plain(info.shelf.reward.split(" ")[0]),
+            f"{info.traces:,}",
+            f"{info.newest:%Y-%m-%d %H:%M}",
+        )
+    console.print(table)
+
+
+@memory.command("list")
+def list_(
+    at: MemoryAt = None,
+    namespace: OneNamespace = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 20,
+    before: Annotated[int | None, typer.Option(help="Only ids below this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List traces, newest first."""
+    with _open(at, read=True) as opened:
+        found = opened.list(namespace=namespace, limit=limit, before=before)
+    if as_json:
+        _print_json({"traces": [asdict(info) for info in found]})
+        return
+    table = Table(caption="Times are in UTC")
+    table.add_column("Id", justify="right")
+    table.add_column("Stored", no_wrap=True)
+    table.add_column("Namespace", max_width=12, overflow="ellipsis", no_wrap=True)
+    table.add_column("Reward", justify="right")
+    table.add_column("Steps", justify="right")
+    table.add_column("Question", max_width=28, overflow="ellipsis", no_wrap=True)
+    for info in found:
+        table.add_row(
+            str(info.id),
+            f"{info.created:%m-%d %H:%M}",
+            _plain(info.shelf.namespace),
+            f"{info.score:.2f}",
+            str(info.steps),
+            _plain(info.query or "not stored"),
+        )
+    Console().print(table)
+
+
+@memory.command()
+def show(
+    id: Annotated[int, typer.Argument(help="The trace's id.")],
+    at: MemoryAt = None,
+    as_json: Json = False,
+) -> None:
+    """Show one trace."""
+    with _open(at, read=True) as opened:
+        stored = opened.get(id)
+    if stored is None:
+        raise SettingError(f"there must be a trace of this id, got {id!r}; see: "
+                           "latent-agent memory list")  # fmt: skip
+    told = _told(stored)
+    if as_json:
+        _print_json(told)
+        return
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for name, value in told.items():
+        table.add_row(f"[dim]{name}[/dim]", _plain(str(value)))
+    Console().print(table)
+
+
+def _told(stored: StoredTrace) -> dict[str, Any]:
+    trace = stored.trace
+    return {
+        "id": stored.id,
+        "created": f"{stored.created:%Y-%m-%d %H:%M:%S} UTC",
+        "namespace": trace.shelf.namespace,
+        "fingerprint": trace.shelf.fingerprint,
+        "reward": trace.shelf.reward,
+        "query": trace.query,
+        "answer": trace.answer,
+        "score": trace.score,
+        "rewards": list(trace.rewards),
+        "steps": trace.steps,
+        "stopped": trace.stopped,
+        "neighbours": list(trace.neighbours),
+        "prior": trace.prior,
+        "tokens": list(trace.tokens),
+        "latents": list(trace.base.shape),
+        "moved": round(float(abs(trace.optimised - trace.base).max()), 4),
+    }
+
+
+@memory.command()
+def forget(
+    ids: Annotated[list[int] | None, typer.Argument(help="Ids of the traces.")] = None,
+    at: MemoryAt = None,
+    namespace: OneNamespace = None,
+    older_than: Annotated[
+        float | None, typer.Option(help="Only those older than so many days.", min=0)
+    ] = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Erase traces for good: by id, by namespace, by age. Our own backups go too."""
+    if not ids and namespace is None and older_than is None:
+        raise SettingError(
+            "forget must be told what, got nothing; give ids, --namespace or --older-than"
+        )
+    until = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
+    chosen: dict[str, Any] = {"ids": ids or None, "namespace": namespace, "older_than": until}
+    with _open(at) as opened:
+        count = opened.forget(**chosen, dry_run=True)
+        confirm(f"Erase {count:,} traces and all migration backups for good?", yes, count)
+        erased = opened.forget(**chosen)
+    _report("erased", erased, as_json)
+
+
+@memory.command()
+def prune(
+    at: MemoryAt = None,
+    namespace: OneNamespace = None,
+    keep: Annotated[
+        int | None, typer.Option(help="Keep so many a shelf, the most useful.", min=0)
+    ] = None,
+    max_age: Annotated[float | None, typer.Option(help="Oldest age in days.", min=0)] = None,
+    min_score: Annotated[float | None, typer.Option(help="Least reward, in [-1, 0].")] = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Erase what is of least use: old, scored low, or seldom recalled."""
+    age = None if max_age is None else timedelta(days=max_age)
+    chosen: dict[str, Any] = {
+        "keep": keep, "max_age": age, "min_score": min_score, "namespace": namespace,
+    }  # fmt: skip
+    with _open(at) as opened:
+        count = opened.prune(**chosen, dry_run=True)
+        confirm(f"Erase {count:,} traces and all migration backups for good?", yes, count)
+        erased = opened.prune(**chosen)
+    _report("erased", erased, as_json)
+
+
+@memory.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    at: MemoryAt = None,
+    namespace: OneNamespace = None,
+    as_json: Json = False,
+) -> None:
+    """Write traces to JSON Lines and safetensors."""
+    with _open(at, read=True) as opened, _Bar("exporting") as bar:
+        count = opened.export(folder, namespace=namespace, progress=bar)
+    _report("exported", count, as_json)
+
+
+@memory.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="What export wrote.")],
+    at: MemoryAt = None,
+    namespace: OneNamespace = None,
+    as_json: Json = False,
+) -> None:
+    """Read an export, all or nothing; with --namespace, into that one."""
+    with _open(at) as opened, _Bar("importing") as bar:
+        count = opened.import_(folder, namespace=namespace, progress=bar)
+    _report("imported", count, as_json)
+
+
+@memory.command()
+def verify(at: MemoryAt = None, as_json: Json = False) -> None:
+    """Check that all is as it was stored; exit code 1 if something is not."""
+    with _open(at) as opened, _Bar("verifying") as bar:
+        problems: Sequence[Any] = opened.verify(bar)
+    if as_json:
+        _print_json({"problems": [asdict(problem) for problem in problems]})
+    else:
+        for problem in problems:
+            typer.echo(problem.text)
+        typer.echo(f"{len(problems)} problems found")
+    raise typer.Exit(1 if problems else 0)
+
+
+@memory.command()
+def rebuild(at: MemoryAt = None, as_json: Json = False) -> None:
+    """Build the indexes anew from the database."""
+    with _open(at) as opened:
+        count = opened.rebuild()
+    _report("indexed", count, as_json)
+
+
+def _report(done: str, count: int, as_json: bool) -> None:
+    if as_json:
+        _print_json({done: count})
+    else:
+        typer.echo(f"{done} {count:,} traces")
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

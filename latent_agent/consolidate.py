@@ -1,0 +1,243 @@
+"""The night: load the day's traces, train a prior, let the gate judge it, publish it if it wins.
+
+LatentEvolve (arXiv 2509.24771), section 3.3, with a gate. A kill at any moment leaves the prior
+that was in force in force.
+"""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+
+from latent_agent.errors import LatentAgentError, NightStoppedError, RewardError
+from latent_agent.gate import (
+    CANDIDATE,
+    CHAMPION,
+    NEITHER,
+    PUBLISHED,
+    REFUSED,
+    UNJUDGED,
+    Verdict,
+    judge,
+)
+from latent_agent.night_job import Lessons, NightJob, NightReport, load
+from latent_agent.night_lock import night_lock
+from latent_agent.old_priors import prune
+from latent_agent.prior import LatentPrior
+from latent_agent.prior_file import PriorCard, save_prior
+from latent_agent.prior_fit import FitReport, fit
+from latent_agent.prior_in_force import PriorInForce, prior_path
+from latent_agent.replay import Bench, pick_questions
+from latent_agent.reward.rebuild import reward_from_id
+from latent_memory import LatentMemoryError
+from latent_memory.nights import Result, begin_night, count_new, end_night
+from latent_memory.priors import UnknownPriorError, in_force
+from latent_memory.publishing import note_file, publish, reserve, withdraw_stale
+
+
+def consolidate(job: NightJob) -> NightReport:
+    """Run one night for one shelf.
+
+    Raises:
+        NightRunningError: If another process is at it.
+        NightStoppedError: If the job was told to stop; nothing was published.
+        LatentAgentError: If there is too little to train on, or training fails.
+        LatentMemoryError: If the memory fails.
+    """
+    with night_lock(job.memory.path):
+        if waiting := _waiting(job):
+            return NightReport(shelf=job.shelf, verdict="idle", reason=waiting)
+        with _recorded(job) as night:
+            _drop_stale(job)
+            lessons = load(job)
+            candidate = _train(night, lessons)
+            verdict = _judge(night, lessons, candidate)
+            return _publish(night, candidate, verdict)
+
+
+def _waiting(job: NightJob) -> str | None:
+    """Say what is waited for; None if the night is due."""
+    champion = in_force(job.database, job.shelf)
+    new, wanted = count_new(job.database, job.shelf), max(1, job.settings.if_new)
+    if new >= wanted or (champion is not None and champion.stale):
+        return None
+    return f"{new} new traces, {wanted} are waited for"
+
+
+@dataclass(kw_only=True)
+class _Night:
+    """A night as it goes on."""
+
+    job: NightJob
+    number: int
+    started: float = field(default_factory=time.monotonic)  # no clock that jumps
+    last: int = 0
+    figures: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def end(self, verdict: str, reason: str) -> None:
+        """Write down what the night came to."""
+        result = Result(
+            verdict=verdict,
+            reason=reason,
+            seconds=time.monotonic() - self.started,
+            last=self.last,
+            losses=self.figures.get("losses", ()),
+            gate=self.figures.get("gate", {}),
+        )
+        end_night(self.job.database, self.number, result)
+
+
+@contextmanager
+def _recorded(job: NightJob) -> Generator[_Night]:
+    """Note the night, and how it ended if it failed."""
+    inputs = {
+        "share": list(job.share),
+        "anchors": len(job.anchors),
+        "reward": None if job.reward is None else job.reward.id,
+        "settings": asdict(job.settings),
+        "search": asdict(job.search),
+    }
+    number = begin_night(job.database, job.shelf, seed=job.settings.seed, inputs=inputs)
+    night = _Night(job=job, number=number)
+    try:
+        yield night
+    except NightStoppedError as stopped:
+        night.end("stopped", str(stopped))
+        raise
+    except (LatentAgentError, LatentMemoryError, OSError) as failure:
+        night.end("failed", str(failure))
+        raise
+
+
+def _train(night: _Night, lessons: Lessons) -> PriorInForce | None:
+    """Train a candidate, from the champion's weights if there are any; None: nothing was learnt."""
+    job, found = night.job, lessons.survey
+    night.figures |= {
+        "trained": found.trained,
+        "held_out": found.held_out,
+        "skipped": found.skipped,
+        "champion": None if lessons.champion is None else lessons.champion.version,
+    }
+    backbone = job.model.backbone()
+    network = _beginning(job, lessons).to(backbone.device)
+    settings = replace(job.settings.fit, seed=job.settings.seed)
+    total = min(settings.updates, settings.epochs * -(-found.trained // settings.batch))
+    report = fit(
+        network,
+        lessons.stream,
+        backbone,
+        settings,
+        lambda done: job.watch.tick("training", done, total),
+    )
+    night.last = lessons.sources[0].last
+    night.figures |= _losses(report)
+    return _kept(night, lessons, network.cpu()) if report.improved else None
+
+
+def _beginning(job: NightJob, lessons: Lessons) -> LatentPrior:
+    shape = lessons.survey.shape(job.settings.hidden)
+    if lessons.guess is not None and lessons.guess.network.shape == shape:
+        network = LatentPrior(shape)
+        network.load_state_dict(lessons.guess.network.weights())
+        return network
+    network = LatentPrior(shape, job.settings.seed)
+    network.centre.copy_(torch.from_numpy(lessons.survey.centre))
+    return network
+
+
+def _losses(report: FitReport) -> dict[str, Any]:
+    return {
+        "losses": [report.start, *report.losses],
+        "best_loss": report.best,
+        "updates": report.updates,
+    }
+
+
+def _kept(night: _Night, lessons: Lessons, network: LatentPrior) -> PriorInForce:
+    """Write a candidate down; it is not in force."""
+    database, shelf = night.job.database, night.job.shelf
+    version = reserve(
+        database, lessons.sources, night=night.number, positions=network.shape.positions
+    )
+    card = PriorCard(
+        version=str(version),
+        namespace=shelf.namespace,
+        fingerprint=shelf.fingerprint,
+        reward=shelf.reward,
+        first_trace=lessons.sources[0].first,
+        last_trace=lessons.sources[0].last,
+        shape=network.shape,
+    )
+    file = f"{version}.safetensors"
+    signed = save_prior(network, card, prior_path(database.path, file))
+    note_file(database, version, file, signed.checksum)
+    return PriorInForce.holding(network.eval(), str(version))
+
+
+def _judge(night: _Night, lessons: Lessons, candidate: PriorInForce | None) -> Verdict:
+    """Let the gate decide; a reward that cannot be asked decides nothing."""
+    if candidate is None:
+        return Verdict(word=REFUSED, reason="nothing was learnt that holds for held-out traces")
+    job, settings = night.job, night.job.settings.gate
+    contestants = {CANDIDATE: candidate, NEITHER: None}
+    since = 0
+    if lessons.guess is not None and lessons.champion is not None:
+        contestants[CHAMPION] = lessons.guess
+        since = lessons.champion.last_trace
+    asked = pick_questions(
+        job.stream(job.shelf, night.last),
+        settings.calls // len(contestants),
+        since=since,
+        seed=job.settings.seed,
+    )
+    total = len(contestants) * (len(asked) + len(job.anchors))
+    done = iter(range(1, total + 1))
+    try:
+        reward = job.reward or reward_from_id(job.shelf.reward)
+        bench = Bench(model=job.model, settings=job.search, reward=reward, embedder=job.embedder)
+        verdict = judge(
+            bench,
+            contestants,
+            asked,
+            job.anchors,
+            settings,
+            lambda: job.watch.tick("judging", next(done), total),
+        )
+    except RewardError as failure:
+        return Verdict(word=UNJUDGED, reason=f"trained, but not published: {failure}")
+    night.figures["gate"] = dict(verdict.figures)
+    return verdict
+
+
+def _publish(night: _Night, candidate: PriorInForce | None, verdict: Verdict) -> NightReport:
+    """Put the candidate in force if it passed."""
+    database, shelf = night.job.database, night.job.shelf
+    said, reason = verdict.word, verdict.reason
+    version = None if candidate is None else int(candidate.version)
+    night.job.watch.check()  # the last chance to stop
+    if said == PUBLISHED and version is not None:
+        try:
+            publish(database, version)
+        except UnknownPriorError as failure:  # a trace was forgotten meanwhile
+            said, reason = REFUSED, str(failure)
+    _drop_stale(night.job)
+    now = in_force(database, shelf)
+    prune(database, shelf, None if now is None else now.version, night.job.settings.keep)
+    night.end(said, reason)
+    return NightReport(
+        shelf=shelf,
+        verdict=said,
+        reason=reason,
+        night=night.number,
+        version=version,
+        figures=night.figures,
+    )
+
+
+def _drop_stale(job: NightJob) -> None:
+    """Withdraw what learnt from a trace that was forgotten since."""
+    with job.database.write() as connection:
+        withdraw_stale(connection)

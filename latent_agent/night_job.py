@@ -1,0 +1,186 @@
+"""What a night is told, what it reads, and what it answers."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from typing import Any
+
+from latent_agent.anchors import Anchor
+from latent_agent.errors import NightStoppedError, PriorError
+from latent_agent.gate import GateSettings
+from latent_agent.lessons import Survey, survey
+from latent_agent.prior import HIDDEN
+from latent_agent.prior_fit import FitSettings
+from latent_agent.prior_in_force import PriorInForce, database_of
+from latent_agent.recollection import Embedder
+from latent_agent.reward import Reward
+from latent_agent.settings import Settings, settings_for
+from latent_agent.shared_model import SharedModel
+from latent_memory import LatentMemory, Shelf, StoredTrace
+from latent_memory.priors import PriorInfo, Source, in_force, source_of
+from latent_memory.sqlite import Database
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightSettings:
+    """How nights are run.
+
+    Attributes:
+        if_new: Do nothing with fewer new traces than this, at least 1.
+        least: Fewest traces to train on.
+        hidden: Width of the prior's network.
+        keep: Files of so many priors are kept on a shelf, beside the one in force.
+        seed: Of weights, order and questions.
+        fit: How the prior is trained.
+        gate: What it must show.
+    """
+
+    if_new: int = 1
+    least: int = 20
+    hidden: int = HIDDEN
+    keep: int = 5
+    seed: int = 0
+    fit: FitSettings = field(default_factory=FitSettings)
+    gate: GateSettings = field(default_factory=GateSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """How a night is followed, and told to stop.
+
+    Attributes:
+        report: Told the stage, how much of it is done, and of how much.
+        stop: Once set, the night ends at the next chance.
+    """
+
+    report: Callable[[str, int, int], None] = lambda _stage, _done, _total: None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def tick(self, stage: str, done: int, total: int) -> None:
+        """Report, and stop if told to."""
+        self.check()
+        self.report(stage, done, total)
+
+    def check(self) -> None:
+        """Raise NightStoppedError if the night is to stop."""
+        if self.stop.is_set():
+            raise NightStoppedError(
+                "the night was told to stop before its end; nothing was published, the next one "
+                "starts anew"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightJob:
+    """One night for one shelf.
+
+    Attributes:
+        memory: Where the traces lie.
+        model: The model that made them.
+        shelf: Namespace, fingerprint and reward.
+        reward: Judges at the gate; None: the one that the traces name.
+        search: How the gate's questions are answered.
+        embedder: What embedded the questions, if it was not the model.
+        share: Namespaces whose traces are learnt from too.
+        anchors: Known answers for the gate.
+        settings: How nights are run.
+        watch: How it is followed, and told to stop.
+    """
+
+    memory: LatentMemory
+    model: SharedModel
+    shelf: Shelf
+    reward: Reward | None = None
+    search: Settings = field(default_factory=settings_for)
+    embedder: Embedder | None = None
+    share: Sequence[str] = ()
+    anchors: Sequence[Anchor] = ()
+    settings: NightSettings = field(default_factory=NightSettings)
+    watch: Watch = field(default_factory=Watch)
+
+    @property
+    def database(self) -> Database:
+        """The database behind the memory."""
+        return database_of(self.memory)
+
+    def stream(self, shelf: Shelf, last: int) -> Iterator[StoredTrace]:
+        """Yield a shelf's traces up to one; what comes during the night waits for the next."""
+        for stored in takewhile(lambda stored: stored.id <= last, self.memory.stream(shelf)):
+            self.watch.check()
+            yield stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightReport:
+    """What a night came to.
+
+    Attributes:
+        shelf: Whose night it was.
+        verdict: ``published``, ``refused`` (the gate said no, or nothing was learnt), ``unjudged``
+            (trained, but there was no way to judge), ``idle`` (too little is new) or ``planned``
+            (a dry run).
+        reason: In one sentence.
+        night: Its number; None if nothing was done.
+        version: The new prior's version, if one was trained.
+        figures: Counts, losses and the gate's figures.
+    """
+
+    shelf: Shelf
+    verdict: str
+    reason: str
+    night: int | None = None
+    version: int | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """What a night learns from.
+
+    Attributes:
+        sources: The stretches of traces, the shelf's own first.
+        stream: Reads them all.
+        survey: What a first reading found.
+        champion: The prior in force.
+        guess: The champion, loaded; None if its file cannot be used.
+    """
+
+    sources: Sequence[Source]
+    stream: Callable[[], Iterator[StoredTrace]]
+    survey: Survey
+    champion: PriorInfo | None
+    guess: PriorInForce | None
+
+
+def load(job: NightJob) -> Lessons:
+    """Look at what there is to learn from.
+
+    Raises:
+        PriorError: If it is too little.
+    """
+    shelves = [job.shelf, *(replace(job.shelf, namespace=name) for name in job.share)]
+    found = {shelf: source for shelf in shelves if (source := source_of(job.database, shelf))}
+
+    def stream() -> Iterator[StoredTrace]:
+        for shelf, source in found.items():
+            yield from job.stream(shelf, source.last)
+
+    surveyed = survey(stream)
+    if job.shelf not in found or surveyed.trained < job.settings.least or not surveyed.held_out:
+        raise PriorError(
+            f"a night needs at least {job.settings.least} traces to train on and one to judge by, "
+            f"got {surveyed.trained} and {surveyed.held_out} in namespace "
+            f"{job.shelf.namespace!r} ({surveyed.skipped} of no use); ask more questions first"
+        )
+    if not surveyed.weight:
+        raise PriorError(
+            "a night needs traces whose reward is above -1, got none; is the reward the right one?"
+        )
+    return Lessons(
+        sources=list(found.values()),
+        stream=stream,
+        survey=surveyed,
+        champion=in_force(job.database, job.shelf),
+        guess=PriorInForce.for_shelf(job.memory, job.shelf),
+    )

@@ -1,0 +1,127 @@
+"""The prior that a call starts with: looked up anew at each call, read from its file once."""
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latent_agent.errors import PriorError
+from latent_agent.prior import LatentPrior
+from latent_agent.prior_file import load_prior
+from latent_memory import LatentMemory, Shelf
+from latent_memory.priors import PriorInfo, find_prior, in_force, priors_folder
+from latent_memory.sqlite import Database
+from latent_memory.trace import Vector
+
+_KEPT = 8  # priors held in memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorInForce:
+    """One version of a prior; a call that holds it is not touched by publishing.
+
+    Attributes:
+        version: Its version.
+        prefix_tokens: How many latents it corrects (N).
+    """
+
+    version: str
+    prefix_tokens: int
+    network: LatentPrior
+
+    @classmethod
+    def for_shelf(
+        cls, memory: LatentMemory, shelf: Shelf, version: str | None = None
+    ) -> "PriorInForce | None":
+        """Return the prior in force on a shelf, or the one of a version; None if there is none.
+
+        A file that is damaged, or is not what the database says, is left aside with a warning.
+
+        Raises:
+            LatentMemoryError: If the memory cannot be read, or holds no prior of that version.
+        """
+        database = database_of(memory)
+        info = in_force(database, shelf) if version is None else _named(database, version)
+        if info is None:
+            return None
+        try:
+            return cls.of(info, shelf, memory.path)
+        except PriorError as error:
+            warnings.warn(f"prior {info.version} is left aside: {error}", stacklevel=2)
+            return None
+
+    @classmethod
+    def of(cls, info: PriorInfo, shelf: Shelf, database: Path) -> "PriorInForce":
+        """Read a prior for a shelf.
+
+        Raises:
+            PriorError: If its file is damaged, or is not what the database says.
+        """
+        if info.file is None or info.checksum is None:
+            raise PriorError(
+                f"a prior must have a file, but that of version {info.version} was pruned; see: "
+                "latent-agent prior list"
+            )
+        network = _read(prior_path(database, info.file), info.version, info.checksum, shelf)
+        return cls.holding(network, str(info.version))
+
+    @classmethod
+    def holding(cls, network: LatentPrior, version: str) -> "PriorInForce":
+        """Return a prior that need not be in any file."""
+        return cls(version=version, prefix_tokens=network.shape.positions, network=network)
+
+    @torch.no_grad()
+    def correct(self, embedding: torch.Tensor | Vector, base: torch.Tensor) -> torch.Tensor:
+        """Return the corrected latents, (M, d) float32, where ``base`` lies.
+
+        Args:
+            embedding: The question's, raw, (e,): an array or a tensor.
+            base: The first latents of its greedy draft, (M, d); those from N on stay as they are.
+        """
+        if not isinstance(embedding, torch.Tensor):
+            embedding = torch.from_numpy(np.array(embedding, np.float32))
+        here = self.network.device
+        return self.network(embedding.to(here), base.to(here)).to(base.device)
+
+
+def prior_path(database: Path, file: str) -> Path:
+    """Return a prior's path, which never leaves the folder of the database's priors.
+
+    Raises:
+        PriorError: If the name would.
+    """
+    folder = priors_folder(database)
+    path = folder / file
+    if Path(file).name != file or path.is_symlink():
+        raise PriorError(f"a prior's file must lie in {str(folder)!r}, got {file!r}")
+    return path
+
+
+def database_of(memory: LatentMemory) -> Database:
+    """Return the database behind a memory."""
+    return memory._database  # pyright: ignore[reportPrivateUsage]
+
+
+def _named(database: Database, version: str) -> PriorInfo:
+    if not version.isdecimal():
+        raise PriorError(
+            f"a prior's version must be a number, got {version!r}; see: latent-agent prior list"
+        )
+    return find_prior(database, int(version))
+
+
+@lru_cache(maxsize=_KEPT)
+def _read(path: Path, version: int, checksum: str, shelf: Shelf) -> LatentPrior:
+    network, card = load_prior(path)
+    found = (card.version, card.checksum, card.fingerprint, card.reward, card.namespace)
+    wanted = (str(version), checksum, shelf.fingerprint, shelf.reward, shelf.namespace)
+    if found != wanted:
+        raise PriorError(
+            f"a prior must be of the version, checksum, model, reward and namespace that the "
+            f"database says, {wanted!r}, but {str(path)!r} is of {found!r}; go back with: "
+            "latent-agent prior rollback"
+        )
+    return network

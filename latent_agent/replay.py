@@ -1,0 +1,130 @@
+"""Held-out questions asked again, with one prior, another, or none."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from latent_agent.agent import LatentAgent
+from latent_agent.call import Call
+from latent_agent.errors import BudgetSpent, RewardError
+from latent_agent.lessons import held_out
+from latent_agent.outcome import Outcome
+from latent_agent.prior_in_force import PriorInForce
+from latent_agent.prompt import Turn
+from latent_agent.recollection import Embedder, Recalled, Recollection
+from latent_agent.refine import Search
+from latent_agent.reward import Reward
+from latent_agent.settings import Settings
+from latent_agent.shared_model import SharedModel
+from latent_agent.warm_start import WarmStart
+from latent_memory import StoredTrace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What one question came to.
+
+    Attributes:
+        steps: Gradient steps taken.
+        reward: Of the answer; an answer that was not accepted counts no more than the threshold.
+        accepted: Whether the answer passed.
+        forwarded: Forwarded tokens.
+        text: The answer.
+    """
+
+    steps: int
+    reward: float
+    accepted: bool
+    forwarded: int
+    text: str
+
+
+class OnlyPrior(Recollection):
+    """Recalls nothing but one prior's guess, and stores nothing."""
+
+    def __init__(self, prior: PriorInForce | None, embedder: Embedder | None) -> None:
+        self._prior, self._embedder = prior, embedder
+
+    def recall(self, call: Call, settings: Settings) -> Recalled:  # noqa: ARG002
+        """Correct the draft's first latents."""
+        if self._prior is None:
+            return Recalled()
+        try:
+            embedding = self._embed(call)
+            call.opening()
+        except BudgetSpent:
+            return Recalled()
+        latents = self._prior.correct(embedding, call.base())
+        return Recalled(warm_starts=[WarmStart(latents=latents, road="prior")])
+
+    def remember(
+        self,
+        call: Call,  # noqa: ARG002
+        recalled: Recalled,  # noqa: ARG002
+        search: Search,  # noqa: ARG002
+        outcome: Outcome,
+        settings: Settings,  # noqa: ARG002
+    ) -> Outcome:
+        """Leave no trace."""
+        return outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """The model, settings, reward and embedder that all contestants share."""
+
+    model: SharedModel
+    settings: Settings
+    reward: Reward
+    embedder: Embedder | None = None
+
+    def replay(self, question: str, prior: PriorInForce | None, positions: int) -> Replay:
+        """Ask one question.
+
+        Args:
+            question: The question.
+            prior: What corrects the draft's first latents; None: nothing.
+            positions: How many latents are searched where there is no prior (N).
+
+        Raises:
+            PromptError: If the question makes no prompt.
+            RewardError: If the reward fails.
+        """
+        length = positions if prior is None else prior.prefix_tokens
+        settings = replace(self.settings, prefix_tokens=length, neighbours=0)
+        agent = LatentAgent(self.model, settings, self.reward, OnlyPrior(prior, self.embedder))
+        outcome = agent.answer([Turn("user", question)])
+        if outcome.stopped == "reward_error" or not outcome.rewards:
+            raise RewardError(outcome.error or f"the reward must score answers, got {outcome!r}")
+        accepted = outcome.stopped == "threshold"
+        best = max(outcome.rewards)
+        return Replay(
+            steps=outcome.iterations,
+            reward=outcome.rewards[-1] if accepted else min(best, settings.threshold),
+            accepted=accepted,
+            forwarded=sum(outcome.forwarded_tokens.values()),
+            text=outcome.text,
+        )
+
+
+def pick_questions(
+    traces: Iterable[StoredTrace], count: int, *, since: int, seed: int
+) -> Sequence[str]:
+    """Choose different held-out questions, half of them newer than the trace ``since``.
+
+    Which ones depends on the seed and the questions alone; memory does not grow with the traces.
+    """
+    chosen: dict[bool, dict[int, str]] = {True: {}, False: {}}
+    for stored in traces:
+        query = stored.trace.query
+        if query is None or not query.strip() or not held_out(stored):
+            continue
+        group = chosen[stored.id > since]
+        group[zlib.crc32(f"{seed}/{query}".encode("utf-8", "surrogatepass"))] = query
+        if len(group) > count:
+            del group[max(group)]
+    new, old = ([group[key] for key in sorted(group)] for group in chosen.values())
+    share = max(count // 2, count - len(old))
+    picked = dict.fromkeys(new[:share])
+    picked |= dict.fromkeys(old[: count - len(picked)])
+    return list(picked)

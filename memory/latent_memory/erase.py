@@ -1,0 +1,77 @@
+"""Forgetting: rows, and every other place where their bytes lie."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select
+
+from latent_memory.known import snapshot_path
+from latent_memory.publishing import withdraw_stale
+from latent_memory.rows import to_time
+from latent_memory.selection import in_chunks
+from latent_memory.sqlite import Database, backups
+from latent_memory.tables import deletions, shelves, traces
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 500  # traces a transaction: other writers get their turn, and the log stays short
+
+_THESE = traces.c.id.in_(bindparam("ids", expanding=True))
+_SHELVES_OF = select(traces.c.id, traces.c.shelf).where(_THESE)
+_DELETE = delete(traces).where(_THESE)
+_DELETE_EMPTY = (
+    delete(shelves)
+    .where(shelves.c.id.in_(bindparam("shelves", expanding=True)))
+    .where(~exists().where(traces.c.shelf == shelves.c.id))
+    .returning(shelves.c.id)
+)
+_DELETE_DELETIONS = delete(deletions).where(
+    deletions.c.shelf.in_(bindparam("shelves", expanding=True))
+)
+
+
+def erase(database: Database, ids: Iterable[int]) -> int:
+    """Erase traces: their rows, the log's copies of them, our backups; return how many there were.
+
+    A kill leaves some of them; they are whole, and can be forgotten again.
+
+    Raises:
+        ReadOnlyError: If the database is open for reading only.
+        StorageError: If the disk or the database refuses.
+    """
+    wanted = sorted(set(ids))
+    if wanted and not database.readonly:
+        _delete_backups(database.path)
+    forgotten = 0
+    for chunk in in_chunks(wanted, _AT_ONCE):
+        with database.write() as connection:
+            count, emptied = _delete(connection, chunk)
+        forgotten += count
+        for shelf in emptied:
+            snapshot_path(database.path, shelf).unlink(missing_ok=True)
+    database.empty_log()
+    return forgotten
+
+
+def _delete_backups(path: Path) -> None:
+    for copy in backups(path):
+        copy.unlink(missing_ok=True)
+        logger.info("%s was deleted: it may hold what is being forgotten", copy)
+
+
+def _delete(connection: Connection, ids: Sequence[int]) -> tuple[int, Sequence[int]]:
+    """Delete traces; return how many there were, and the shelves that are empty now, and gone."""
+    found = connection.execute(_SHELVES_OF, {"ids": ids}).all()
+    if not found:
+        return 0, []
+    now = to_time(datetime.now(UTC))
+    rows = [{"trace": row.id, "shelf": row.shelf, "deleted": now} for row in found]
+    connection.execute(insert(deletions), rows)
+    connection.execute(_DELETE, {"ids": ids})
+    touched = {"shelves": sorted({row.shelf for row in found})}
+    emptied = connection.execute(_DELETE_EMPTY, touched).scalars().all()
+    withdraw_stale(connection)
+    connection.execute(_DELETE_DELETIONS, {"shelves": emptied})
+    return len(found), emptied

@@ -1,0 +1,147 @@
+"""The record of the nights: what went in, what came out, and why."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from latent_memory.prior_tables import nights
+from latent_memory.rows import ON_SHELF, from_time, names, to_shelf, to_time
+from latent_memory.sqlite import Database
+from latent_memory.tables import shelves, traces
+from latent_memory.trace import Shelf
+
+RUNNING = "running"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What a night came to.
+
+    Attributes:
+        verdict: In one word, for example ``published`` or ``refused``.
+        reason: In one sentence.
+        seconds: How long it took.
+        last: The newest trace that it learnt from; 0 if it did not get that far.
+        losses: Of each epoch, on held-out traces.
+        gate: Figures of the gate.
+    """
+
+    verdict: str
+    reason: str
+    seconds: float
+    last: int = 0
+    losses: Sequence[float] = ()
+    gate: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NightInfo:
+    """A night as the database knows it; ``result`` is None while it runs."""
+
+    id: int
+    shelf: Shelf
+    started: datetime
+    seed: int
+    inputs: Mapping[str, Any]
+    result: Result | None
+
+
+_NEW = select(func.count()).select_from(traces).join(shelves, shelves.c.id == traces.c.shelf)
+_LAST_READ = (
+    select(func.coalesce(func.max(nights.c.last), 0))
+    .where(nights.c.shelf == shelves.c.id)
+    .correlate(shelves)
+    .scalar_subquery()
+)
+_COUNT_NEW = _NEW.where(ON_SHELF, traces.c.id > _LAST_READ)
+_SHELF_ID = select(shelves.c.id).where(ON_SHELF)
+_UNFINISHED = update(nights).where(nights.c.seconds.is_(None))
+
+
+def count_new(database: Database, shelf: Shelf) -> int:
+    """Count the traces on a shelf that no night has learnt from yet."""
+    with database.read() as connection:
+        return connection.scalar(_COUNT_NEW, names(shelf)) or 0
+
+
+def begin_night(database: Database, shelf: Shelf, *, seed: int, inputs: Mapping[str, Any]) -> int:
+    """Note that a night begins; return its number.
+
+    Whoever calls this holds the lock, so a night that still seems to run was killed.
+    """
+    with database.write() as connection:
+        connection.execute(
+            _UNFINISHED.values(verdict="killed", reason="it never ended", seconds=0.0)
+        )
+        row = {
+            "shelf": connection.scalar(_SHELF_ID, names(shelf)),
+            "started": to_time(datetime.now(UTC)),
+            "seed": seed,
+            "last": 0,
+            "inputs": json.dumps(inputs),
+            "losses": "[]",
+            "gate": "{}",
+            "verdict": RUNNING,
+            "reason": "",
+        }
+        return connection.execute(insert(nights).returning(nights.c.id), row).scalar_one()
+
+
+def end_night(database: Database, night: int, result: Result) -> None:
+    """Note what a night came to."""
+    with database.write() as connection:
+        connection.execute(
+            update(nights)
+            .where(nights.c.id == bindparam("night"))
+            .values(
+                seconds=result.seconds,
+                last=result.last,
+                losses=json.dumps(list(result.losses)),
+                gate=json.dumps(result.gate),
+                verdict=result.verdict,
+                reason=result.reason,
+            ),
+            {"night": night},
+        )
+
+
+def list_nights(database: Database, *, shelf: Shelf | None = None) -> list[NightInfo]:
+    """List nights, newest first."""
+    with database.read() as connection:
+        return _read(connection, shelf)
+
+
+def _read(connection: Connection, shelf: Shelf | None) -> list[NightInfo]:
+    wanted = (
+        select(nights, shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
+        .join(shelves, shelves.c.id == nights.c.shelf)
+        .order_by(nights.c.id.desc())
+    )
+    if shelf is not None:
+        wanted = wanted.where(ON_SHELF).params(names(shelf))
+    return [
+        NightInfo(
+            id=row["id"],
+            shelf=to_shelf(row),
+            started=from_time(row["started"]),
+            seed=row["seed"],
+            inputs=json.loads(row["inputs"]),
+            result=None if row["seconds"] is None else _result(row),
+        )
+        for row in connection.execute(wanted).mappings()
+    ]
+
+
+def _result(row: Mapping[Any, Any]) -> Result:
+    return Result(
+        verdict=row["verdict"],
+        reason=row["reason"],
+        seconds=row["seconds"],
+        last=row["last"],
+        losses=json.loads(row["losses"]),
+        gate=json.loads(row["gate"]),
+    )

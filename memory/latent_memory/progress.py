@@ -1,0 +1,6 @@
+"""How long work tells how far it is."""
+
+from collections.abc import Callable
+
+# Called with how much is done, and of how much in all.
+Progress = Callable[[int, int], None]

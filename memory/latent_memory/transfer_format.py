@@ -1,0 +1,109 @@
+"""The format of an export: a folder with JSON Lines and safetensors.
+
+``traces.jsonl`` holds one line a trace, and a last line with their number, by which a torn file is
+noticed. The arrays lie in ``latents-0001.safetensors`` and so on, up to 1,000 traces each, under
+``<id>.embedding`` (float32), ``<id>.base`` (float16, as it is stored) and ``<id>.optimised``
+(float32).
+"""
+
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from latent_memory.trace import Shelf, StoredTrace, Trace
+
+LINES = "traces.jsonl"
+SHARD = 1000  # traces a file of arrays
+LONGEST_LINE = 64 << 20  # bytes
+
+Whole = Annotated[int, Field(ge=0, lt=2**63)]
+Reward = Annotated[float, Field(ge=-1, le=0)]
+Arrays = dict[str, NDArray[Any]]
+
+
+class TraceLine(BaseModel):
+    """One trace, without its arrays."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    id: Whole
+    shard: Annotated[int, Field(ge=1, lt=10**6)]
+    created: Annotated[AwareDatetime, Field(strict=False)]
+    namespace: str
+    fingerprint: str
+    reward: str
+    query: str | None
+    answer: str | None
+    tokens: Annotated[tuple[Whole, ...], Field(strict=False)]
+    score: Reward
+    rewards: Annotated[tuple[Reward, ...], Field(strict=False)]
+    steps: Whole
+    stopped: str
+    neighbours: Annotated[tuple[Whole, ...], Field(strict=False)]
+    prior: str | None
+
+
+class LastLine(BaseModel):
+    """The end of a whole file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    traces: Whole
+
+
+def shard_name(shard: int) -> str:
+    """Return the name of a file of arrays, counted from 1."""
+    return f"latents-{shard:04d}.safetensors"
+
+
+def to_line(stored: StoredTrace, shard: int) -> TraceLine:
+    """Return a trace's line."""
+    trace = stored.trace
+    return TraceLine(
+        id=stored.id,
+        shard=shard,
+        created=stored.created,
+        namespace=trace.shelf.namespace,
+        fingerprint=trace.shelf.fingerprint,
+        reward=trace.shelf.reward,
+        query=trace.query,
+        answer=trace.answer,
+        tokens=trace.tokens,
+        score=trace.score,
+        rewards=trace.rewards,
+        steps=trace.steps,
+        stopped=trace.stopped,
+        neighbours=trace.neighbours,
+        prior=trace.prior,
+    )
+
+
+def to_arrays(stored: StoredTrace) -> Arrays:
+    """Return a trace's arrays under their names."""
+    trace = stored.trace
+    return {
+        f"{stored.id}.embedding": trace.embedding,
+        f"{stored.id}.base": trace.base.astype(np.float16),
+        f"{stored.id}.optimised": trace.optimised,
+    }
+
+
+def to_trace(line: TraceLine, arrays: Arrays) -> Trace:
+    """Return the trace of a line and its three arrays, which are not checked yet."""
+    return Trace(
+        shelf=Shelf(namespace=line.namespace, fingerprint=line.fingerprint, reward=line.reward),
+        query=line.query,
+        answer=line.answer,
+        embedding=arrays["embedding"],
+        base=arrays["base"],
+        optimised=arrays["optimised"],
+        tokens=line.tokens,
+        score=line.score,
+        rewards=line.rewards,
+        steps=line.steps,
+        stopped=line.stopped,
+        neighbours=line.neighbours,
+        prior=line.prior,
+    )

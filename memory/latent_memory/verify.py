@@ -1,0 +1,88 @@
+"""Whether what is stored is what was written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, bindparam, func, select
+
+from latent_memory.errors import DamageError
+from latent_memory.progress import Progress
+from latent_memory.rows import WHOLE, to_trace
+from latent_memory.sqlite import Database
+from latent_memory.tables import shelves, traces
+
+_AT_ONCE = 200
+
+_NEXT = (
+    WHOLE.add_columns(shelves.c.dimension, shelves.c.width)
+    .where(traces.c.id > bindparam("after"))
+    .order_by(traces.c.id)
+    .limit(_AT_ONCE)
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something that is not as it was written.
+
+    Attributes:
+        kind: ``database`` (SQLite's own structure), ``trace`` or ``index``.
+        trace: Id of the trace, if it is one.
+        text: What is wrong, and what to do.
+    """
+
+    kind: str
+    trace: int | None
+    text: str
+
+
+def verify_database(database: Database) -> list[Problem]:
+    """Let SQLite check its own structure."""
+    with database.read() as connection:
+        return [
+            Problem(
+                kind="database",
+                trace=None,
+                text=f"{fault}; export what can be read, and import it into a new memory",
+            )
+            for fault in database.faults(connection)
+        ]
+
+
+def verify_traces(database: Database, progress: Progress | None = None) -> list[Problem]:
+    """Read every trace and compare it with its checksum and its shelf."""
+    problems: list[Problem] = []
+    with database.read() as connection:
+        total = connection.execute(select(func.count()).select_from(traces)).scalar_one()
+    done, after = 0, 0
+    while rows := _rows(database, after):
+        problems += [problem for row in rows if (problem := _problem(row)) is not None]
+        done, after = done + len(rows), rows[-1]["id"]
+        if progress:
+            progress(done, max(total, done))
+    return problems
+
+
+def _rows(database: Database, after: int) -> Sequence[RowMapping]:
+    with database.read() as connection:
+        return connection.execute(_NEXT, {"after": after}).mappings().all()
+
+
+def _problem(row: RowMapping) -> Problem | None:
+    try:
+        trace = to_trace(row).trace
+    except DamageError as error:
+        return Problem(kind="trace", trace=row["id"], text=str(error))
+    stored: Any = (len(trace.embedding), trace.base.shape[1])
+    if stored == (row["dimension"], row["width"]):
+        return None
+    return Problem(
+        kind="trace",
+        trace=row["id"],
+        text=(
+            f"embedding and latents must be ({row['dimension']}, {row['width']}) wide, as the "
+            f"shelf is, but trace {row['id']!r} has {stored}; run: latent-agent memory forget "
+            f"--id {row['id']!r}"
+        ),
+    )
