@@ -23,7 +23,7 @@ from latent_agent.gate import (
     Verdict,
     judge,
 )
-from latent_agent.night_job import Lessons, NightJob, NightReport, load
+from latent_agent.night_job import Lessons, NightJob, NightReport, load, waiting
 from latent_agent.night_lock import night_lock
 from latent_agent.old_priors import prune
 from latent_agent.prior import LatentPrior
@@ -33,7 +33,7 @@ from latent_agent.prior_in_force import PriorInForce, prior_path
 from latent_agent.replay import Bench, pick_questions
 from latent_agent.reward.rebuild import reward_from_id
 from latent_memory import LatentMemoryError
-from latent_memory.nights import Result, begin_night, count_new, end_night
+from latent_memory.nights import Result, begin_night, end_night
 from latent_memory.priors import UnknownPriorError, in_force
 from latent_memory.publishing import note_file, publish, reserve, withdraw_stale
 
@@ -48,23 +48,14 @@ def consolidate(job: NightJob) -> NightReport:
         LatentMemoryError: If the memory fails.
     """
     with night_lock(job.memory.path):
-        if waiting := _waiting(job):
-            return NightReport(shelf=job.shelf, verdict="idle", reason=waiting)
+        if reason := waiting(job):
+            return NightReport(shelf=job.shelf, verdict="idle", reason=reason)
         with _recorded(job) as night:
             _drop_stale(job)
             lessons = load(job)
             candidate = _train(night, lessons)
             verdict = _judge(night, lessons, candidate)
             return _publish(night, candidate, verdict)
-
-
-def _waiting(job: NightJob) -> str | None:
-    """Say what is waited for; None if the night is due."""
-    champion = in_force(job.database, job.shelf)
-    new, wanted = count_new(job.database, job.shelf), max(1, job.settings.if_new)
-    if new >= wanted or (champion is not None and champion.stale):
-        return None
-    return f"{new} new traces, {wanted} are waited for"
 
 
 @dataclass(kw_only=True)
@@ -115,12 +106,8 @@ def _recorded(job: NightJob) -> Generator[_Night]:
 def _train(night: _Night, lessons: Lessons) -> PriorInForce | None:
     """Train a candidate, from the champion's weights if there are any; None: nothing was learnt."""
     job, found = night.job, lessons.survey
-    night.figures |= {
-        "trained": found.trained,
-        "held_out": found.held_out,
-        "skipped": found.skipped,
-        "champion": None if lessons.champion is None else lessons.champion.version,
-    }
+    champion = None if lessons.champion is None else lessons.champion.version
+    night.figures |= {**found.counts(), "champion": champion}
     backbone = job.model.backbone()
     network = _beginning(job, lessons).to(backbone.device)
     settings = replace(job.settings.fit, seed=job.settings.seed)

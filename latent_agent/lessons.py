@@ -84,6 +84,10 @@ class Survey:
             self.centre = np.zeros_like(trace.embedding)
         self.centre += (trace.embedding - self.centre) / self.trained
 
+    def counts(self) -> dict[str, int]:
+        """Return how many traces there are of each kind."""
+        return {"trained": self.trained, "held_out": self.held_out, "skipped": self.skipped}
+
     def shape(self, hidden: int = HIDDEN) -> PriorShape:
         """Return the sizes of a prior for these traces; N is their median length."""
         lengths = sorted(self._lengths.elements())

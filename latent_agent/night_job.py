@@ -18,6 +18,7 @@ from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import SharedModel
 from latent_memory import LatentMemory, Shelf, StoredTrace
+from latent_memory.nights import count_new
 from latent_memory.priors import PriorInfo, Source, in_force, source_of
 from latent_memory.sqlite import Database
 
@@ -43,6 +44,11 @@ class NightSettings:
     seed: int = 0
     fit: FitSettings = field(default_factory=FitSettings)
     gate: GateSettings = field(default_factory=GateSettings)
+
+    @classmethod
+    def told(cls, *, if_new: int, calls: int, seed: int) -> "NightSettings":
+        """Return the settings that a command line names."""
+        return cls(if_new=if_new, seed=seed, gate=GateSettings(calls=calls))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,3 +190,31 @@ def load(job: NightJob) -> Lessons:
         champion=in_force(job.database, job.shelf),
         guess=PriorInForce.for_shelf(job.memory, job.shelf),
     )
+
+
+def plan(job: NightJob) -> NightReport:
+    """Tell what a night would do, and do nothing.
+
+    Raises:
+        PriorError: If there is too little to learn from.
+    """
+    if reason := waiting(job):
+        return NightReport(shelf=job.shelf, verdict="idle", reason=reason)
+    lessons = load(job)
+    found, champion = lessons.survey, lessons.champion
+    beside = "no prior" if champion is None else f"prior {champion.version} and no prior"
+    return NightReport(
+        shelf=job.shelf,
+        verdict="planned",
+        reason=f"would train on {found.trained} traces and compare with {beside}",
+        figures=found.counts(),
+    )
+
+
+def waiting(job: NightJob) -> str | None:
+    """Say what is waited for; None if a night is due."""
+    champion = in_force(job.database, job.shelf)
+    new, wanted = count_new(job.database, job.shelf), max(1, job.settings.if_new)
+    if new >= wanted or (champion is not None and champion.stale):
+        return None
+    return f"{new} new traces, {wanted} are waited for"

@@ -43,18 +43,18 @@ class OnlyPrior(Recollection):
     """Recalls nothing but one prior's guess, and stores nothing."""
 
     def __init__(self, prior: PriorInForce | None, embedder: Embedder | None) -> None:
-        self._prior, self._embedder = prior, embedder
+        self._guess, self._embedder = prior, embedder
 
     def recall(self, call: Call, settings: Settings) -> Recalled:  # noqa: ARG002
         """Correct the draft's first latents."""
-        if self._prior is None:
+        if self._guess is None:
             return Recalled()
         try:
             embedding = self._embed(call)
             call.opening()
         except BudgetSpent:
             return Recalled()
-        latents = self._prior.correct(embedding, call.base())
+        latents = self._guess.correct(embedding, call.base())
         return Recalled(warm_starts=[WarmStart(latents=latents, road="prior")])
 
     def remember(

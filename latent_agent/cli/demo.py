@@ -22,7 +22,8 @@ _NOTE = "This is a teaching world: it shows the machinery, and says nothing of r
 def demo(
     model: Model = "bundled",
     questions: Annotated[
-        int | None, typer.Option(help="How many questions; by default 56, or 525 with --memory.")
+        int | None,
+        typer.Option(help="How many; by default 56, with --memory 525, with --night 410."),
     ] = None,
     split: Annotated[
         str, typer.Option(help="train, validation, test, or unseen (kept out of training).")
@@ -37,6 +38,9 @@ def demo(
         bool,
         typer.Option("--memory", help="A stream of questions, with a fresh memory and without."),
     ] = False,
+    night: Annotated[
+        bool, typer.Option("--night", help="A day of 200 questions, a night, and the next day.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Answer held-out questions: draft, judge, search, answer.
@@ -45,16 +49,22 @@ def demo(
     method on real models.
     """
     from latent_agent.chat_model import ChatLatentSeek
+    from latent_agent.cli.night_demo import day_night_day
     from latent_agent.cli.rows import draw, scores_for
     from latent_agent.cli.stream import stream
 
-    asked = draw(split, questions or (525 if memory else 56), seed)
+    asked = draw(split, questions or (410 if night else 525 if memory else 56), seed)
     scores = scores_for(reward if reward == "psrm" else built_in_reward(reward), asked)
     chat = ChatLatentSeek(
         model=model, recipe=recipe, max_iterations=max_iterations, reward=scores, memory=None
     )
     console = Console(stderr=as_json)
-    summary = stream(chat, asked, console) if memory else _answer(chat, asked, console, as_json)
+    if night:
+        summary = day_night_day(chat, asked, seed, console)
+    elif memory:
+        summary = stream(chat, asked, console)
+    else:
+        summary = _answer(chat, asked, console, as_json)
     if as_json:
         inputs = {"model": model, "split": split, "seed": seed, "recipe": recipe, "reward": reward}
         typer.echo(json.dumps({**summary, **inputs}))

@@ -24,8 +24,19 @@ class Row:
     final_right: bool
     rewards: Sequence[float]
     steps: int
+    stopped: str
     road: str
     forwarded: dict[str, int]
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the first answer that was judged passed."""
+        return self.stopped == "threshold" and len(self.rewards) == 1
+
+    @property
+    def cost(self) -> int:
+        """All forwarded tokens."""
+        return sum(self.forwarded.values())
 
 
 def draw(split: str, count: int, seed: int) -> list[Question]:
@@ -58,6 +69,7 @@ def answer(chat: ChatLatentSeek, question: Question) -> Row:
         final_right=is_right(question, message.text),
         rewards=trace["rewards"],
         steps=trace["iterations"],
+        stopped=trace["stopped"],
         road=trace["road"],
         forwarded=trace["forwarded_tokens"],
     )

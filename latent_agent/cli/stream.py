@@ -70,7 +70,7 @@ def _side(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         **figures(rows),
         "recalled": mean(rows, lambda row: row.road == "memory"),
-        "forwarded_tokens": mean(rows, lambda row: sum(row.forwarded.values())),
+        "forwarded_tokens": mean(rows, lambda row: row.cost),
     }
 
 

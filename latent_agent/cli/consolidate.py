@@ -1,0 +1,191 @@
+"""``latent-agent consolidate``: one night, or one at each time of a schedule."""
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from latent_agent.cli.options import Json, MemoryAt, Model, Recipe, built_in_reward
+from latent_agent.cli.watching import watching
+from latent_agent.errors import NightRunningError, NightStoppedError
+
+if TYPE_CHECKING:
+    from latent_agent.night_job import NightJob, NightReport
+
+BUSY, STOPPED, UNJUDGED = 3, 4, 5
+
+
+def consolidate(
+    at: MemoryAt = None,
+    namespace: Annotated[str, typer.Option(help="Whose traces.")] = "default",
+    model: Model = "bundled",
+    recipe: Recipe = "default",
+    reward: Annotated[
+        str | None,
+        typer.Option(help="'self' or module:attribute; by default the one the traces name."),
+    ] = None,
+    share: Annotated[
+        list[str] | None, typer.Option(help="Learn from this namespace too; repeatable.")
+    ] = None,
+    if_new: Annotated[int, typer.Option(help="Do nothing below so many new traces.", min=1)] = 1,
+    anchor: Annotated[
+        Path | None, typer.Option(help="Known answers that must stay right (JSON Lines).")
+    ] = None,
+    calls: Annotated[int, typer.Option(help="Replays at the gate, at most.", min=1)] = 180,
+    seed: Annotated[int, typer.Option(help="Seed of the whole night.", min=0)] = 0,
+    schedule: Annotated[
+        str | None, typer.Option(help="Cron expression: stay, and run at these times.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a latent prior on what is remembered, and publish it if it wins.
+
+    Exit codes: 0 done, whether or not a prior was published. 1 or 2 an error. 3 another night is
+    running on this memory. 4 stopped by SIGTERM or SIGINT, nothing published. 5 trained, but
+    there was no way to judge, so nothing was published.
+    """
+    from latent_agent.night_job import NightReport, NightSettings, Watch, plan
+
+    def run(stop: threading.Event) -> list[NightReport]:
+        with watching() as report:
+            jobs = _jobs(
+                at, namespace, model, recipe, reward,
+                share=tuple(share or ()),
+                anchor=anchor,
+                settings=NightSettings.told(if_new=if_new, calls=calls, seed=seed),
+                watch=Watch(report=report, stop=stop),
+            )  # fmt: skip
+            return [plan(job) if dry_run else _night(job) for job in jobs]
+
+    with _stopped_by_signals() as stop:
+        if schedule is not None:
+            _stay(schedule, lambda: _print(run(stop), as_json), stop)
+            return
+        _leave(lambda: _print(run(stop), as_json))
+
+
+def _night(job: "NightJob") -> "NightReport":
+    from latent_agent.consolidate import consolidate as night
+
+    return night(job)
+
+
+def _jobs(
+    at: str | None,
+    namespace: str,
+    model: str,
+    recipe: str,
+    reward: str | None,
+    *,
+    anchor: Path | None,
+    **told: Any,
+) -> Sequence["NightJob"]:
+    """Open what was named; one job for each shelf that fits."""
+    from latent_agent.agent import default_reward
+    from latent_agent.anchors import read_anchors
+    from latent_agent.night_job import NightJob
+    from latent_agent.reward import as_reward
+    from latent_agent.settings import settings_for
+    from latent_agent.shared_model import open_model
+    from latent_agent.which_nights import shelves_for
+    from latent_memory import LatentMemory, default_location
+
+    search, opened = settings_for(recipe), open_model(model)
+    judge = None
+    if reward is not None:
+        custom = built_in_reward(reward)
+        judge = default_reward(search.judge) if custom is None else as_reward(custom)
+    anchors = [] if anchor is None else read_anchors(anchor)
+    memory = LatentMemory(at or default_location())
+    return [
+        NightJob(
+            memory=memory, model=opened, shelf=shelf, reward=judge,
+            search=search, anchors=anchors, **told,
+        )
+        for shelf in shelves_for(memory, opened, namespace, judge)
+    ]  # fmt: skip
+
+
+@contextmanager
+def _stopped_by_signals() -> Generator[threading.Event]:
+    """Set an event at SIGTERM and SIGINT, in the place of what they do otherwise."""
+    stop = threading.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _stay(schedule: str, run: Callable[[], object], stop: threading.Event) -> None:
+    """Run nights at the times of a schedule until told to stop."""
+    from latent_agent.cron import cron_trigger
+    from latent_agent.schedule import Nights
+
+    nights = Nights(run, cron_trigger(schedule))
+    nights.start()
+    typer.echo(f"waiting for {schedule!r}, process {threading.get_native_id()}", err=True)
+    stop.wait()
+    nights.stop()
+
+
+def _leave(run: Callable[[], Sequence["NightReport"]]) -> None:
+    """Run once, and leave with the exit code that fits."""
+    try:
+        reports = run()
+    except NightRunningError as busy:
+        typer.echo(f"latent-agent: {busy}", err=True)
+        raise typer.Exit(BUSY) from busy
+    except NightStoppedError as stopped:
+        typer.echo(f"latent-agent: {stopped}", err=True)
+        raise typer.Exit(STOPPED) from stopped
+    if any(report.verdict == "unjudged" for report in reports):
+        raise typer.Exit(UNJUDGED)
+
+
+def _print(reports: Sequence["NightReport"], as_json: bool) -> Sequence["NightReport"]:
+    if as_json:
+        typer.echo(json.dumps({"nights": [asdict(report) for report in reports]}))
+        return reports
+    console = Console(highlight=False)
+    for report in reports:
+        reward = report.shelf.reward.split(" ")[0]
+        console.print(f"[bold]{report.shelf.namespace}[/bold], {reward}: {report.verdict}")
+        console.print(f"  {_plain(report.reason)}")
+        for line in _lines(report.figures):
+            console.print(f"  [dim]{line}[/dim]")
+    return reports
+
+
+def _lines(figures: Any) -> Sequence[str]:
+    lines: list[str] = []
+    if "trained" in figures:
+        lines.append(
+            f"{figures['trained']} traces to train on, {figures['held_out']} held out, "
+            f"{figures['skipped']} of no use"
+        )
+    if "losses" in figures:
+        losses = figures["losses"]
+        lines.append(
+            f"held-out loss {losses[0]:.3f} -> {figures['best_loss']:.3f} in {len(losses) - 1} epochs"
+        )
+    for name, means in figures.get("gate", {}).get("contestants", {}).items():
+        lines.append(
+            f"{name}: {means['steps']:.2f} steps, reward {means['reward']:.3f}, "
+            f"{means['at_once']:.0%} at once, {means['forwarded_tokens']:.0f} tokens"
+        )
+    return lines
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
