@@ -63,7 +63,7 @@ class Recollection:
         prior: str | None = "auto",
     ) -> None:
         self._memory, self._mode, self._embedder, self._prior = memory, mode, embedder, prior
-        self._namespace, self._reward = namespace, _short(reward)
+        self._namespace, self._reward = namespace, shelf_reward(reward)
 
     def recall(self, call: Call, settings: Settings) -> Recalled:
         """Embed the question, find its neighbours, and turn them into warm starts."""
@@ -151,7 +151,7 @@ def _name(embedder: Embedder) -> str:
     return f"{type(embedder).__module__}:{type(embedder).__qualname__} {model}"
 
 
-def _short(text: str) -> str:
-    """Keep an id within the memory's limit for names."""
+def shelf_reward(text: str) -> str:
+    """Return a reward's id as shelves bear it: within the memory's limit for names."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return text if len(text) <= MAX_NAME else f"{text[:100]} #{digest}"
