@@ -12,14 +12,14 @@ from latent_agent.gate import GateSettings
 from latent_agent.lessons import Survey, survey
 from latent_agent.prior import HIDDEN
 from latent_agent.prior_fit import FitSettings
-from latent_agent.prior_in_force import PriorInForce, database_of
+from latent_agent.prior_in_force import PriorInForce
 from latent_agent.recollection import Embedder
 from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import SharedModel
 from latent_memory import LatentMemory, Shelf, StoredTrace
 from latent_memory.nights import count_new
-from latent_memory.priors import PriorInfo, Source, in_force, source_of
+from latent_memory.priors import PriorInfo, Source, database_of, in_force, source_of
 from latent_memory.sqlite import Database
 
 

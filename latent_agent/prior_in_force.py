@@ -12,7 +12,7 @@ from latent_agent.errors import PriorError
 from latent_agent.prior import LatentPrior
 from latent_agent.prior_file import load_prior
 from latent_memory import LatentMemory, Shelf
-from latent_memory.priors import PriorInfo, find_prior, in_force, priors_folder
+from latent_memory.priors import PriorInfo, database_of, find_prior, in_force, priors_folder
 from latent_memory.sqlite import Database
 from latent_memory.trace import Vector
 
@@ -98,11 +98,6 @@ def prior_path(database: Path, file: str) -> Path:
     if Path(file).name != file or path.is_symlink():
         raise PriorError(f"a prior's file must lie in {str(folder)!r}, got {file!r}")
     return path
-
-
-def database_of(memory: LatentMemory) -> Database:
-    """Return the database behind a memory."""
-    return memory._database  # pyright: ignore[reportPrivateUsage]
 
 
 def _named(database: Database, version: str) -> PriorInfo:

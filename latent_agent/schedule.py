@@ -72,7 +72,7 @@ class ConsolidationScheduler:
         self,
         job: NightJob,
         every: int = EVERY,
-        look: float = 30.0,
+        look: int = 30,
         done: Callable[[NightReport], None] = lambda _: None,
     ) -> None:
         if every < 1 or look <= 0:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from latent_agent.embedding import EMBEDDING
 from latent_agent.errors import PriorError
-from latent_agent.recollection import _short as short_id  # pyright: ignore[reportPrivateUsage]
+from latent_agent.recollection import shelf_reward
 from latent_agent.reward import Reward
 from latent_agent.shared_model import SharedModel
 from latent_memory import LatentMemory, Shelf, ShelfInfo
@@ -25,7 +25,7 @@ def shelves_for(
         for info in found
         if info.shelf.namespace == namespace
         and info.shelf.fingerprint == fingerprint
-        and (reward is None or info.shelf.reward == short_id(reward.id))
+        and (reward is None or info.shelf.reward == shelf_reward(reward.id))
     ]
     if not wanted:
         raise PriorError(

@@ -5,9 +5,12 @@ import sys
 import typer
 
 from latent_agent.cli.ask import ask
+from latent_agent.cli.bench import bench
+from latent_agent.cli.consolidate import consolidate
 from latent_agent.cli.demo import demo
 from latent_agent.cli.memory import memory
 from latent_agent.cli.migrate import migrate
+from latent_agent.cli.prior import prior
 from latent_agent.errors import LatentAgentError
 from latent_memory import LatentMemoryError
 
@@ -19,8 +22,11 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(ask)
+app.command()(consolidate)
 app.command()(migrate)
 app.add_typer(memory, name="memory")
+app.add_typer(prior, name="prior")
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:

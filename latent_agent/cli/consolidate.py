@@ -1,6 +1,7 @@
 """``latent-agent consolidate``: one night, or one at each time of a schedule."""
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
@@ -119,7 +120,11 @@ def _stopped_by_signals() -> Generator[threading.Event]:
     """Set an event at SIGTERM and SIGINT, in the place of what they do otherwise."""
     stop = threading.Event()
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+
+    def tell(_number: int, _frame: object) -> None:
+        stop.set()
+
+    before = [signal.signal(number, tell) for number in numbers]
     try:
         yield stop
     finally:
@@ -134,7 +139,7 @@ def _stay(schedule: str, run: Callable[[], object], stop: threading.Event) -> No
 
     nights = Nights(run, cron_trigger(schedule))
     nights.start()
-    typer.echo(f"waiting for {schedule!r}, process {threading.get_native_id()}", err=True)
+    typer.echo(f"waiting for {schedule!r}, process {os.getpid()}", err=True)
     stop.wait()
     nights.stop()
 
@@ -175,10 +180,9 @@ def _lines(figures: Any) -> Sequence[str]:
             f"{figures['skipped']} of no use"
         )
     if "losses" in figures:
-        losses = figures["losses"]
-        lines.append(
-            f"held-out loss {losses[0]:.3f} -> {figures['best_loss']:.3f} in {len(losses) - 1} epochs"
-        )
+        first, *later = figures["losses"]
+        best = figures["best_loss"]
+        lines.append(f"held-out loss {first:.3f} -> {best:.3f} in {len(later)} epochs")
     for name, means in figures.get("gate", {}).get("contestants", {}).items():
         lines.append(
             f"{name}: {means['steps']:.2f} steps, reward {means['reward']:.3f}, "

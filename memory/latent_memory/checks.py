@@ -56,7 +56,7 @@ def check_embedding(embedding: object) -> Vector:
             f"embedding must be one vector of 1 to {MAX_WIDTH} numbers, got shape {vector.shape}; "
             "pass one row"
         )
-    if not np.isfinite(vector @ vector):
+    if np.linalg.norm(vector.astype(np.float64)) >= 1e19:  # its square overflows float32
         raise TraceError(
             "embedding must have a length below 1e19, got a number as large as "
             f"{float(np.abs(vector).max())!r}; scale it down"

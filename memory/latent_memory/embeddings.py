@@ -148,7 +148,7 @@ def _unpacked(rows: Sequence[Row[int, bytes]], dimension: int) -> tuple[Ids, Mat
         if len(row.vector) != 4 * dimension:
             raise DamageError(
                 f"an embedding must hold {dimension} numbers, but trace {row.id!r} has "
-                f"{len(row.vector)} bytes; run: latent-agent memory forget --id {row.id!r}"
+                f"{len(row.vector)} bytes; run: latent-agent memory forget {row.id!r}"
             )
     ids = np.fromiter((row.id for row in rows), dtype=np.int64, count=len(rows))
     vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4")

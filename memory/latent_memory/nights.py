@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from latent_memory.prior_tables import nights
 from latent_memory.rows import ON_SHELF, from_time, names, to_shelf, to_time
@@ -58,6 +58,11 @@ _LAST_READ = (
     .scalar_subquery()
 )
 _COUNT_NEW = _NEW.where(ON_SHELF, traces.c.id > _LAST_READ)
+_WHOLE = (
+    select(nights, shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
+    .join(shelves, shelves.c.id == nights.c.shelf)
+    .order_by(nights.c.id.desc())
+)
 _SHELF_ID = select(shelves.c.id).where(ON_SHELF)
 _UNFINISHED = update(nights).where(nights.c.seconds.is_(None))
 
@@ -109,20 +114,23 @@ def end_night(database: Database, night: int, result: Result) -> None:
         )
 
 
+def find_night(database: Database, night: int) -> NightInfo | None:
+    """Return a night by its number; None if there is none."""
+    with database.read() as connection:
+        found = _read(connection, _WHOLE.where(nights.c.id == night))
+    return found[0] if found else None
+
+
 def list_nights(database: Database, *, shelf: Shelf | None = None) -> list[NightInfo]:
     """List nights, newest first."""
-    with database.read() as connection:
-        return _read(connection, shelf)
-
-
-def _read(connection: Connection, shelf: Shelf | None) -> list[NightInfo]:
-    wanted = (
-        select(nights, shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
-        .join(shelves, shelves.c.id == nights.c.shelf)
-        .order_by(nights.c.id.desc())
-    )
+    wanted = _WHOLE
     if shelf is not None:
         wanted = wanted.where(ON_SHELF).params(names(shelf))
+    with database.read() as connection:
+        return _read(connection, wanted)
+
+
+def _read(connection: Connection, wanted: Select[Any]) -> list[NightInfo]:
     return [
         NightInfo(
             id=row["id"],

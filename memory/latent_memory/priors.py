@@ -7,7 +7,7 @@ it was published last of those on its shelf that are not withdrawn.
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -26,6 +26,9 @@ from latent_memory.rows import ON_SHELF, from_time, names, to_shelf
 from latent_memory.sqlite import Database
 from latent_memory.tables import deletions, shelves, traces
 from latent_memory.trace import Shelf
+
+if TYPE_CHECKING:
+    from latent_memory.store import LatentMemory
 
 
 class UnknownPriorError(LatentMemoryError):
@@ -82,6 +85,11 @@ class PriorInfo:
     published_at: datetime | None
     withdrawn: str | None
     stale: bool
+
+
+def database_of(memory: "LatentMemory") -> Database:
+    """Return the database behind a memory."""
+    return memory._database  # pyright: ignore[reportPrivateUsage]
 
 
 def priors_folder(database: Path) -> Path:

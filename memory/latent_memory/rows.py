@@ -176,7 +176,7 @@ def to_trace(row: RowMapping) -> StoredTrace:
     except (DamageError, ValueError, TypeError, OverflowError) as error:
         raise DamageError(
             f"a trace must be read as it was stored, but trace {row['id']!r} is damaged ({error}); "
-            f"run: latent-agent memory verify, then: latent-agent memory forget --id {row['id']!r}"
+            f"run: latent-agent memory verify, then: latent-agent memory forget {row['id']!r}"
         ) from error
 
 

@@ -83,6 +83,6 @@ def _problem(row: RowMapping) -> Problem | None:
         text=(
             f"embedding and latents must be ({row['dimension']}, {row['width']}) wide, as the "
             f"shelf is, but trace {row['id']!r} has {stored}; run: latent-agent memory forget "
-            f"--id {row['id']!r}"
+            f"{row['id']!r}"
         ),
     )

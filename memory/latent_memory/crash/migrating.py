@@ -9,8 +9,8 @@ from sqlalchemy import inspect, text
 
 import latent_migrations
 from latent_memory.crash.check import require
-from latent_memory.errors import SchemaError
-from latent_memory.schema import migrate, open_database
+from latent_memory.schema import migrate
+from latent_memory.sqlite import Database, backups, look
 
 REVISION = "9999"
 
@@ -52,10 +52,34 @@ def migrate_copy(database: Path, migrations: Path) -> None:
     migrate(database)
 
 
-def check_migrated(database: Path, migrations: Path, traces: int) -> None:
-    """Look at what a killed migration left: the old schema, or the new one, and all rows.
+def check_migrated(database: Path) -> bool:
+    """Look at what a killed migration left; return whether it had been done.
 
     Raises:
-        AssertionError: If it is neither.
+        AssertionError: If the schema is neither the old nor the new one, or a row is not.
     """
-    ...
+    opened = Database(database, readonly=False)
+    with opened.read() as connection:
+        revision = latent_migrations.current(connection)
+        done = revision == REVISION
+        require(done or revision == latent_migrations.head(), f"at revision {revision!r}")
+        columns = {column["name"] for column in inspect(connection).get_columns("traces")}
+        indexes = {index["name"] for index in inspect(connection).get_indexes("traces")}
+        require(done == ("crash" in columns) == ("crash_index" in indexes), "half a schema")
+        if done:
+            left = connection.scalar(text("SELECT count(*) FROM traces WHERE crash IS NOT id"))
+            require(left == 0, f"{left} rows were not migrated")
+        require(not (faults := opened.faults(connection)), f"SQLite finds {faults}")
+    opened.close()
+    for copy in backups(database):
+        if ".partial" not in copy.name:
+            _check_backup(copy)
+    return done
+
+
+def _check_backup(copy: Path) -> None:
+    with look(copy) as connection:
+        revision = latent_migrations.current(connection)
+        require(revision == latent_migrations.head(), f"a backup is at revision {revision!r}")
+        found = connection.scalar(text("PRAGMA integrity_check"))
+        require(found == "ok", f"in a backup SQLite finds {found}")

@@ -37,7 +37,8 @@ class _Worker:
 
     def forget(self, rng: random.Random) -> None:
         rng.shuffle(self._alive)
-        ids, self._alive = self._alive[:5], self._alive[5:]
+        count = 5 if len(self._alive) < 500 else len(self._alive) // 2
+        ids, self._alive = self._alive[:count], self._alive[count:]
         self._ledger.note("forgetting", *ids)
         self._memory.forget(ids=ids)
         self._ledger.note("forgot", *ids)

@@ -1,0 +1,169 @@
+"""``latent-agent prior``: look at latent priors, put one in force, go back."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from latent_agent.cli.options import Json, MemoryAt, OneNamespace
+from latent_agent.errors import PriorError
+from latent_memory import LatentMemory, Shelf
+from latent_memory.nights import find_night
+from latent_memory.priors import PriorInfo, database_of, find_prior, in_force, list_priors
+from latent_memory.publishing import publish as publish_prior
+from latent_memory.publishing import roll_back
+from latent_memory.sqlite import Database
+
+prior = typer.Typer(help="Look at latent priors, put one in force, go back.", no_args_is_help=True)
+Version = Annotated[int, typer.Argument(help="The prior's version.")]
+
+
+def _open(at: str | None, *, read: bool = False) -> LatentMemory:
+    from latent_memory import default_location
+
+    return LatentMemory(at or default_location(), mode="read" if read else "read-write")
+
+
+@prior.command("list")
+def list_(at: MemoryAt = None, namespace: OneNamespace = None, as_json: Json = False) -> None:
+    """List priors, newest first."""
+    with _open(at, read=True) as memory:
+        found = [_told(database_of(memory), info) for info in _priors(memory, namespace)]
+    if as_json:
+        typer.echo(json.dumps({"priors": found}, default=str))
+        return
+    table = Table(caption="Times are in UTC")
+    for name in ("Version", "Namespace", "Reward", "N", "Traces", "Trained", "State"):
+        table.add_column(name, overflow="ellipsis", no_wrap=name != "State")
+    for row in found:
+        table.add_row(
+            str(row["version"]),
+            _plain(row["namespace"]),
+            _plain(row["reward"].split(" ")[0]),
+            str(row["positions"]),
+            f"{row['first_trace']}-{row['last_trace']}",
+            f"{row['created']:%m-%d %H:%M}",
+            _plain(row["state"]),
+        )
+    Console().print(table)
+
+
+@prior.command()
+def show(version: Version, at: MemoryAt = None, as_json: Json = False) -> None:
+    """Show one prior, and the night that trained it."""
+    with _open(at, read=True) as memory:
+        info = find_prior(database_of(memory), version)
+        told = _told(database_of(memory), info)
+        night = find_night(database_of(memory), info.night)
+    told["night"] = None if night is None else asdict(night)
+    if as_json:
+        typer.echo(json.dumps(told, default=str))
+        return
+    result = None if night is None else night.result
+    told["night"] = info.night
+    if result is not None:
+        told |= {"verdict": result.verdict, "reason": result.reason}
+        told["seconds"] = round(result.seconds, 1)
+        told["gate"] = json.dumps(result.gate.get("contestants", {}))
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for name, value in told.items():
+        table.add_row(f"[dim]{name}[/dim]", _plain(str(value)))
+    Console().print(table)
+
+
+@prior.command()
+def publish(version: Version, at: MemoryAt = None, as_json: Json = False) -> None:
+    """Put a prior in force, whatever the gate said of it."""
+    from latent_agent.prior_in_force import PriorInForce
+
+    with _open(at) as memory:
+        info = find_prior(database_of(memory), version)
+        PriorInForce.of(info, info.shelf, memory.path)  # a damaged one is not published
+        published = publish_prior(database_of(memory), version)
+    _say(as_json, in_force=published.version, namespace=published.shelf.namespace)
+
+
+@prior.command()
+def rollback(
+    at: MemoryAt = None,
+    namespace: Annotated[str, typer.Option(help="Whose prior.")] = "default",
+    as_json: Json = False,
+) -> None:
+    """Withdraw the prior in force; the one before it is in force again."""
+    with _open(at) as memory:
+        gone, now = roll_back(database_of(memory), _only_shelf(memory, namespace))
+    _say(
+        as_json,
+        withdrawn=gone.version,
+        in_force=None if now is None else now.version,
+        namespace=namespace,
+    )
+
+
+def _priors(memory: LatentMemory, namespace: str | None) -> Sequence[PriorInfo]:
+    return list_priors(database_of(memory), namespace=namespace)
+
+
+def _only_shelf(memory: LatentMemory, namespace: str) -> Shelf:
+    """Return the shelf whose prior was published last: of one model, scored by one reward.
+
+    Raises:
+        PriorError: If no prior is in force in the namespace.
+    """
+    known = {info.shelf for info in _priors(memory, namespace)}
+    latest = [info for shelf in known if (info := in_force(database_of(memory), shelf)) is not None]
+    if not latest:
+        raise PriorError(
+            f"a prior must be in force to be rolled back, but namespace {namespace!r} has none; "
+            "see: latent-agent prior list"
+        )
+    return max(latest, key=lambda info: info.published or 0).shelf
+
+
+def _told(database: Database, info: PriorInfo) -> dict[str, Any]:
+    now = in_force(database, info.shelf)
+    return {
+        "version": info.version,
+        "state": _state(info, now is not None and now.version == info.version),
+        "namespace": info.shelf.namespace,
+        "fingerprint": info.shelf.fingerprint,
+        "reward": info.shelf.reward,
+        "positions": info.positions,
+        "first_trace": info.first_trace,
+        "last_trace": info.last_trace,
+        "created": info.created,
+        "published_at": info.published_at,
+        "file": info.file,
+        "checksum": info.checksum,
+        "night": info.night,
+    }
+
+
+def _state(info: PriorInfo, is_in_force: bool) -> str:
+    words = ["in force"] if is_in_force else []
+    if info.stale:
+        words.append("stale")
+    if info.withdrawn:
+        words.append(f"withdrawn ({info.withdrawn})")
+    elif info.published is None:
+        words.append("not published")
+    elif not is_in_force:
+        words.append("replaced")
+    if info.file is None:
+        words.append("no file")
+    return ", ".join(words)
+
+
+def _say(as_json: bool, **told: Any) -> None:
+    if as_json:
+        typer.echo(json.dumps(told))
+    else:
+        typer.echo(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in told.items()))
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

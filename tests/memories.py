@@ -1,0 +1,82 @@
+"""Traces and memories for the tests of the store."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latent_memory import LatentMemory, Shelf, Trace
+
+SHELF = Shelf(namespace="default", fingerprint="model", reward="checks")
+
+
+def vector(seed: int, length: int = 16) -> NDArray[np.float32]:
+    """An embedding, always the same one for a seed."""
+    return np.random.default_rng(seed).standard_normal(length, dtype=np.float32)
+
+
+def trace(seed: int = 0, *, rows: int = 4, width: int = 8, **changes: Any) -> Trace:
+    """A trace, always the same one for a seed, with some of its fields changed."""
+    rng = np.random.default_rng([1, seed])
+    base = rng.standard_normal((rows, width), dtype=np.float32)
+    made = Trace(
+        shelf=SHELF,
+        query=f"question {seed}?",
+        answer=f"answer {seed}.",
+        embedding=vector(seed),
+        base=base,
+        optimised=base + rng.uniform(-0.3, 0.3, base.shape).astype(np.float32),
+        tokens=tuple(range(rows)),
+        score=-0.125,
+        rewards=(-1.0, -0.5, -0.125),
+        steps=2,
+        stopped="threshold",
+    )
+    return replace(made, **changes)
+
+
+def in_namespace(namespace: str) -> Shelf:
+    return replace(SHELF, namespace=namespace)
+
+
+def centred_cosines(
+    vectors: NDArray[np.float32], query: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What recall's similarities must be, from the definition."""
+    mean = vectors.mean(axis=0)
+    rows, wanted = vectors - mean, query - mean
+    return rows @ wanted / (np.linalg.norm(rows, axis=1) * np.linalg.norm(wanted))
+
+
+def recalled(memory: LatentMemory, query: NDArray[np.float32], shelf: Shelf = SHELF, k: int = 5):
+    return [neighbour.stored.id for neighbour in memory.recall(query, shelf=shelf, k=k)]
+
+
+def run_python(code: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own, which must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **options,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def bytes_beside(path: Path) -> bytes:
+    """All bytes of a database and of whatever lies beside it.
+
+    Read by another process: one that has the database open would drop its locks by closing it.
+    """
+    done = subprocess.run(
+        ["find", str(path.parent), "-type", "f", "-exec", "cat", "{}", "+"],
+        capture_output=True,
+        check=True,
+    )
+    return done.stdout

@@ -1,0 +1,148 @@
+"""A small world for nights: a random model, and a reward that its drafts never satisfy.
+
+Each question names a colour; the right answer begins with that colour's word. The model knows
+nothing of this, so a search of few steps does not find it, but a prior can learn it from traces.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latent_agent.call import Call
+from latent_agent.embedding import EMBEDDING
+from latent_agent.gate import GateSettings
+from latent_agent.night_job import NightJob, NightSettings
+from latent_agent.prior_fit import FitSettings
+from latent_agent.prompt import Turn, encode_chat
+from latent_agent.reward import CallableReward, Reward, as_reward
+from latent_agent.settings import settings_for
+from latent_agent.shared_model import SharedModel, open_model
+from latent_memory import LatentMemory, Shelf, Trace
+from tests.tiny import tiny_model, tiny_tokenizer
+
+WORDS = {"red": " Monday", "blue": " apples", "green": " subtract", "black": " Tuesday"}
+SEARCH = settings_for(
+    "default", prefix_tokens=2, max_tokens=4, max_iterations=2, learning_rate=0.05
+)
+SETTINGS = NightSettings(
+    hidden=64,
+    fit=FitSettings(epochs=30, learning_rate=3e-3),
+    gate=GateSettings(calls=60),
+)
+
+
+def colour_of(question: str) -> str:
+    return question.split()[-1].rstrip(".")
+
+
+def right(question: str, answer: str) -> float:
+    """0 if the answer begins with the colour's word."""
+    return 0.0 if answer.strip().startswith(WORDS[colour_of(question)].strip()) else -1.0
+
+
+def flipped(question: str, answer: str) -> float:
+    return -1.0 - right(question, answer)
+
+
+def yes(question: str, answer: str) -> float:
+    """A judge that always says yes."""
+    return 0.0
+
+
+for judge in (right, flipped, yes):
+    judge.deterministic = True
+
+
+@cache
+def model() -> SharedModel:
+    return open_model(tiny_model("llama"), tiny_tokenizer())
+
+
+def questions(count: int, start: int = 0) -> Sequence[str]:
+    colours = list(WORDS)
+    return [f"Item {n} is {colours[n % len(colours)]}." for n in range(start, start + count)]
+
+
+def winner(question: str) -> int:
+    return tiny_tokenizer().encode(WORDS[colour_of(question)], add_special_tokens=False)[0]
+
+
+def shelf_of(reward: Reward, namespace: str = "default") -> Shelf:
+    return Shelf(
+        namespace=namespace, fingerprint=model().fingerprint(EMBEDDING), reward=reward.id
+    )
+
+
+def trace_for(question: str, shelf: Shelf, judge: Callable[[str, str], float] = right) -> Trace:
+    """A trace as a search would leave it that found the right word."""
+    prompt = encode_chat(model().tokenizer, [Turn("user", question)])
+    call = Call(model(), SEARCH, as_reward(judge), [Turn("user", question)], prompt)
+    embedding = call.embed()
+    draft = call.opening().tokens
+    base = call.base()
+    backbone = model().backbone()
+    tokens = (winner(question), draft[1])
+    optimised = base.clone()
+    optimised[0] += 0.1 * backbone.model.get_output_embeddings().weight[tokens[0]].detach()
+    score = judge(question, backbone.text(tokens))
+    return Trace(
+        shelf=shelf,
+        query=question,
+        answer=backbone.text(tokens),
+        embedding=embedding.numpy(),
+        base=base.numpy(),
+        optimised=optimised.numpy(),
+        tokens=tokens,
+        score=score,
+        rewards=(-1.0, score),
+        steps=1,
+        stopped="threshold",
+    )
+
+
+def draft_trace_for(question: str, shelf: Shelf) -> Trace:
+    """A trace of a draft that was accepted as it was."""
+    found = trace_for(question, shelf)
+    backbone = model().backbone()
+    with torch.no_grad():
+        likeliest = backbone.logits(torch.from_numpy(found.base)).argmax(-1)
+    return replace(
+        found, optimised=found.base, tokens=tuple(likeliest.tolist()), score=0.0, steps=0
+    )
+
+
+def day(
+    memory: LatentMemory,
+    count: int = 120,
+    *,
+    start: int = 0,
+    reward: Callable[[str, str], float] = right,
+    namespace: str = "default",
+    make: Callable[[str, Shelf], Trace] = trace_for,
+) -> Shelf:
+    """Fill a shelf with traces, in one transaction; return it."""
+    shelf = shelf_of(CallableReward(reward), namespace)
+    memory.add_many([make(question, shelf) for question in questions(count, start)])
+    return shelf
+
+
+def job(memory: LatentMemory, shelf: Shelf, **given: object) -> NightJob:
+    told = {"search": SEARCH, "settings": SETTINGS, **given}
+    return NightJob(memory=memory, model=model(), shelf=shelf, **told)
+
+
+def shuffled(traces: Sequence[Trace], seed: int = 0) -> list[Trace]:
+    """Give each question the optimised latents and tokens of another."""
+    order = np.random.default_rng(seed).permutation(len(traces))
+    return [
+        replace(trace, optimised=traces[other].optimised, tokens=traces[other].tokens)
+        for trace, other in zip(traces, order, strict=True)
+    ]
+
+
+def open_at(folder: Path) -> LatentMemory:
+    return LatentMemory(folder / "memory.sqlite3")
