@@ -74,7 +74,7 @@ class _Night:
             verdict=verdict,
             reason=reason,
             seconds=time.monotonic() - self.started,
-            last=self.last,
+            last=self.last if verdict in (PUBLISHED, REFUSED) else 0,  # else they count as new
             losses=self.figures.get("losses", ()),
             gate=self.figures.get("gate", {}),
         )

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from latent_memory.trace import StoredTrace, Trace, Vector
 HELD_OUT = 0.15
 """Share of the traces that no prior is ever trained on: they judge it."""
 
+Item = TypeVar("Item")
 NO_TOKEN = -1
 _SHUFFLED_BYTES = 64 << 20
 
@@ -167,16 +169,16 @@ def batches(
         yield _batch(rows, shape.positions)
 
 
-def shuffled(traces: Iterable[Trace], size: int, rng: Random) -> Iterator[Trace]:
+def shuffled(items: Iterable[Item], size: int, rng: Random) -> Iterator[Item]:
     """Shuffle a stream through a buffer of so many."""
-    held: list[Trace] = []
-    for trace in traces:
+    held: list[Item] = []
+    for item in items:
         if len(held) < size:
-            held.append(trace)
+            held.append(item)
             continue
         place = rng.randrange(size)
         yield held[place]
-        held[place] = trace
+        held[place] = item
     rng.shuffle(held)
     yield from held
 

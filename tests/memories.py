@@ -1,8 +1,12 @@
 """Traces and memories for the tests of the store."""
 
+import multiprocessing
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +47,8 @@ def in_namespace(namespace: str) -> Shelf:
     return replace(SHELF, namespace=namespace)
 
 
-def centred_cosines(
-    vectors: NDArray[np.float32], query: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """What recall's similarities must be, from the definition."""
-    mean = vectors.mean(axis=0)
-    rows, wanted = vectors - mean, query - mean
-    return rows @ wanted / (np.linalg.norm(rows, axis=1) * np.linalg.norm(wanted))
+def cosines(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    return vectors @ query / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query))
 
 
 def recalled(memory: LatentMemory, query: NDArray[np.float32], shelf: Shelf = SHELF, k: int = 5):
@@ -80,3 +79,32 @@ def bytes_beside(path: Path) -> bytes:
         check=True,
     )
     return done.stdout
+
+
+# Forked from a process that has imported all this and does nothing else: no test waits for imports.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.memories", "latent_memory.crash.run", "alembic.command"])
+
+
+class Worker:
+    """A function at work in a process of its own, which tells what it returned or raised."""
+
+    def __init__(self, work: Callable[..., Any], *arguments: object) -> None:
+        self._answer, told = PROCESSES.Pipe(duplex=False)
+        self._process = PROCESSES.Process(target=_tell, args=(told, work, arguments), daemon=True)
+        self._process.start()
+        told.close()
+
+    def result(self, seconds: float = 100) -> Any:
+        assert self._answer.poll(seconds), "no answer"
+        kind, value = self._answer.recv()
+        self._process.join(seconds)
+        assert kind == "returned", value
+        return value
+
+
+def _tell(told: Connection, work: Callable[..., Any], arguments: tuple[object, ...]) -> None:
+    try:
+        told.send(("returned", work(*arguments)))
+    except BaseException:
+        told.send(("raised", traceback.format_exc()))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ SEARCH = settings_for(
 )
 SETTINGS = NightSettings(
     hidden=64,
-    fit=FitSettings(epochs=30, learning_rate=3e-3),
+    fit=FitSettings(epochs=20, learning_rate=3e-3, patience=4),
     gate=GateSettings(calls=60),
 )
 
@@ -39,22 +40,22 @@ def colour_of(question: str) -> str:
     return question.split()[-1].rstrip(".")
 
 
+def deterministic(function: Any) -> Any:
+    """Mark a reward as one that always says the same."""
+    function.deterministic = True
+    return function
+
+
+@deterministic
 def right(question: str, answer: str) -> float:
     """0 if the answer begins with the colour's word."""
     return 0.0 if answer.strip().startswith(WORDS[colour_of(question)].strip()) else -1.0
 
 
-def flipped(question: str, answer: str) -> float:
-    return -1.0 - right(question, answer)
-
-
+@deterministic
 def yes(question: str, answer: str) -> float:
     """A judge that always says yes."""
     return 0.0
-
-
-for judge in (right, flipped, yes):
-    judge.deterministic = True
 
 
 @cache
@@ -62,46 +63,54 @@ def model() -> SharedModel:
     return open_model(tiny_model("llama"), tiny_tokenizer())
 
 
-def questions(count: int, start: int = 0) -> Sequence[str]:
-    colours = list(WORDS)
+def questions(count: int, start: int = 0, colours: Sequence[str] = tuple(WORDS)) -> Sequence[str]:
     return [f"Item {n} is {colours[n % len(colours)]}." for n in range(start, start + count)]
 
 
-def winner(question: str) -> int:
-    return tiny_tokenizer().encode(WORDS[colour_of(question)], add_special_tokens=False)[0]
+def first_token(word: str) -> int:
+    return tiny_tokenizer().encode(word, add_special_tokens=False)[0]
 
 
 def shelf_of(reward: Reward, namespace: str = "default") -> Shelf:
-    return Shelf(
-        namespace=namespace, fingerprint=model().fingerprint(EMBEDDING), reward=reward.id
-    )
+    return Shelf(namespace=namespace, fingerprint=model().fingerprint(EMBEDDING), reward=reward.id)
 
 
-def trace_for(question: str, shelf: Shelf, judge: Callable[[str, str], float] = right) -> Trace:
-    """A trace as a search would leave it that found the right word."""
+def trace_for(question: str, shelf: Shelf, word: str | None = None) -> Trace:
+    """A trace as a search would leave it that found the right word, or another one."""
+    return replace(_trace(question, word or WORDS[colour_of(question)]), shelf=shelf)
+
+
+@cache
+def _trace(question: str, word: str) -> Trace:
     prompt = encode_chat(model().tokenizer, [Turn("user", question)])
-    call = Call(model(), SEARCH, as_reward(judge), [Turn("user", question)], prompt)
+    call = Call(model(), SEARCH, as_reward(right), [Turn("user", question)], prompt)
     embedding = call.embed()
     draft = call.opening().tokens
     base = call.base()
     backbone = model().backbone()
-    tokens = (winner(question), draft[1])
+    tokens = (first_token(word), draft[1])
     optimised = base.clone()
-    optimised[0] += 0.1 * backbone.model.get_output_embeddings().weight[tokens[0]].detach()
-    score = judge(question, backbone.text(tokens))
+    head: Any = backbone.model.get_output_embeddings()
+    optimised[0] += 0.1 * head.weight[tokens[0]].detach()
     return Trace(
-        shelf=shelf,
+        shelf=shelf_of(CallableReward(right)),
         query=question,
         answer=backbone.text(tokens),
         embedding=embedding.numpy(),
         base=base.numpy(),
         optimised=optimised.numpy(),
         tokens=tokens,
-        score=score,
-        rewards=(-1.0, score),
+        score=0.0,
+        rewards=(-1.0, 0.0),
         steps=1,
         stopped="threshold",
     )
+
+
+def wrong_trace_for(question: str, shelf: Shelf) -> Trace:
+    """A trace whose rewards were flipped: the wrong word scored best."""
+    words = list(WORDS.values())
+    return trace_for(question, shelf, words[words.index(WORDS[colour_of(question)]) - 1])
 
 
 def draft_trace_for(question: str, shelf: Shelf) -> Trace:
@@ -120,18 +129,19 @@ def day(
     count: int = 120,
     *,
     start: int = 0,
+    colours: Sequence[str] = tuple(WORDS),
     reward: Callable[[str, str], float] = right,
     namespace: str = "default",
     make: Callable[[str, Shelf], Trace] = trace_for,
 ) -> Shelf:
     """Fill a shelf with traces, in one transaction; return it."""
     shelf = shelf_of(CallableReward(reward), namespace)
-    memory.add_many([make(question, shelf) for question in questions(count, start)])
+    memory.add_many([make(question, shelf) for question in questions(count, start, colours)])
     return shelf
 
 
-def job(memory: LatentMemory, shelf: Shelf, **given: object) -> NightJob:
-    told = {"search": SEARCH, "settings": SETTINGS, **given}
+def job(memory: LatentMemory, shelf: Shelf, **given: Any) -> NightJob:
+    told: dict[str, Any] = {"search": SEARCH, "settings": SETTINGS, **given}
     return NightJob(memory=memory, model=model(), shelf=shelf, **told)
 
 

@@ -242,9 +242,18 @@ def verify(at: MemoryAt = None, as_json: Json = False) -> None:
 
 
 @memory.command()
-def rebuild(at: MemoryAt = None, as_json: Json = False) -> None:
+def rebuild(
+    at: MemoryAt = None,
+    compact: Annotated[
+        bool,
+        typer.Option("--compact", help="Give the space of what was forgotten back, too."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Build the indexes anew from the database."""
     with _open(at) as opened:
+        if compact:
+            opened.compact()
         count = opened.rebuild()
     _report("indexed", count, as_json)
 

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from latent_memory.known import snapshot_path
 from latent_memory.publishing import withdraw_stale
 from latent_memory.rows import to_time
 from latent_memory.selection import in_chunks
 from latent_memory.sqlite import Database, backups
-from latent_memory.tables import deletions, shelves, traces
+from latent_memory.tables import deletions, embeddings, latents, shelves, texts, traces
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,14 @@ _AT_ONCE = 500  # traces a transaction: other writers get their turn, and the lo
 _THESE = traces.c.id.in_(bindparam("ids", expanding=True))
 _SHELVES_OF = select(traces.c.id, traces.c.shelf).where(_THESE)
 _DELETE = delete(traces).where(_THESE)
+_EMPTY = tuple(
+    update(content).where(content.c.trace.in_(bindparam("ids", expanding=True))).values(nothing)
+    for content, nothing in (
+        (texts, {"query": None, "answer": None}),
+        (latents, {"bytes": b""}),
+        (embeddings, {"vector": b""}),
+    )
+)
 _DELETE_EMPTY = (
     delete(shelves)
     .where(shelves.c.id.in_(bindparam("shelves", expanding=True)))
@@ -55,6 +63,19 @@ def erase(database: Database, ids: Iterable[int]) -> int:
     return forgotten
 
 
+def compact(database: Database) -> None:
+    """Give the space of what was forgotten back to the disk; the file is written anew.
+
+    Raises:
+        ReadOnlyError: If the database is open for reading only.
+        StorageError: If the disk has no room for a copy.
+    """
+    with database.write() as connection:
+        for content in (texts, latents, embeddings):
+            connection.execute(delete(content).where(content.c.trace.not_in(select(traces.c.id))))
+    database.vacuum()
+
+
 def _delete_backups(path: Path) -> None:
     for copy in backups(path):
         copy.unlink(missing_ok=True)
@@ -69,6 +90,8 @@ def _delete(connection: Connection, ids: Sequence[int]) -> tuple[int, Sequence[i
     now = to_time(datetime.now(UTC))
     rows = [{"trace": row.id, "shelf": row.shelf, "deleted": now} for row in found]
     connection.execute(insert(deletions), rows)
+    for empty in _EMPTY:
+        connection.execute(empty, {"ids": ids})
     connection.execute(_DELETE, {"ids": ids})
     touched = {"shelves": sorted({row.shelf for row in found})}
     emptied = connection.execute(_DELETE_EMPTY, touched).scalars().all()

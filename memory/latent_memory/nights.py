@@ -25,7 +25,7 @@ class Result:
         verdict: In one word, for example ``published`` or ``refused``.
         reason: In one sentence.
         seconds: How long it took.
-        last: The newest trace that it learnt from; 0 if it did not get that far.
+        last: The newest trace that it decided about; 0 if it did not get that far.
         losses: Of each epoch, on held-out traces.
         gate: Figures of the gate.
     """

@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from latent_memory import listing, rows, transfer
 from latent_memory.checks import check_embedding, check_shelf, check_trace
-from latent_memory.erase import erase
+from latent_memory.erase import compact, erase
 from latent_memory.errors import ReadOnlyError
 from latent_memory.layout import IndexSettings
 from latent_memory.listing import ShelfInfo, TraceInfo
@@ -19,6 +19,7 @@ from latent_memory.progress import Progress
 from latent_memory.schema import open_database
 from latent_memory.selection import least_useful, matching
 from latent_memory.shelves import ShelfIndex
+from latent_memory.sqlite import Database
 from latent_memory.stats import Stats, read_stats
 from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace, Vector
 from latent_memory.verify import Problem, verify_database, verify_traces
@@ -55,6 +56,11 @@ class LatentMemory:
         self._database = open_database(location, readonly=mode == "read")
         self.path = self._database.path
         self._forget_indexes()
+
+    @property
+    def database(self) -> Database:
+        """The database behind it, for what is not a trace."""
+        return self._database
 
     def add(self, trace: Trace) -> int:
         """Store a trace; return its id, once it is durable.
@@ -206,6 +212,15 @@ class LatentMemory:
             for info in self.shelves()
             if (text := self._index(info.shelf).difference()) is not None
         ]
+
+    def compact(self) -> None:
+        """Give the space of what was forgotten back to the disk; writers wait meanwhile.
+
+        Raises:
+            ReadOnlyError: If the memory is open for reading only.
+            StorageError: If the disk has no room for a copy.
+        """
+        compact(self._database)
 
     def rebuild(self) -> int:
         """Build all indexes from the database alone; return how many traces they hold."""

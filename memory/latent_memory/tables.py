@@ -55,8 +55,10 @@ traces = Table(
 )
 
 
+# Their rows are emptied when a trace is forgotten, never deleted: a deletion can make SQLite move
+# the rows beside it, and what it leaves of a moved row in a page's gap nothing wipes any more.
 def _trace() -> Column[int]:
-    return Column("trace", Integer, ForeignKey("traces.id", ondelete="CASCADE"), primary_key=True)
+    return Column("trace", Integer, primary_key=True, autoincrement=False)
 
 
 latents = Table("latents", metadata, _trace(), Column("bytes", LargeBinary, nullable=False))

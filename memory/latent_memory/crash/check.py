@@ -1,5 +1,6 @@
 """What must hold after a kill, without any repair."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +59,9 @@ def _check_bytes(database: Path, ledger: Ledger, seed: int) -> None:
     """Search the files, once nobody has them open, for what was forgotten."""
     beside = [file for file in database.parent.rglob("*") if file.is_file()]
     content = b"".join(file.read_bytes() for file in beside)
-    for id_ in ledger.gone:
-        text = f"<{seed}.{ledger.stored[id_]}>".encode()
-        require(text not in content, f"trace {id_} was forgotten, but {text!r} is in the files")
+    there = {int(number) for number in re.findall(rb"<%d\.(\d+)>" % seed, content)}
+    left = [id_ for id_ in ledger.gone if ledger.stored[id_] in there]
+    require(not left, f"forgotten, but their texts are in the files: {sorted(left)}")
 
 
 def require(condition: bool, text: str) -> None:

@@ -132,6 +132,23 @@ class Database:
             finally:
                 raw.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
 
+    def vacuum(self) -> None:
+        """Write the file anew, without what was deleted; nobody else can write meanwhile.
+
+        Raises:
+            StorageError: If the disk has no room for a copy, or somebody goes on reading.
+        """
+        with (
+            self._gate.use(),
+            self._writer,
+            translated(self.path),
+            closing(self._engine.raw_connection()) as pooled,
+        ):
+            raw = pooled.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute("VACUUM")
+        self.empty_log()
+
     def faults(self, connection: Connection) -> list[str]:
         """Return what SQLite itself finds wrong with the file: broken pages, dangling rows."""
         found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]

@@ -65,5 +65,5 @@ def _create_parts() -> None:
         ("embeddings", [sa.Column("vector", sa.LargeBinary, nullable=False)]),
         ("texts", [sa.Column("query", sa.Text), sa.Column("answer", sa.Text)]),
     ):
-        trace = sa.ForeignKey("traces.id", ondelete="CASCADE")
-        op.create_table(table, sa.Column("trace", sa.Integer, trace, primary_key=True), *columns)
+        trace = sa.Column("trace", sa.Integer, primary_key=True, autoincrement=False)
+        op.create_table(table, trace, *columns)

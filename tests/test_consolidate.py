@@ -1,0 +1,605 @@
+"""Nights: what wins is published, what does not is not, and a kill leaves the champion in force."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+import latent_migrations
+from latent_agent.anchors import Anchor, read_anchors
+from latent_agent.consolidate import consolidate
+from latent_agent.cron import cron_trigger
+from latent_agent.errors import (
+    NightRunningError,
+    NightStoppedError,
+    PriorError,
+    RewardError,
+    SettingError,
+)
+from latent_agent.gate import chance
+from latent_agent.night_job import Watch, plan
+from latent_agent.night_lock import night_lock
+from latent_agent.prior_in_force import PriorInForce, prior_path
+from latent_agent.replay import pick_questions
+from latent_agent.reward import CallableReward, ExactMatch, FormatReward, SelfReward, WeightedSum
+from latent_agent.reward.rebuild import reward_from_id
+from latent_agent.schedule import ConsolidationScheduler
+from latent_memory import LatentMemory, Shelf, StoredTrace
+from latent_memory.nights import count_new, list_nights
+from latent_memory.priors import (
+    UnknownPriorError,
+    database_of,
+    in_force,
+    list_priors,
+    priors_folder,
+)
+from latent_memory.publishing import publish, roll_back, withdraw_stale
+from tests.night_world import (
+    SETTINGS,
+    day,
+    draft_trace_for,
+    job,
+    open_at,
+    questions,
+    right,
+    shelf_of,
+    shuffled,
+    trace_for,
+    wrong_trace_for,
+    yes,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[LatentMemory]:
+    with open_at(tmp_path) as opened:
+        yield opened
+
+
+def now(memory: LatentMemory, shelf: Shelf) -> int | None:
+    found = in_force(database_of(memory), shelf)
+    return None if found is None else found.version
+
+
+def figures(report, name):
+    return report.figures["gate"]["contestants"][name]
+
+
+# ---------------------------------------------------------------------------- the good night
+
+
+def test_a_night_publishes_a_prior_that_saves_steps(memory: LatentMemory) -> None:
+    shelf = day(memory)
+    report = consolidate(job(memory, shelf))
+    assert (report.verdict, report.version, now(memory, shelf)) == ("published", 1, 1)
+    assert figures(report, "candidate")["at_once"] > 0.9
+    assert figures(report, "neither")["at_once"] < 0.1
+    assert report.figures["gate"]["chance"]["neither"] < 0.05
+    prior = PriorInForce.for_shelf(memory, shelf)
+    assert prior is not None
+    assert (prior.version, prior.prefix_tokens) == ("1", 2)
+
+
+def test_every_night_is_a_row(memory: LatentMemory) -> None:
+    shelf = day(memory)
+    report = consolidate(job(memory, shelf, anchors=[]))
+    (night,) = list_nights(database_of(memory))
+    assert night.result is not None
+    assert (night.id, night.result.verdict) == (report.night, "published")
+    assert night.result.losses == report.figures["losses"]
+    assert night.result.gate == json.loads(json.dumps(report.figures["gate"]))
+    assert night.result.seconds > 0
+    assert night.inputs["settings"]["hidden"] == SETTINGS.hidden
+    assert night.result.last == 120
+
+
+def test_nothing_new_nothing_done(memory: LatentMemory) -> None:
+    shelf = day(memory)
+    waiting = job(memory, shelf, settings=replace(SETTINGS, if_new=121))
+    assert consolidate(waiting).verdict == "idle"
+    assert list_nights(database_of(memory)) == []
+    assert consolidate(job(memory, shelf)).verdict == "published"
+    assert count_new(database_of(memory), shelf) == 0
+    assert consolidate(job(memory, shelf)).verdict == "idle"
+
+
+def test_a_dry_run_changes_nothing(memory: LatentMemory) -> None:
+    shelf = day(memory)
+    report = plan(job(memory, shelf))
+    assert report.verdict == "planned"
+    assert report.figures["trained"] + report.figures["held_out"] == 120
+    assert list_priors(database_of(memory)) == list_nights(database_of(memory)) == []
+
+
+def test_the_same_seed_gives_the_same_prior(tmp_path: Path) -> None:
+    checksums = []
+    for name in ("one", "two"):
+        with open_at(tmp_path / name) as memory:
+            consolidate(job(memory, day(memory)))
+            path = prior_path(memory.path, "1.safetensors")
+            checksums.append(path.read_bytes())
+    assert checksums[0] == checksums[1]
+
+
+def test_shelves_do_not_mix_unless_it_is_said_by_name(memory: LatentMemory) -> None:
+    ann, ben = day(memory, namespace="ann"), day(memory, 40, start=500, namespace="ben")
+    report = consolidate(job(memory, ann))
+    assert (now(memory, ann), now(memory, ben)) == (report.version, None)
+    assert PriorInForce.for_shelf(memory, ben) is None
+    assert report.figures["trained"] + report.figures["held_out"] == 120
+    shared = consolidate(job(memory, ben, share=("ann",)))
+    assert shared.figures["trained"] + shared.figures["held_out"] == 160
+
+
+def test_a_second_night_learns_what_is_new_and_keeps_the_old(memory: LatentMemory) -> None:
+    shelf = day(memory, colours=("red", "blue"))
+    first = consolidate(job(memory, shelf))
+    day(memory, start=200, colours=("green", "black"))
+    second = consolidate(job(memory, shelf))
+    assert (first.verdict, second.verdict) == ("published", "published")
+    assert second.figures["champion"] == first.version
+    champion, candidate = figures(second, "champion"), figures(second, "candidate")
+    assert champion["at_once"] < 0.75  # the old colours alone
+    assert candidate["at_once"] > 0.9  # all of them
+
+
+def test_with_nothing_left_to_save_the_champion_stays(memory: LatentMemory) -> None:
+    shelf = day(memory)
+    consolidate(job(memory, shelf))
+    day(memory, 40, start=300)
+    assert consolidate(job(memory, shelf)).verdict == "refused"
+    assert now(memory, shelf) == 1
+
+
+# --------------------------------------------------------------------------- the gate refuses
+
+
+def test_traces_with_flipped_rewards_publish_nothing(memory: LatentMemory) -> None:
+    shelf = day(memory, make=wrong_trace_for)
+    report = consolidate(job(memory, shelf))
+    assert (report.verdict, now(memory, shelf)) == ("refused", None)
+    assert "with no prior" in report.reason
+
+
+def test_a_judge_that_always_says_yes_publishes_nothing(memory: LatentMemory) -> None:
+    shelf = day(memory, reward=yes, make=draft_trace_for)
+    report = consolidate(job(memory, shelf))
+    assert (report.verdict, now(memory, shelf)) == ("refused", None)
+
+
+def test_a_judge_that_always_says_yes_of_wrong_answers_publishes_nothing(
+    memory: LatentMemory,
+) -> None:
+    shelf = day(memory, reward=yes, make=wrong_trace_for)
+    assert consolidate(job(memory, shelf)).verdict == "refused"
+    assert now(memory, shelf) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shuffled_latents_make_no_answer_worse(memory: LatentMemory, seed: int) -> None:
+    shelf = shelf_of(CallableReward(right))
+    memory.add_many(shuffled([trace_for(question, shelf) for question in questions(120)], seed))
+    report = consolidate(job(memory, shelf))
+    candidate, neither = figures(report, "candidate"), figures(report, "neither")
+    assert report.verdict == "refused" or candidate["reward"] >= neither["reward"]
+    assert report.verdict == "refused" or candidate["steps"] < neither["steps"]
+
+
+def test_anchors_refuse_what_the_judge_would_publish(memory: LatentMemory) -> None:
+    """Without a prior the random model's answers are its drafts; they are the truth here."""
+    from latent_agent.replay import Bench
+    from tests.night_world import SEARCH, model
+
+    shelf = day(memory)
+    bench = Bench(model=model(), settings=SEARCH, reward=CallableReward(right))
+    asked = questions(8, start=900)
+    drafts = [bench.replay(question, None, 2).text for question in asked]
+    anchors = [
+        Anchor(question=question, answer=draft)
+        for question, draft in zip(asked, drafts, strict=True)
+    ]
+    report = consolidate(job(memory, shelf, anchors=anchors))
+    known = report.figures["gate"]["anchors"]
+    assert known["questions"] == 8
+    assert (report.verdict == "refused") == (
+        known["right"]["candidate"] < known["right"]["neither"]
+    )
+
+
+def test_too_few_questions_to_judge_by_publish_nothing(tmp_path: Path) -> None:
+    with LatentMemory(tmp_path / "silent.sqlite3", store_text=False) as memory:
+        shelf = day(memory)
+        report = consolidate(job(memory, shelf))
+        assert (report.verdict, now(memory, shelf)) == ("unjudged", None)
+        assert "0 held-out questions with their text are too few" in report.reason
+        assert report.version == 1
+        publish(database_of(memory), 1)  # an operator may
+        assert now(memory, shelf) == 1
+
+
+def test_a_reward_that_cannot_be_rebuilt_trains_and_publishes_nothing(
+    memory: LatentMemory,
+) -> None:
+    shelf = replace(shelf_of(CallableReward(right)), reward="no_such_module:judge")
+    memory.add_many([trace_for(question, shelf) for question in questions(120)])
+    report = consolidate(job(memory, shelf))
+    assert (report.verdict, now(memory, shelf), report.version) == ("unjudged", None, 1)
+    assert "trained, but not published" in report.reason
+    assert "--reward module:attribute" in report.reason
+    day(memory, 8, start=700, make=lambda question, _: trace_for(question, shelf))
+    assert consolidate(job(memory, shelf, reward=CallableReward(right))).verdict == "published"
+
+
+@pytest.mark.parametrize(
+    ("savings", "p"),
+    [([1, 1, 1, 1, 1], 1 / 32), ([], 1.0), ([0, 0], 1.0), ([-1, -1], 1.0), ([2, -1], 0.5)],
+)
+def test_the_paired_test_is_exact(savings: list[int], p: float) -> None:
+    assert chance(savings) == pytest.approx(p)
+
+
+def test_the_paired_test_agrees_with_drawing_signs() -> None:
+    rng = np.random.default_rng(0)
+    savings = rng.integers(-3, 8, 25)
+    signs = rng.choice([-1, 1], (200_000, 25))
+    drawn = ((signs * np.abs(savings)).sum(1) >= savings.sum()).mean()
+    assert chance(savings.tolist()) == pytest.approx(drawn, abs=0.005)
+
+
+def test_questions_are_picked_from_both_sides_of_the_last_night(memory: LatentMemory) -> None:
+    shelf = day(memory, 200)
+    traces = list(memory.stream(shelf))
+    picked = pick_questions(traces, 10, since=100, seed=0)
+    ids = {stored.trace.query: stored.id for stored in traces}
+    assert len(set(picked)) == 10
+    assert sum(ids[question] > 100 for question in picked) == 5
+    assert picked == pick_questions(reversed_twice(traces), 10, since=100, seed=0)
+    assert picked != pick_questions(traces, 10, since=100, seed=1)
+
+
+def reversed_twice(traces: list[StoredTrace]) -> list[StoredTrace]:
+    """Each trace twice: a question asked again is no second question."""
+    return [stored for stored in traces for _ in range(2)]
+
+
+# -------------------------------------------------------------------------------- bad input
+
+
+def test_too_little_to_learn_from_is_said(memory: LatentMemory) -> None:
+    shelf = shelf_of(CallableReward(right))
+    assert consolidate(job(memory, shelf)).verdict == "idle"  # no traces at all
+    day(memory, 10)
+    with pytest.raises(PriorError, match="needs at least 20 traces"):
+        consolidate(job(memory, shelf))
+    (night,) = list_nights(database_of(memory))
+    assert night.result is not None
+    assert night.result.verdict == "failed"
+
+
+def test_rewards_all_equal_are_fine_and_all_worst_are_not(memory: LatentMemory) -> None:
+    def worst(question: str, shelf: Shelf):
+        return replace(trace_for(question, shelf), score=-1.0)
+
+    shelf = day(memory, make=worst, namespace="worst")
+    with pytest.raises(PriorError, match="reward is above -1"):
+        consolidate(job(memory, shelf))
+
+
+def test_nan_in_stored_latents_is_skipped(memory: LatentMemory) -> None:
+    from latent_memory import rows
+
+    shelf = day(memory)
+    nan = trace_for("Item 5000 is red.", shelf)
+    nan = replace(nan, embedding=nan.embedding * np.nan)
+    with database_of(memory).write() as connection:
+        rows.insert_trace(connection, nan, datetime.now(UTC))
+    report = consolidate(job(memory, shelf))
+    assert (report.verdict, report.figures["skipped"]) == ("published", 1)
+
+
+def test_one_kind_of_question_alone_is_enough(memory: LatentMemory) -> None:
+    shelf = shelf_of(CallableReward(right))
+    memory.add_many([trace_for(f"Item {n} is red.", shelf) for n in range(160)])
+    assert consolidate(job(memory, shelf)).verdict == "published"
+
+
+# ------------------------------------------------------------------- versions, files, forgetting
+
+
+def published_twice(memory: LatentMemory) -> Shelf:
+    """The first prior reads traces 1 to 120, the second 1 to 240."""
+    shelf = day(memory, colours=("red", "blue"))
+    consolidate(job(memory, shelf))
+    day(memory, start=200, colours=("green", "black"))
+    consolidate(job(memory, shelf))
+    return shelf
+
+
+def test_rollback_goes_back_step_by_step(memory: LatentMemory) -> None:
+    shelf = published_twice(memory)
+    database = database_of(memory)
+    assert now(memory, shelf) == 2
+    gone, left = roll_back(database, shelf)
+    assert (gone.version, left and left.version, now(memory, shelf)) == (2, 1, 1)
+    assert roll_back(database, shelf)[1] is None
+    with pytest.raises(UnknownPriorError, match="must be in force to be rolled back"):
+        roll_back(database, shelf)
+    publish(database, 2)
+    assert now(memory, shelf) == 2
+
+
+def test_a_damaged_file_is_left_aside_with_a_warning(memory: LatentMemory) -> None:
+    shelf = day(memory)
+    consolidate(job(memory, shelf))
+    path = prior_path(memory.path, "1.safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.warns(UserWarning, match="prior 1 is left aside"):
+        assert PriorInForce.for_shelf(memory, shelf) is None
+    path.write_bytes(whole)
+    assert PriorInForce.for_shelf(memory, shelf) is not None
+
+
+def test_a_file_of_another_shelf_is_left_aside(memory: LatentMemory) -> None:
+    ann, ben = day(memory, namespace="ann"), day(memory, namespace="ben")
+    consolidate(job(memory, ann))
+    consolidate(job(memory, ben))
+    folder = priors_folder(memory.path)
+    (folder / "1.safetensors").replace(folder / "2.safetensors")
+    with pytest.warns(UserWarning, match="of the version, checksum, model, reward and namespace"):
+        assert PriorInForce.for_shelf(memory, ben) is None
+
+
+@pytest.mark.parametrize("name", ["../out.safetensors", "/etc/passwd", "a/b.safetensors"])
+def test_no_path_from_the_database_leaves_the_folder(memory: LatentMemory, name: str) -> None:
+    shelf = day(memory)
+    consolidate(job(memory, shelf))
+    with database_of(memory).write() as connection:
+        connection.execute(text("UPDATE priors SET file = :name"), {"name": name})
+    with pytest.warns(UserWarning, match="must lie in"):
+        assert PriorInForce.for_shelf(memory, shelf) is None
+
+
+def test_old_files_are_pruned_and_strays_removed(memory: LatentMemory) -> None:
+    settings = replace(SETTINGS, keep=1)
+    shelf = day(memory)
+    consolidate(job(memory, shelf))
+    folder = priors_folder(memory.path)
+    (folder / "9.safetensors.123.tmp").write_text("half")
+    for start in (300, 400, 500):
+        day(memory, 8, start=start)
+        consolidate(job(memory, shelf, settings=settings))
+    files = {path.name for path in folder.glob("*.safetensors*")}
+    newest = max(prior.version for prior in list_priors(database_of(memory)) if prior.file)
+    assert files == {"1.safetensors", f"{newest}.safetensors"}
+    assert now(memory, shelf) == 1
+
+
+def test_a_forgotten_trace_makes_its_priors_stale(memory: LatentMemory) -> None:
+    shelf = published_twice(memory)
+    memory.forget(ids=[3])
+    assert [prior.stale for prior in list_priors(database_of(memory))] == [True, True]
+    assert now(memory, shelf) == 2  # until the next night
+    with pytest.raises(UnknownPriorError, match="was forgotten"):
+        publish(database_of(memory), 1)
+    report = consolidate(job(memory, shelf))  # due, though nothing is new
+    assert report.figures["champion"] is None  # nothing of the old weights is used
+    assert (report.verdict, now(memory, shelf)) == ("published", 3)
+    folder = priors_folder(memory.path)
+    assert {path.name for path in folder.glob("*.safetensors")} == {"3.safetensors"}
+
+
+def test_strict_forgetting_withdraws_at_once(memory: LatentMemory) -> None:
+    shelf = published_twice(memory)
+    memory.forget(ids=[127])  # only the second prior read it
+    with database_of(memory).write() as connection:
+        withdraw_stale(connection)
+    assert now(memory, shelf) == 1
+
+
+def test_forgetting_a_namespace_takes_its_priors_along(memory: LatentMemory) -> None:
+    day(memory, namespace="ann")
+    shelf = day(memory, namespace="ben")
+    consolidate(job(memory, shelf, share=("ann",)))
+    memory.forget(namespace="ann")
+    assert [prior.stale for prior in list_priors(database_of(memory))] == [True]
+    memory.forget(namespace="ben")
+    assert list_priors(database_of(memory)) == list_nights(database_of(memory)) == []
+
+
+def test_a_database_of_the_first_revision_is_brought_up_with_its_rows(tmp_path: Path) -> None:
+    from latent_memory import migrate
+
+    with open_at(tmp_path) as memory:
+        shelf = day(memory, 30)
+        with database_of(memory).write() as connection:
+            for table in ("sources", "priors", "nights"):
+                connection.execute(text(f"DROP TABLE {table}"))
+            connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    done = migrate(tmp_path / "memory.sqlite3")
+    assert (done.current, done.head) == ("0001", latent_migrations.head())
+    with open_at(tmp_path) as memory:
+        assert len(list(memory.stream(shelf))) == 30
+        assert consolidate(job(memory, shelf)).verdict in ("published", "unjudged", "refused")
+
+
+# ------------------------------------------------------------------------ locks, stops, kills
+
+
+def test_two_nights_at_once_the_second_says_who_holds_the_lock(memory: LatentMemory) -> None:
+    shelf = day(memory)
+    with night_lock(memory.path), pytest.raises(NightRunningError, match=f"process {os.getpid()}"):
+        consolidate(job(memory, shelf))
+    assert consolidate(job(memory, shelf)).verdict == "published"
+
+
+@pytest.mark.parametrize("stage", ["training", "judging"])
+def test_told_to_stop_it_stops_and_the_next_one_succeeds(memory: LatentMemory, stage: str) -> None:
+    shelf = day(memory)
+    stop = threading.Event()
+
+    def report(at: str, done: int, total: int) -> None:
+        if at == stage and done > 2:
+            stop.set()
+
+    with pytest.raises(NightStoppedError, match="nothing was published"):
+        consolidate(job(memory, shelf, watch=Watch(report=report, stop=stop)))
+    (night,) = list_nights(database_of(memory))
+    assert night.result is not None
+    assert night.result.verdict == "stopped"
+    assert now(memory, shelf) is None
+    assert consolidate(job(memory, shelf)).verdict == "published"
+
+
+def test_killed_at_random_moments_the_champion_stays_and_the_next_night_succeeds(
+    tmp_path: Path,
+) -> None:
+    rng = random.Random(0)
+    with open_at(tmp_path) as memory, nights_to_kill(memory.path) as kill_after:
+        shelf = day(memory)
+        consolidate(job(memory, shelf))
+        for _ in range(int(os.environ.get("NIGHT_KILLS", "6"))):
+            kill_after(rng.uniform(0.05, 1.5))
+            champion = in_force(database_of(memory), shelf)
+            assert champion is not None
+            PriorInForce.of(champion, shelf, memory.path)  # whole, or it raises
+        day(memory, 8, start=50_000)
+        assert consolidate(job(memory, shelf)).verdict in ("published", "refused")
+        verdicts = {
+            night.result and night.result.verdict for night in list_nights(database_of(memory))
+        }
+        assert None not in verdicts  # no night seems to run still
+        assert not list(priors_folder(memory.path).glob("*.tmp"))
+
+
+@contextmanager
+def nights_to_kill(path: Path) -> Iterator[Callable[[float], None]]:
+    """Give what runs nights on a memory and kills them after so many seconds."""
+    command = [sys.executable, "-m", "tests.night_process", str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+
+        def kill_after(delay: float) -> None:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            child = int(process.stdout.readline())
+            time.sleep(delay)
+            os.kill(child, signal.SIGKILL)
+            assert process.stdout.readline() == "gone\n"
+
+        yield kill_after
+        process.stdin.close()
+
+
+def test_in_an_application_nights_come_by_themselves_and_calls_go_on(
+    memory: LatentMemory,
+) -> None:
+    shelf = day(memory, 60)
+    reports = []
+    came = threading.Event()
+
+    def done(report):
+        reports.append(report)
+        came.set()
+
+    with ConsolidationScheduler(job(memory, shelf), every=100, look=1, done=done):
+        time.sleep(1.5)
+        assert not reports
+        day(memory, 60, start=60)  # goes on while a night may run
+        assert came.wait(30)
+    assert reports[0].verdict == "published"
+    with pytest.raises(SettingError, match="every must be at least 1"):
+        ConsolidationScheduler(job(memory, shelf), every=0)
+
+
+# ---------------------------------------------------------------- rewards, anchors, schedules
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [
+        SelfReward("checks", strict=True),
+        SelfReward("grades", weights={"correct": 2.0}),
+        FormatReward("x+"),
+        WeightedSum((SelfReward(), 2.0), (FormatReward("b"), 1.0)),
+        CallableReward(right),
+    ],
+    ids=lambda reward: type(reward).__name__,
+)
+def test_a_reward_is_built_again_from_its_id(reward) -> None:
+    assert reward_from_id(reward.id).id == reward.id
+
+
+@pytest.mark.parametrize(
+    "name",
+    [ExactMatch("1").id, CallableReward(lambda q, a: 0.0).id, "SelfReward {", "os:getcwd",
+     "nowhere:judge", "SelfReward {}", "json:", 'Foo {"a": 1}', ""],
+)  # fmt: skip
+def test_a_reward_that_cannot_be_built_again_is_said(name: str) -> None:
+    with pytest.raises(RewardError, match=r"--reward module:attribute"):
+        reward_from_id(name)
+
+
+def test_anchors_are_read_and_bad_lines_named(tmp_path: Path) -> None:
+    path = tmp_path / "truth.jsonl"
+    path.write_text('{"question": "1 + 1?", "answer": 2}\n\n')
+    assert read_anchors(path) == [Anchor(question="1 + 1?", answer="2")]
+    for bad in ("no json", '{"question": "q"}', "[]"):
+        path.write_text('{"question": "q", "answer": "a"}\n' + bad)
+        with pytest.raises(SettingError, match="in line 2"):
+            read_anchors(path)
+    with pytest.raises(SettingError, match="must be in a text file"):
+        read_anchors(tmp_path / "missing.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("expression", "field"),
+    [
+        ("60 3 * * *", "minute"),
+        ("0 24 * * *", "hour"),
+        ("0 3 32 * *", "day of month"),
+        ("0 3 * foo *", "month"),
+        ("0 3 * * 8", "day of week"),
+        ("0 3 * *", "five fields"),
+        ("", "five fields"),
+    ],
+)
+def test_a_wrong_schedule_is_refused_by_field(expression: str, field: str) -> None:
+    with pytest.raises(SettingError, match=field):
+        cron_trigger(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "times"),
+    [
+        ("0 3 * * *", ["2026-01-05 03:00", "2026-01-06 03:00"]),
+        ("0 3 * * 0", ["2026-01-11 03:00", "2026-01-18 03:00"]),
+        ("0 3 * * 7", ["2026-01-11 03:00", "2026-01-18 03:00"]),
+        ("30 4 * * 1-5", ["2026-01-05 04:30", "2026-01-06 04:30"]),
+        ("0 0 * * sun", ["2026-01-11 00:00", "2026-01-18 00:00"]),
+        ("0 3 7 * 0", ["2026-01-07 03:00", "2026-01-11 03:00"]),
+    ],
+)
+def test_schedules_mean_what_crontab_means(expression: str, times: list[str]) -> None:
+    trigger, found = cron_trigger(expression), []
+    moment = datetime(2026, 1, 5, 0, 0, 1, tzinfo=UTC)  # a Monday
+    for _ in times:
+        moment = trigger.get_next_fire_time(None, moment)
+        found.append(f"{moment:%Y-%m-%d %H:%M}")
+        moment += timedelta(seconds=1)
+    assert found == times

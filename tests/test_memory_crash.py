@@ -1,0 +1,54 @@
+"""A process that is killed at random moments; the long form: ``python -m latent_memory.crash``."""
+
+from pathlib import Path
+
+import pytest
+
+from latent_memory import LatentMemory
+from latent_memory.crash.check import check
+from latent_memory.crash.content import SHELF, make_trace
+from latent_memory.crash.ledger import Ledger
+from latent_memory.crash.run import run
+
+
+def test_nothing_is_lost_and_nothing_invented(tmp_path: Path) -> None:
+    *rounds, summary = run(7, tmp_path / "crash", seed=5)
+    assert len(rounds) == 7
+    assert summary.startswith("7 kills in")
+    assert "migration" in rounds[5]
+
+
+def test_the_check_sees_what_is_lost_or_invented(tmp_path: Path) -> None:
+    """Else it would find nothing to complain about for ever."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    path = tmp_path / "memory" / "m.sqlite3"
+    with LatentMemory(path) as memory:
+        for number in (1, 2, 3):
+            ledger.note("adding", number)
+            ledger.note("added", memory.add(make_trace(0, number)), number)
+    assert check(path, ledger.read(), 0) == 3
+
+    ledger.note("added", 4, 4)
+    with pytest.raises(AssertionError, match=r"lost: \[4\]"):
+        check(path, Ledger(ledger.file).read(), 0)
+    ledger.note("forgetting", 4)
+    assert check(path, Ledger(ledger.file).read(), 0) == 3
+
+    ledger.note("forgetting", 2)
+    ledger.note("forgot", 2)
+    with pytest.raises(AssertionError, match=r"forgotten, but there: \[2\]"):
+        check(path, Ledger(ledger.file).read(), 0)
+    with LatentMemory(path) as memory:
+        memory.forget(ids=[2])
+    assert check(path, Ledger(ledger.file).read(), 0) == 2
+
+    (path.parent / "copy").write_text("question <0.2>")
+    with pytest.raises(AssertionError, match="in the files"):
+        check(path, Ledger(ledger.file).read(), 0)
+    (path.parent / "copy").unlink()
+
+    with LatentMemory(path) as memory:
+        memory.add(make_trace(1, 5))
+        assert memory.recall(make_trace(1, 5).embedding, shelf=SHELF, k=1)
+    with pytest.raises(AssertionError, match="trace 4 is not number 4"):
+        check(path, Ledger(ledger.file).read(), 0)

@@ -1,0 +1,151 @@
+"""Several processes on one memory, and processes that fork."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latent_memory import LatentMemory
+from latent_memory.store import Mode
+from tests.memories import SHELF, Worker, recalled, trace, vector
+
+
+def write(path: Path, start: int) -> dict[int, int]:
+    with LatentMemory(path) as memory:
+        return {memory.add(trace(number)): number for number in range(start, start + 100)}
+
+
+def recall_until_all_are_there(path: Path, mode: Mode) -> int:
+    seen, rounds, until = 0, 0, time.monotonic() + 60
+    with LatentMemory(path, mode=mode) as memory:
+        while seen < 400 and time.monotonic() < until:
+            found = memory.recall(vector(rounds), shelf=SHELF, k=1000)
+            ids = [one.stored.id for one in found]
+            assert len(ids) == len(set(ids)) >= seen
+            for one in found[:3]:
+                number = int(str(one.stored.trace.query).split()[1].rstrip("?"))
+                np.testing.assert_array_equal(one.stored.trace.embedding, vector(number))
+            seen, rounds = len(ids), rounds + 1
+    return seen
+
+
+def test_four_write_while_two_recall(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite3"
+    LatentMemory(path).close()
+    readers = [Worker(recall_until_all_are_there, path, mode) for mode in ("read", "read-write")]
+    writers = [Worker(write, path, 1000 * number) for number in range(1, 5)]
+    stored = {id_: number for writer in writers for id_, number in writer.result().items()}
+    assert [reader.result() for reader in readers] == [400, 400]
+    with LatentMemory(path) as memory:
+        assert len(stored) == len(memory.list(limit=1000)) == 400
+        for id_, number in stored.items():
+            assert recalled(memory, vector(number), k=1) == [id_]
+        assert memory.verify() == []
+
+
+def make(path: Path, at: float) -> int:
+    time.sleep(max(0.0, at - time.time()))
+    with LatentMemory(path) as memory:
+        return memory.add(trace(1))
+
+
+def test_many_may_make_the_same_memory_at_once(tmp_path: Path) -> None:
+    for turn in range(3):
+        at = time.time() + 0.3
+        makers = [Worker(make, tmp_path / f"new-{turn}" / "m.sqlite3", at) for _ in range(6)]
+        assert sorted(maker.result() for maker in makers) == [1, 2, 3, 4, 5, 6]
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Fork, do work in the child, return the child's process id."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException as error:
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def wait(child: int) -> None:
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_fork_may_go_on_with_the_memory(tmp_path: Path) -> None:
+    """What the child adds survives, though the parent closes the memory meanwhile."""
+    path = tmp_path / "m.sqlite3"
+    memory = LatentMemory(path)
+    memory.add_many(trace(number) for number in range(20))
+    assert recalled(memory, vector(3), k=1) == [4]
+    ready, go = os.pipe()
+    added, tell = os.pipe()
+
+    def work() -> None:
+        ids = [memory.add(trace(100))]
+        os.write(tell, b"x")
+        os.read(ready, 1)  # the parent has closed it now
+        ids.append(memory.add(trace(101)))
+        assert ids == [21, 22]
+        assert recalled(memory, vector(100), k=1) == [21]
+        memory.close()
+
+    child = in_child(work)
+    os.read(added, 1)
+    assert recalled(memory, vector(100), k=1) == [21]
+    memory.close()
+    os.write(go, b"x")
+    wait(child)
+    with LatentMemory(path) as memory:
+        assert len(memory.list(limit=100)) == 22
+        assert recalled(memory, vector(101), k=1) == [22]
+        assert memory.verify() == []
+
+
+def test_a_fork_keeps_the_locks_apart(tmp_path: Path) -> None:
+    """SQLite's bookkeeping of locks is copied by a fork, the locks are not: none may be open."""
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.add(trace(0))
+        for _ in range(3):
+
+            def work() -> None:
+                for number in range(20):
+                    memory.add(trace(number))
+
+            children = [in_child(work) for _ in range(3)]
+            for number in range(20):
+                memory.add(trace(number))
+            for child in children:
+                wait(child)
+        assert len(memory.list(limit=1000)) == 1 + 3 * 4 * 20
+        assert memory.verify() == []
+
+
+def add_some(memory: LatentMemory, start: int) -> list[int]:
+    return [memory.add(trace(start + number)) for number in range(10)]
+
+
+def pooled(start: int) -> list[int]:
+    assert SHARED is not None
+    return add_some(SHARED, start)
+
+
+SHARED: LatentMemory | None = None
+
+
+def test_a_pool_of_forked_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        monkeypatch.setattr(f"{__name__}.SHARED", memory)
+        add_some(memory, 0)
+        with multiprocessing.get_context("fork").Pool(3) as pool:
+            ids = [id_ for ids in pool.map(pooled, [100, 200, 300, 400]) for id_ in ids]
+            pool.close()
+            pool.join()
+        assert sorted(ids) == list(range(11, 51))
+        assert recalled(memory, vector(409), k=1) != []
+        assert memory.verify() == []
