@@ -31,7 +31,7 @@ SEARCH = settings_for(
 )
 SETTINGS = NightSettings(
     hidden=64,
-    fit=FitSettings(epochs=20, learning_rate=3e-3, patience=4),
+    fit=FitSettings(epochs=40, learning_rate=3e-3),
     gate=GateSettings(calls=60),
 )
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -161,7 +161,7 @@ def test_a_second_night_learns_what_is_new_and_keeps_the_old(memory: LatentMemor
 def test_with_nothing_left_to_save_the_champion_stays(memory: LatentMemory) -> None:
     shelf = day(memory)
     consolidate(job(memory, shelf))
-    day(memory, 40, start=300)
+    day(memory)  # the same questions again
     assert consolidate(job(memory, shelf)).verdict == "refused"
     assert now(memory, shelf) == 1
 
@@ -488,22 +488,25 @@ def test_killed_at_random_moments_the_champion_stays_and_the_next_night_succeeds
 
 
 @contextmanager
-def nights_to_kill(path: Path) -> Iterator[Callable[[float], None]]:
+def nights_to_kill(path: Path) -> Generator[Callable[[float], None]]:
     """Give what runs nights on a memory and kills them after so many seconds."""
     command = [sys.executable, "-m", "tests.night_process", str(path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
 
         def kill_after(delay: float) -> None:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            child = int(process.stdout.readline())
+            stdin.write("go\n")
+            stdin.flush()
+            child = int(stdout.readline())
             time.sleep(delay)
             os.kill(child, signal.SIGKILL)
-            assert process.stdout.readline() == "gone\n"
+            assert stdout.readline() == "gone\n"
 
         yield kill_after
-        process.stdin.close()
+        stdin.close()
 
 
 def test_in_an_application_nights_come_by_themselves_and_calls_go_on(

@@ -1,6 +1,5 @@
 """Whether damage is noticed, by verify and by whoever reads; and what can be done then."""
 
-import sqlite3
 import struct
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ FIELDS = {
     "rewards torn": "UPDATE traces SET rewards = '[-1.0' WHERE id = 7",
     "steps": "UPDATE traces SET steps = 3 WHERE id = 7",
     "stopped": "UPDATE traces SET stopped = 'thresholD' WHERE id = 7",
-    "tokens": "UPDATE traces SET tokens = '[0, 1, 2, 4]' WHERE id = 7",
+    "tokens": "UPDATE texts SET tokens = '[0, 1, 2, 4]' WHERE trace = 7",
     "neighbours": "UPDATE traces SET neighbours = '[1]' WHERE id = 7",
     "prior": "UPDATE traces SET prior = '3' WHERE id = 7",
     "created": "UPDATE traces SET created = created + 1 WHERE id = 7",
@@ -122,14 +121,14 @@ def test_what_sqlite_finds_is_told(tmp_path: Path) -> None:
     with LatentMemory(path) as memory:
         problems = memory.verify()
     assert {problem.kind for problem in problems} == {"database"}
-    assert "traces_by_shelf" in problems[0].text
+    assert "tree page" in problems[0].text
 
 
 def test_rows_that_belong_to_nothing_are_told(memory: LatentMemory) -> None:
-    connection = sqlite3.connect(memory.path, isolation_level=None)  # without foreign keys
-    connection.execute("DELETE FROM traces WHERE id = 7")
-    connection.close()
-    problems = [problem for problem in memory.verify() if problem.kind == "database"]
-    assert {problem.text.split(";")[0] for problem in problems} == {
-        f"row 7 of {table} belongs to no traces" for table in ("latents", "embeddings", "texts")
-    }
+    change(memory, "DELETE FROM traces WHERE id = 7")
+    problems = memory.verify()
+    assert {problem.kind for problem in problems} == {"database"}
+    tables = [problem.text.split("but ")[1].split()[0] for problem in problems]
+    assert sorted(tables) == ["embeddings", "latents", "texts"]
+    memory.compact()
+    assert memory.verify() == []

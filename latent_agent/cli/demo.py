@@ -23,7 +23,7 @@ def demo(
     model: Model = "bundled",
     questions: Annotated[
         int | None,
-        typer.Option(help="How many; by default 56, with --memory 525, with --night 410."),
+        typer.Option(help="By default 56; with --memory 525, --night 410, --days 60 a day."),
     ] = None,
     split: Annotated[
         str, typer.Option(help="train, validation, test, or unseen (kept out of training).")
@@ -41,6 +41,12 @@ def demo(
     night: Annotated[
         bool, typer.Option("--night", help="A day of 200 questions, a night, and the next day.")
     ] = False,
+    days: Annotated[
+        int, typer.Option(help="So many days and nights in a row, of drifting questions.", min=0)
+    ] = 0,
+    misjudge: Annotated[
+        float, typer.Option(help="With --days: share of answers misjudged.", min=0, max=1)
+    ] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Answer held-out questions: draft, judge, search, answer.
@@ -49,17 +55,22 @@ def demo(
     method on real models.
     """
     from latent_agent.chat_model import ChatLatentSeek
+    from latent_agent.cli.days_demo import Days, days_in_a_row
     from latent_agent.cli.night_demo import day_night_day
     from latent_agent.cli.rows import draw, scores_for
     from latent_agent.cli.stream import stream
 
-    asked = draw(split, questions or (410 if night else 525 if memory else 56), seed)
+    plan = Days(days=days, each=questions or 60)
+    usual = 410 if night else 525 if memory else 56
+    asked = draw(split, plan.needed if days else questions or usual, seed)
     scores = scores_for(reward if reward == "psrm" else built_in_reward(reward), asked)
     chat = ChatLatentSeek(
         model=model, recipe=recipe, max_iterations=max_iterations, reward=scores, memory=None
     )
     console = Console(stderr=as_json)
-    if night:
+    if days:
+        summary = days_in_a_row(chat, asked, plan, misjudge, console)
+    elif night:
         summary = day_night_day(chat, asked, seed, console)
     elif memory:
         summary = stream(chat, asked, console)

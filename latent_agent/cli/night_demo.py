@@ -39,7 +39,8 @@ def day_night_day(
     ):
         warm = chat.model_copy(update={"memory": memory})
         day = [answer(warm, question) for question in _tracked("day 1", asked[:DAY])]
-        report = _night(chat, memory, console)
+        console.print(f"A night on {memory.stats().traces} traces ...")
+        report = consolidated(chat, memory)
         reader = warm.model_copy(update={"memory_mode": "read"})
         once = chat.model_copy(update={"reward": SelfReward(), "threshold": -1.0})
         later = [
@@ -60,12 +61,12 @@ def _tracked(name: str, asked: Sequence[Question]) -> Any:
     return track(asked, name, console=Console(stderr=True))
 
 
-def _night(chat: ChatLatentSeek, memory: LatentMemory, console: Console) -> NightReport:
+def consolidated(chat: ChatLatentSeek, memory: LatentMemory) -> NightReport:
+    """Run a night on the one shelf of a memory, as a chat model would search and judge."""
     search = settings_for(chat.recipe)
     reward = default_reward(search.judge) if chat.reward is None else as_reward(chat.reward)
     (info,) = memory.shelves()
     model = open_model(chat.model, chat.tokenizer, chat.dtype, chat.device)
-    console.print(f"A night on {info.traces} traces ...")
     return consolidate(
         NightJob(memory=memory, model=model, shelf=info.shelf, reward=reward, search=search)
     )

@@ -19,8 +19,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What the checksum covers, besides embedding and latents.
 _CHECKED = (
-    *("shelf", "created", "score", "rewards", "steps", "stopped", "tokens", "neighbours", "prior"),
-    *("query", "answer"),
+    *("shelf", "created", "score", "rewards", "steps", "stopped", "neighbours", "prior"),
+    *("query", "answer", "tokens"),
 )
 
 ON_SHELF = (
@@ -38,7 +38,8 @@ WHOLE = (
     select(
         traces,
         *(shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward),
-        *(texts.c.query, texts.c.answer, embeddings.c.vector, latents.c.bytes),
+        *(texts.c.query, texts.c.answer, texts.c.tokens),
+        *(embeddings.c.vector, latents.c.bytes),
     )
     .join(shelves, shelves.c.id == traces.c.shelf)
     .outerjoin(embeddings, embeddings.c.trace == traces.c.id)
@@ -71,7 +72,7 @@ def insert_trace(connection: Connection, trace: Trace, created: datetime) -> int
     Raises:
         TraceError: If its shapes are not those of its shelf.
     """
-    said = {"query": trace.query, "answer": trace.answer}
+    said = {"query": trace.query, "answer": trace.answer, "tokens": json.dumps(trace.tokens)}
     vector = trace.embedding.astype("<f4").tobytes()
     packed = encode_latents(trace.base, trace.optimised)
     row = {
@@ -81,7 +82,6 @@ def insert_trace(connection: Connection, trace: Trace, created: datetime) -> int
         "rewards": json.dumps(trace.rewards),
         "steps": trace.steps,
         "stopped": trace.stopped,
-        "tokens": json.dumps(trace.tokens),
         "neighbours": json.dumps(trace.neighbours),
         "prior": trace.prior,
     }
@@ -89,8 +89,7 @@ def insert_trace(connection: Connection, trace: Trace, created: datetime) -> int
     id_ = connection.execute(_INSERT_TRACE, row).scalar_one()
     connection.execute(_INSERT_LATENTS, {"trace": id_, "bytes": packed})
     connection.execute(_INSERT_EMBEDDING, {"trace": id_, "vector": vector})
-    if trace.query is not None or trace.answer is not None:
-        connection.execute(_INSERT_TEXTS, {"trace": id_, **said})
+    connection.execute(_INSERT_TEXTS, {"trace": id_, **said})
     return id_
 
 

@@ -46,7 +46,6 @@ traces = Table(
     Column("rewards", Text, nullable=False),
     Column("steps", Integer, nullable=False),
     Column("stopped", Text, nullable=False),
-    Column("tokens", Text, nullable=False),
     Column("neighbours", Text, nullable=False),
     Column("prior", Text),
     Column("checksum", Integer, nullable=False),  # of all that the trace holds
@@ -63,7 +62,14 @@ def _trace() -> Column[int]:
 
 latents = Table("latents", metadata, _trace(), Column("bytes", LargeBinary, nullable=False))
 embeddings = Table("embeddings", metadata, _trace(), Column("vector", LargeBinary, nullable=False))
-texts = Table("texts", metadata, _trace(), Column("query", Text), Column("answer", Text))
+texts = Table(
+    "texts",
+    metadata,
+    _trace(),
+    Column("query", Text),
+    Column("answer", Text),
+    Column("tokens", Text),  # JSON; they spell the answer's beginning
+)
 
 # That a trace was deleted, without what it held: other processes' indexes learn of it from here.
 deletions = Table(

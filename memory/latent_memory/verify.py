@@ -10,7 +10,7 @@ from latent_memory.errors import DamageError
 from latent_memory.progress import Progress
 from latent_memory.rows import WHOLE, to_trace
 from latent_memory.sqlite import Database
-from latent_memory.tables import shelves, traces
+from latent_memory.tables import embeddings, latents, shelves, texts, traces
 
 _AT_ONCE = 200
 
@@ -20,6 +20,16 @@ _NEXT = (
     .order_by(traces.c.id)
     .limit(_AT_ONCE)
 )
+
+# Rows of forgotten traces stay, but emptied.
+_LEFT = {
+    table.name: select(table.c.trace).where(filled, table.c.trace.not_in(select(traces.c.id)))
+    for table, filled in (
+        (latents, func.length(latents.c.bytes) > 0),
+        (embeddings, func.length(embeddings.c.vector) > 0),
+        (texts, func.coalesce(texts.c.query, texts.c.answer, texts.c.tokens).is_not(None)),
+    )
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,16 +48,19 @@ class Problem:
 
 
 def verify_database(database: Database) -> list[Problem]:
-    """Let SQLite check its own structure."""
+    """Let SQLite check its own structure, and look for what belongs to no trace."""
     with database.read() as connection:
-        return [
-            Problem(
-                kind="database",
-                trace=None,
-                text=f"{fault}; export what can be read, and import it into a new memory",
-            )
+        faults = [
+            f"{fault}; export what can be read, and import it into a new memory"
             for fault in database.faults(connection)
         ]
+        faults += [
+            f"what is stored must belong to a trace, but {table} holds something under "
+            f"{trace!r}, where there is none; run: latent-agent memory rebuild --compact"
+            for table, query in _LEFT.items()
+            for trace in connection.execute(query).scalars()
+        ]
+    return [Problem(kind="database", trace=None, text=fault) for fault in faults]
 
 
 def verify_traces(database: Database, progress: Progress | None = None) -> list[Problem]:

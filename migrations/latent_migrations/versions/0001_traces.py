@@ -49,7 +49,6 @@ def _create_traces() -> None:
         sa.Column("rewards", sa.Text, nullable=False),
         sa.Column("steps", sa.Integer, nullable=False),
         sa.Column("stopped", sa.Text, nullable=False),
-        sa.Column("tokens", sa.Text, nullable=False),
         sa.Column("neighbours", sa.Text, nullable=False),
         sa.Column("prior", sa.Text),
         sa.Column("checksum", sa.Integer, nullable=False),
@@ -63,7 +62,7 @@ def _create_parts() -> None:
     for table, columns in (
         ("latents", [sa.Column("bytes", sa.LargeBinary, nullable=False)]),
         ("embeddings", [sa.Column("vector", sa.LargeBinary, nullable=False)]),
-        ("texts", [sa.Column("query", sa.Text), sa.Column("answer", sa.Text)]),
+        ("texts", [sa.Column(name, sa.Text) for name in ("query", "answer", "tokens")]),
     ):
         trace = sa.Column("trace", sa.Integer, primary_key=True, autoincrement=False)
         op.create_table(table, trace, *columns)
