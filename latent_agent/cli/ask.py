@@ -1,13 +1,13 @@
 """``latent-agent ask``: one question, one answer, and how it came about."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from latent_agent.cli.options import Json, MaxIterations, Model, Recipe, built_in_reward
+from latent_agent.cli.options import Json, MaxIterations, MemoryAt, Model, Recipe, built_in_reward
 
 
 def ask(
@@ -22,6 +22,11 @@ def ask(
     timeout: Annotated[float | None, typer.Option(help="Seconds; best answer so far.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all sampling.")] = 0,
     reward: Annotated[str, typer.Option(help="'self' or module:attribute.")] = "self",
+    at: MemoryAt = None,
+    no_memory: Annotated[
+        bool, typer.Option("--no-memory", help="Recall nothing, store nothing.")
+    ] = False,
+    namespace: Annotated[str, typer.Option(help="Whose question it is.")] = "default",
     as_json: Json = False,
 ) -> None:
     """Ask one question; the answer goes to stdout, how it came about to stderr."""
@@ -36,6 +41,8 @@ def ask(
         timeout=timeout,
         seed=seed,
         reward=built_in_reward(reward),
+        memory=None if no_memory else at or "default",
+        namespace=namespace,
     )
     message = chat.invoke(question)
     trace = message.response_metadata["latent_agent"]
@@ -48,9 +55,23 @@ def ask(
         ("rewards", "  ".join(f"{value:.2f}" for value in trace["rewards"]) or "none"),
         ("steps", f"{trace['iterations']}, stopped by {trace['stopped']}"),
         ("forwarded", ", ".join(f"{n} {stage}" for stage, n in trace["forwarded_tokens"].items())),
-        ("error", trace["error"]),
+        ("from", _origin(trace)),
+        ("error", trace["error"] or trace["memory_error"]),
     ):
         if text is not None:
             table.add_row(f"[dim]{name}[/dim]", str(text).replace("[", r"\["))
     Console(stderr=True).print(table)
     typer.echo(message.text)
+
+
+def _origin(trace: dict[str, Any]) -> str:
+    """Say what the answer started from, and under which id it is remembered."""
+    neighbours, prior = trace["warm_start"]["neighbours"], trace["warm_start"]["prior"]
+    parts = [trace["road"]]
+    if neighbours:
+        parts.append(f"recalled traces {', '.join(map(str, neighbours))}")
+    if prior is not None:
+        parts.append(f"prior {prior}")
+    if trace["trace_id"] is not None:
+        parts.append(f"stored as trace {trace['trace_id']}")
+    return "; ".join(parts)
