@@ -111,13 +111,14 @@ def _train(night: _Night, lessons: Lessons) -> PriorInForce | None:
     backbone = job.model.backbone()
     network = _beginning(job, lessons).to(backbone.device)
     settings = replace(job.settings.fit, seed=job.settings.seed)
-    total = min(settings.updates, settings.epochs * -(-found.trained // settings.batch))
+    total = settings.steps(found.trained)
     report = fit(
         network,
         lessons.stream,
         backbone,
         settings,
-        lambda done: job.watch.tick("training", done, total),
+        found.trained,
+        lambda done: job.watch.tick("training", min(done, total), total),
     )
     night.last = lessons.sources[0].last
     night.figures |= _losses(report)

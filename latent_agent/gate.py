@@ -33,7 +33,7 @@ class GateSettings:
     """
 
     calls: int = 180
-    least: int = 12
+    least: int = 8
     fewer: float = 0.1
     tolerance: float = 0.02
     significance: float = 0.05

@@ -14,7 +14,7 @@ from latent_agent.prior import HIDDEN, PriorShape
 from latent_agent.settings import MAX_PREFIX
 from latent_memory.trace import StoredTrace, Trace, Vector
 
-HELD_OUT = 0.15
+HELD_OUT = 0.2
 """Share of the traces that no prior is ever trained on: they judge it."""
 
 Item = TypeVar("Item")
@@ -140,7 +140,13 @@ class Batch:
 
 
 def batches(
-    stream: Stream, shape: PriorShape, size: int, *, judging: bool, rng: Random | None = None
+    stream: Stream,
+    shape: PriorShape,
+    size: int,
+    *,
+    judging: bool,
+    rng: Random | None = None,
+    share: float = 1.0,
 ) -> Iterator[Batch]:
     """Read the traces once, in batches.
 
@@ -149,7 +155,8 @@ def batches(
         shape: Sizes; longer traces are cut to its positions.
         size: Traces in a batch (B).
         judging: The held-out traces rather than those to train on.
-        rng: Shuffles as far as 64 MiB of traces allow; None: in order.
+        rng: Shuffles as far as 64 MiB of traces allow; None: all of them, in order.
+        share: Of the traces that are taken, at random.
     """
     chosen = (
         stored.trace
@@ -157,6 +164,7 @@ def batches(
         if usable(stored.trace) and held_out(stored) == judging and weight(stored.trace) > 0
     )
     if rng is not None:
+        chosen = (trace for trace in chosen if rng.random() < share)
         trace_bytes = 4 * (2 * shape.positions * shape.width + shape.embedding)
         chosen = shuffled(chosen, max(size, _SHUFFLED_BYTES // trace_bytes), rng)
     rows: list[Trace] = []

@@ -165,15 +165,14 @@ def load(job: NightJob) -> Lessons:
     Raises:
         PriorError: If it is too little.
     """
-    shelves = [job.shelf, *(replace(job.shelf, namespace=name) for name in job.share)]
-    found = {shelf: source for shelf in shelves if (source := source_of(job.database, shelf))}
+    found = _found(job)
 
     def stream() -> Iterator[StoredTrace]:
         for shelf, source in found.items():
             yield from job.stream(shelf, source.last)
 
     surveyed = survey(stream)
-    if job.shelf not in found or surveyed.trained < job.settings.least or not surveyed.held_out:
+    if surveyed.trained < job.settings.least or not surveyed.held_out:
         raise PriorError(
             f"a night needs at least {job.settings.least} traces to train on and one to judge by, "
             f"got {surveyed.trained} and {surveyed.held_out} in namespace "
@@ -190,6 +189,19 @@ def load(job: NightJob) -> Lessons:
         champion=in_force(job.database, job.shelf),
         guess=PriorInForce.for_shelf(job.memory, job.shelf),
     )
+
+
+def _found(job: NightJob) -> dict[Shelf, Source]:
+    """Look up the shelves that are learnt from, the job's own first."""
+    shelves = [job.shelf, *(replace(job.shelf, namespace=name) for name in job.share)]
+    found = {shelf: source_of(job.database, shelf) for shelf in shelves}
+    missing = [shelf.namespace for shelf, source in found.items() if source is None]
+    if missing:
+        raise PriorError(
+            "every namespace that is learnt from must hold traces of this model and reward, got "
+            f"none in {missing!r}; see: latent-agent memory status"
+        )
+    return {shelf: source for shelf, source in found.items() if source is not None}
 
 
 def plan(job: NightJob) -> NightReport:

@@ -35,7 +35,8 @@ class FitSettings:
 
     Attributes:
         epochs: Readings of all traces at most.
-        updates: Gradient steps at most.
+        updates: Gradient steps at most, about: there are fewer epochs of many traces, and one of
+            a random part of them where even that would be too many.
         batch: Traces in a gradient step.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
@@ -50,16 +51,26 @@ class FitSettings:
     """
 
     epochs: int = 60
-    updates: int = 2000
+    updates: int = 1000
     batch: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     patience: int = 8
     latents_weight: float = 0.1
     whole_vocabulary: int = 4096
-    probes: int = 48
-    negatives: int = 512
+    probes: int = 16
+    negatives: int = 256
     seed: int = 0
+
+    def plan(self, traces: int) -> tuple[int, float]:
+        """Return how often to read so many traces, and the share of them to take each time."""
+        readings = self.updates * self.batch / max(traces, 1)
+        return max(1, min(self.epochs, int(readings))), min(1.0, readings)
+
+    def steps(self, traces: int) -> int:
+        """Return how many gradient steps that comes to at most, about."""
+        epochs, share = self.plan(traces)
+        return epochs * math.ceil(share * traces / self.batch)
 
 
 @dataclass(kw_only=True)
@@ -89,6 +100,7 @@ def fit(
     stream: Stream,
     head: Head,
     settings: FitSettings,
+    traces: int,
     tick: Callable[[int], None] = lambda _: None,
 ) -> FitReport:
     """Train a prior further, from the weights that it has.
@@ -98,24 +110,26 @@ def fit(
         stream: All traces of a shelf; read twice an epoch.
         head: The frozen LM's head.
         settings: How to train.
+        traces: How many there are to train on.
         tick: Told the number of gradient steps after each; what it raises ends the training.
 
     Raises:
         PriorError: If no trace is held out, or a loss is not finite.
     """
+    epochs, share = settings.plan(traces)
     start = held_out_loss(prior, stream, head, settings)
     report, best = FitReport(start=start, best=start), prior.weights()
     adam = torch.optim.AdamW(
         prior.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     rng = Random(settings.seed)
-    while len(report.losses) < settings.epochs and not _done(report, settings):
-        for batch in batches(stream, prior.shape, settings.batch, judging=False, rng=rng):
+    while len(report.losses) < epochs and not _stuck(report, settings):
+        for batch in batches(
+            stream, prior.shape, settings.batch, judging=False, rng=rng, share=share
+        ):
             _learn(adam, prior, batch, head, settings, report.updates)
             report.updates += 1
             tick(report.updates)
-            if report.updates >= settings.updates:
-                break
         report.losses.append(held_out_loss(prior, stream, head, settings))
         if report.losses[-1] < report.best:
             report.best, best = report.losses[-1], prior.weights()
@@ -123,10 +137,9 @@ def fit(
     return report
 
 
-def _done(report: FitReport, settings: FitSettings) -> bool:
+def _stuck(report: FitReport, settings: FitSettings) -> bool:
     recent = report.losses[-settings.patience :]
-    stuck = len(report.losses) >= settings.patience and min(recent) > report.best
-    return stuck or report.updates >= settings.updates
+    return len(report.losses) >= settings.patience and min(recent) > report.best
 
 
 def _learn(
@@ -201,11 +214,12 @@ def shortlist(
     generator: torch.Generator,
 ) -> torch.Tensor | None:
     """Return the tokens that winners are told from, sorted; None: the whole vocabulary."""
-    vocabulary = head.logits(latents[:1]).shape[-1]
+    chosen = torch.randperm(len(latents), generator=generator)[: settings.probes]
+    seen = head.logits(latents[chosen.to(latents.device)])
+    vocabulary = seen.shape[-1]
     if vocabulary <= settings.whole_vocabulary:
         return None
-    probes = torch.randperm(len(latents), generator=generator)[: settings.probes]
-    likeliest = head.logits(latents[probes.to(latents.device)]).topk(_LIKELIEST).indices
+    likeliest = seen.topk(_LIKELIEST).indices
     others = torch.randint(vocabulary, (settings.negatives,), generator=generator)
     return torch.cat([winners, likeliest.flatten(), others.to(winners.device)]).unique()
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sqlalchemy import text
 
 import latent_migrations
@@ -144,6 +146,9 @@ def test_shelves_do_not_mix_unless_it_is_said_by_name(memory: LatentMemory) -> N
     assert report.figures["trained"] + report.figures["held_out"] == 120
     shared = consolidate(job(memory, ben, share=("ann",)))
     assert shared.figures["trained"] + shared.figures["held_out"] == 160
+    day(memory, 8, start=800, namespace="ben")
+    with pytest.raises(PriorError, match=r"none in \['carl'\]"):
+        consolidate(job(memory, ben, share=("carl",)))
 
 
 def test_a_second_night_learns_what_is_new_and_keeps_the_old(memory: LatentMemory) -> None:
@@ -341,6 +346,43 @@ def test_rollback_goes_back_step_by_step(memory: LatentMemory) -> None:
         roll_back(database, shelf)
     publish(database, 2)
     assert now(memory, shelf) == 2
+
+
+def test_the_order_of_publications_counts_not_the_clock(memory: LatentMemory) -> None:
+    shelf = published_twice(memory)
+    with database_of(memory).write() as connection:  # the clock was an hour ahead at first
+        connection.execute(text("UPDATE priors SET published_at = published_at * (3 - id)"))
+    assert now(memory, shelf) == 2
+
+
+def test_calls_during_publishing_are_each_made_with_one_whole_version(
+    memory: LatentMemory,
+) -> None:
+    shelf = published_twice(memory)
+    database, trace = database_of(memory), trace_for("Item 1 is blue.", shelf)
+    base, known = torch.from_numpy(trace.base), {}
+    for version in ("1", "2"):
+        prior = PriorInForce.for_shelf(memory, shelf, version)
+        assert prior is not None
+        known[version] = prior.correct(trace.embedding, base)
+    assert not torch.equal(known["1"], known["2"])
+    over, seen = threading.Event(), []
+
+    def call() -> None:
+        while not over.is_set():
+            prior = PriorInForce.for_shelf(memory, shelf)
+            assert prior is not None
+            seen.append(prior.version)
+            assert torch.equal(prior.correct(trace.embedding, base), known[prior.version])
+
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(call) for _ in range(3)]
+        for number in range(40):
+            publish(database, 1 + number % 2)
+        over.set()
+        for done in calls:
+            done.result()
+    assert set(seen) == {"1", "2"}
 
 
 def test_a_damaged_file_is_left_aside_with_a_warning(memory: LatentMemory) -> None:

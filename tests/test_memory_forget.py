@@ -70,9 +70,12 @@ def test_the_bytes_are_gone_while_the_memory_is_open(tmp_path: Path) -> None:
     assert found(7, content) == found(60, content) == []
 
 
-@pytest.mark.parametrize("seed", [0, 6])
+@pytest.mark.parametrize("seed", [15, 32, 34])
 def test_no_page_keeps_a_copy(tmp_path: Path, seed: int) -> None:
-    """Rows of all sizes come and go, and SQLite moves those beside them between pages."""
+    """Rows of all sizes come and go, and SQLite moves those beside them between pages.
+
+    With these seeds, rows that are deleted instead of emptied leave copies.
+    """
     rng = random.Random(seed)
     number, alive, gone = 0, dict[int, int](), set[int]()
     with LatentMemory(tmp_path / "m.sqlite3") as memory:

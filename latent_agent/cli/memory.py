@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -37,7 +38,8 @@ class _Bar:
     """A progress bar on stderr for what tells (done, all)."""
 
     def __init__(self, name: str) -> None:
-        self._bar = Progress(console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        self._bar = Progress(console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task(name, total=None)
 
     def __enter__(self) -> "_Bar":
@@ -160,6 +162,10 @@ def forget(
     older_than: Annotated[
         float | None, typer.Option(help="Only those older than so many days.", min=0)
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict-forget", help="Withdraw the priors that learnt from them at once."),
+    ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -173,7 +179,7 @@ def forget(
     with _open(at) as opened:
         count = opened.forget(**chosen, dry_run=True)
         confirm(f"Erase {count:,} traces and all migration backups for good?", yes, count)
-        erased = opened.forget(**chosen)
+        erased = opened.forget(**chosen, strict=strict)
     _report("erased", erased, as_json)
 
 
@@ -266,4 +272,5 @@ def _report(done: str, count: int, as_json: bool) -> None:
 
 
 def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+    """Keep what was stored from being taken for markup, or for the terminal's commands."""
+    return escape("".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text))

@@ -40,10 +40,13 @@ _DELETE_DELETIONS = delete(deletions).where(
 )
 
 
-def erase(database: Database, ids: Iterable[int]) -> int:
+def erase(database: Database, ids: Iterable[int], *, strict: bool = False) -> int:
     """Erase traces: their rows, the log's copies of them, our backups; return how many there were.
 
-    A kill leaves some of them; they are whole, and can be forgotten again.
+    A kill leaves some of them; they are whole, and can be forgotten again. Of a namespace whose
+    last trace goes, the name can stay in a gap of the file until ``compact``. Priors that learnt
+    from them are marked by the deletion itself and trained anew in the next night; with
+    ``strict`` they are withdrawn at once.
 
     Raises:
         ReadOnlyError: If the database is open for reading only.
@@ -55,7 +58,7 @@ def erase(database: Database, ids: Iterable[int]) -> int:
     forgotten = 0
     for chunk in in_chunks(wanted, _AT_ONCE):
         with database.write() as connection:
-            count, emptied = _delete(connection, chunk)
+            count, emptied = _delete(connection, chunk, strict)
         forgotten += count
         for shelf in emptied:
             snapshot_path(database.path, shelf).unlink(missing_ok=True)
@@ -82,7 +85,7 @@ def _delete_backups(path: Path) -> None:
         logger.info("%s was deleted: it may hold what is being forgotten", copy)
 
 
-def _delete(connection: Connection, ids: Sequence[int]) -> tuple[int, Sequence[int]]:
+def _delete(connection: Connection, ids: Sequence[int], strict: bool) -> tuple[int, Sequence[int]]:
     """Delete traces; return how many there were, and the shelves that are empty now, and gone."""
     found = connection.execute(_SHELVES_OF, {"ids": ids}).all()
     if not found:
@@ -95,6 +98,7 @@ def _delete(connection: Connection, ids: Sequence[int]) -> tuple[int, Sequence[i
     connection.execute(_DELETE, {"ids": ids})
     touched = {"shelves": sorted({row.shelf for row in found})}
     emptied = connection.execute(_DELETE_EMPTY, touched).scalars().all()
-    withdraw_stale(connection)
+    if strict:
+        withdraw_stale(connection)
     connection.execute(_DELETE_DELETIONS, {"shelves": emptied})
     return len(found), emptied

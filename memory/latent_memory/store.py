@@ -140,12 +140,16 @@ class LatentMemory:
         ids: Iterable[int] | None = None,
         namespace: str | None = None,
         older_than: datetime | None = None,
+        strict: bool = False,
         dry_run: bool = False,
     ) -> int:
         """Erase the traces that meet every condition given; return how many there were.
 
         Their bytes leave the database, its log, the index files and our backups. With ``dry_run``
         they are only counted.
+
+        Priors that learnt from them are trained anew in the next night, or with ``strict``
+        withdrawn at once.
 
         Raises:
             TraceError: If no condition is given, or one makes no sense.
@@ -154,7 +158,7 @@ class LatentMemory:
         """
         with self._database.read() as connection:
             found = matching(connection, ids=ids, namespace=namespace, older_than=older_than)
-        return len(found) if dry_run else erase(self._database, found)
+        return len(found) if dry_run else erase(self._database, found, strict=strict)
 
     def prune(
         self,
