@@ -6,6 +6,7 @@ import typer
 
 from latent_agent.cli.ask import ask
 from latent_agent.cli.bench import bench
+from latent_agent.cli.bench_night import night
 from latent_agent.cli.consolidate import consolidate
 from latent_agent.cli.demo import demo
 from latent_agent.cli.memory import memory
@@ -26,6 +27,7 @@ app.command()(consolidate)
 app.command()(migrate)
 app.add_typer(memory, name="memory")
 app.add_typer(prior, name="prior")
+bench.command()(night)
 app.add_typer(bench, name="bench")
 
 
