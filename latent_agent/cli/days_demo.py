@@ -38,8 +38,9 @@ class Days:
 
     @property
     def needed(self) -> int:
-        """How many questions of all families must be drawn."""
-        return len(TRAINED) * (self.days * self.each + _LAST)
+        """How many questions of all families must be drawn: as many of each as of the busiest."""
+        days = max(sum(f in self.families(day) for day in range(self.days)) for f in _PLANTED)
+        return len(TRAINED) * (days * -(-self.each // 2) + _LAST)
 
 
 def days_in_a_row(

@@ -18,6 +18,7 @@ from latent_agent.teaching.world import Question, Road, Step, split_of
 
 VERDICT_WEIGHT = 4.0
 _PRACTICE = {"story": 1.5, "compare": 3.0, "calendar": 1.5, "chain": 1.5}
+_MOST_MISSES = 10_000
 _GARBLE_WORDS = (
     "We add subtract multiply divide count on back put them order change units and The answer is "
     "= + - * / . , 1 2 3 4 5 6 7 8 9 0"
@@ -54,7 +55,7 @@ def questions(split: str = "test", n: int = 200, seed: int = 0) -> list[Question
         seed: Other seeds give other questions of the same split.
 
     Raises:
-        ValueError: If the split is unknown or ``n`` is negative.
+        ValueError: If the split is unknown, ``n`` is negative, or there are not so many.
     """
     if split not in ("train", "validation", "test", "unseen"):
         raise ValueError(
@@ -65,8 +66,16 @@ def questions(split: str = "test", n: int = 200, seed: int = 0) -> list[Question
     rng = Random(f"{split}-{seed}")
     families = list(UNSEEN if split == "unseen" else TRAINED)
     found: dict[tuple[str, ...], Question] = {}
+    missed = 0  # draws in a row that gave a question known already
     while len(found) < n:
-        question = draw_question(rng, split, (families[len(found) % len(families)],))
+        family = families[len(found) % len(families)]
+        question = draw_question(rng, split, (family,))
+        missed = missed + 1 if question.key in found else 0
+        if missed == _MOST_MISSES:
+            raise ValueError(
+                f"n must not be more than the split {split!r} holds, got {n!r}, but of the family "
+                f"{family!r} no further one was found after {len(found)} in all; ask for fewer"
+            )
         found.setdefault(question.key, question)
     return list(found.values())
 
