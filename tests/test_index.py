@@ -2,10 +2,14 @@
 
 import json
 import logging
+import os
 import struct
+import subprocess
+import sys
 import warnings
 from dataclasses import asdict, replace
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -242,6 +246,45 @@ def test_tiny_and_huge_vectors_keep_their_direction():
             assert index.search(vectors[2], 1) == [(2, pytest.approx(1.0))]
 
 
+FORKS = """
+import os, sys
+import numpy as np
+from latent_memory.index import VectorIndex, IndexSettings
+
+vectors = np.random.default_rng(0).normal(size=(3000, 24)).astype(np.float32)
+for process in ("parent", "child"):
+    index = VectorIndex.build(np.arange(3000), vectors, settings=IndexSettings(flat_until=40))
+    assert index.search(vectors[5], 1)[0][0] == 5
+    if process == "parent" and os.fork():
+        sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_a_forked_process_can_build_what_its_parent_built():
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_number_of_threads_is_as_it_was():
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(3)
+    try:
+        index = VectorIndex.build(np.arange(300), drawn(300), settings=LISTS)
+        index.search(drawn(1)[0], 3)
+        index.remove(np.array([3]))
+        with pytest.raises(TraceError):
+            index.add(np.array([3]), np.ones((1, 2), dtype=np.float32))
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
 # ------------------------------------------------------------------------------ snapshots
 
 VECTORS = drawn(1000)
@@ -444,8 +487,6 @@ def test_a_write_that_fails_leaves_the_old_file(path, index, monkeypatch):
 
 
 def test_what_killed_writers_left_is_swept(path, index):
-    import os
-
     old, fresh = path.with_name("shelf.index.aaaa.tmp"), path.with_name("shelf.index.bbbb.tmp")
     for leftover in (old, fresh):
         leftover.write_bytes(b"half")

@@ -1,6 +1,7 @@
 """``latent-agent bench memory``: how fast and how exact a memory of so many traces is, here."""
 
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -80,6 +81,7 @@ def measure(path: Path, size: Size, *, uniform: bool = False) -> dict[str, Any]:
     made = make_traces(size, stored)
     with LatentMemory(path) as filled:
         bulk = [_timed(filled.add_many, batch)[0] for batch in _batches(made, size, single)]
+        _settle()
         adds = [_timed(filled.add, trace)[0] for trace in made]
         build, _ = _timed(_ids, filled, asked[0])
         first = [_timed(_ids, filled, query) for query in _watched(asked, "recalling")]
@@ -160,7 +162,14 @@ def _import_rate(folder: Path, size: Size) -> float:
     ):
         source.add_many(make_traces(some, make_embeddings(some, uniform=False)[0]))
         source.export(folder / "export")
+        _settle()
         return _rate(count, [_timed(target.import_, folder / "export")[0]])
+
+
+def _settle() -> None:
+    """Let the disk finish what was written before, so that it is not counted again."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def _files(path: Path) -> list[Path]:

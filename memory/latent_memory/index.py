@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from latent_memory.errors import TraceError
 from latent_memory.layout import IndexSettings, Layout, learn_layout, row_lengths, unit_rows
-from latent_memory.threads import threads_for
+from latent_memory.threads import one_thread
 from latent_memory.trace import Matrix, Vector
 
 Ids = NDArray[np.int64]
@@ -87,7 +87,7 @@ class VectorIndex:
         for start in range(0, len(ids), _BLOCK):
             block = slice(start, start + _BLOCK)
             rows = unit_rows(vectors[block], self.layout.mean)
-            with threads_for(len(rows)):
+            with one_thread():
                 self._add_rows(ids[block], rows, None if lists is None else lists[block])
 
     def remove(self, ids: Ids) -> None:
@@ -99,7 +99,7 @@ class VectorIndex:
         ]
         if not known:
             return
-        with threads_for(len(known)):
+        with one_thread():
             self._faiss.remove_ids(faiss.IDSelectorBatch(np.array(known, dtype=np.int64)))
 
     def search(self, vector: Vector, k: int) -> list[tuple[int, float]]:
@@ -122,7 +122,7 @@ class VectorIndex:
             return []
         if not query.any():
             return [(one, 0.0) for one in heapq.nsmallest(wanted, self._list_of)]
-        with threads_for(1):
+        with one_thread():
             ids, scores = self._nearest(query, wanted)
         best = np.lexsort((ids, -scores))[:wanted]
         similarities = np.clip(scores[best], -1, 1)

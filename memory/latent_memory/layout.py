@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-from latent_memory.threads import threads_for
+from latent_memory.threads import one_thread
 from latent_memory.trace import Matrix, Vector
 
 _ROUNDING = 1e-6  # what lies nearer to the mean than this, for its length, is the mean
@@ -40,8 +40,8 @@ class IndexSettings:
     sample: int = 48
     rounds: int = 5
     members: int = 8
-    probes: int = 32
-    compared: int = 3750
+    probes: int = 16
+    compared: int = 3000
     seed: int = 0
 
 
@@ -110,7 +110,7 @@ def _centroids(vectors: Matrix, mean: Vector, settings: IndexSettings) -> Matrix
         min_points_per_centroid=1,  # these two only keep FAISS from warning and sampling again
         max_points_per_centroid=len(rows),
     )
-    with threads_for(len(rows)):
+    with one_thread():
         kmeans.train(rows)
         nearest = kmeans.index.search(rows, 1)[1][:, 0]
     assert kmeans.centroids is not None
