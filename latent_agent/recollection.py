@@ -95,7 +95,7 @@ class Recollection:
         )
 
     def _shelf(self, call: Call) -> Shelf:
-        recipe = EMBEDDING if self._embedder is None else _name(self._embedder)
+        recipe = EMBEDDING if self._embedder is None else embedder_name(self._embedder)
         return Shelf(
             namespace=self._namespace,
             fingerprint=call.model.fingerprint(recipe),
@@ -146,7 +146,7 @@ class Recollection:
         )
 
 
-def _name(embedder: Embedder) -> str:
+def embedder_name(embedder: Embedder) -> str:
     model = getattr(embedder, "model_name", None) or getattr(embedder, "model", "")
     return f"{type(embedder).__module__}:{type(embedder).__qualname__} {model}"
 

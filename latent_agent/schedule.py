@@ -58,6 +58,9 @@ class ConsolidationScheduler:
 
     .. code-block:: python
 
+        from latent_agent.schedule import ConsolidationScheduler
+        from latent_agent.which_nights import job_for
+
         with ConsolidationScheduler(job_for(chat)):
             ...
 

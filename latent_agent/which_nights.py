@@ -1,13 +1,22 @@
-"""Which shelves of a memory a model can consolidate."""
+"""Which nights there are to run: the shelves of a model, or the one that a chat model fills."""
 
 from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
+from latent_agent.agent import default_reward
 from latent_agent.embedding import EMBEDDING
-from latent_agent.errors import PriorError
-from latent_agent.recollection import shelf_reward
-from latent_agent.reward import Reward
-from latent_agent.shared_model import SharedModel
+from latent_agent.errors import PriorError, SettingError
+from latent_agent.memories import open_memory
+from latent_agent.night_job import NightJob
+from latent_agent.recollection import embedder_name, shelf_reward
+from latent_agent.reward import Reward, as_reward
+from latent_agent.settings import Settings, settings_for
+from latent_agent.shared_model import SharedModel, open_model
 from latent_memory import LatentMemory, Shelf, ShelfInfo
+
+if TYPE_CHECKING:
+    from latent_agent.chat_model import ChatLatentSeek
 
 
 def shelves_for(
@@ -34,6 +43,38 @@ def shelves_for(
             "questions first, or give another --namespace, --model, --reward or --memory"
         )
     return wanted
+
+
+def job_for(chat: "ChatLatentSeek") -> NightJob:
+    """Return the night of the shelf that a chat model fills, judged and searched as it does.
+
+    Raises:
+        SettingError: If it keeps no memory that can be written.
+    """
+    memory = open_memory(chat.memory, "read-write")
+    if memory is None:
+        raise SettingError(
+            f"a night needs a memory, got memory={chat.memory!r}; for example "
+            "memory='answers.sqlite3'"
+        )
+    model = open_model(chat.model, chat.tokenizer, chat.dtype, chat.device)
+    told = {field.name: getattr(chat, field.name, None) for field in fields(Settings)}
+    search = settings_for(chat.recipe, **{**told, "stop": None})
+    reward = default_reward(search.judge) if chat.reward is None else as_reward(chat.reward)
+    recipe = EMBEDDING if chat.embeddings is None else embedder_name(chat.embeddings)
+    shelf = Shelf(
+        namespace=chat.namespace,
+        fingerprint=model.fingerprint(recipe),
+        reward=shelf_reward(reward.id),
+    )
+    return NightJob(
+        memory=memory,
+        model=model,
+        shelf=shelf,
+        reward=reward,
+        search=search,
+        embedder=chat.embeddings,
+    )
 
 
 def _listed(found: Sequence[ShelfInfo]) -> str:

@@ -31,8 +31,8 @@ SEARCH = settings_for(
 )
 SETTINGS = NightSettings(
     hidden=64,
-    fit=FitSettings(epochs=40, learning_rate=3e-3),
-    gate=GateSettings(calls=60),
+    fit=FitSettings(epochs=12, batch=12, learning_rate=5e-3),
+    gate=GateSettings(calls=40),
 )
 
 

@@ -515,7 +515,7 @@ def test_killed_at_random_moments_the_champion_stays_and_the_next_night_succeeds
     with open_at(tmp_path) as memory, nights_to_kill(memory.path) as kill_after:
         shelf = day(memory)
         consolidate(job(memory, shelf))
-        for _ in range(int(os.environ.get("NIGHT_KILLS", "6"))):
+        for _ in range(int(os.environ.get("NIGHT_KILLS", "4"))):
             kill_after(rng.uniform(0.05, 1.5))
             champion = in_force(database_of(memory), shelf)
             assert champion is not None

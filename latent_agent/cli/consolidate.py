@@ -19,6 +19,7 @@ from latent_agent.errors import NightRunningError, NightStoppedError
 
 if TYPE_CHECKING:
     from latent_agent.night_job import NightJob, NightReport
+    from latent_memory import LatentMemory
 
 BUSY, STOPPED, UNJUDGED = 3, 4, 5
 
@@ -51,14 +52,15 @@ def consolidate(
 
     Exit codes: 0 done, whether or not a prior was published. 1 or 2 an error. 3 another night is
     running on this memory. 4 stopped by SIGTERM or SIGINT, nothing published. 5 trained, but
-    there was no way to judge, so nothing was published.
+    there was no way to judge, so nothing was published. With --schedule: 0 once it is stopped.
     """
     from latent_agent.night_job import NightReport, NightSettings, Watch, plan
+    from latent_memory import LatentMemory, default_location
 
     def run(stop: threading.Event) -> list[NightReport]:
-        with watching() as report:
+        with watching() as report, LatentMemory(at or default_location()) as memory:
             jobs = _jobs(
-                at, namespace, model, recipe, reward,
+                memory, namespace, model, recipe, reward,
                 share=tuple(share or ()),
                 anchor=anchor,
                 settings=NightSettings.told(if_new=if_new, calls=calls, seed=seed),
@@ -80,7 +82,7 @@ def _night(job: "NightJob") -> "NightReport":
 
 
 def _jobs(
-    at: str | None,
+    memory: "LatentMemory",
     namespace: str,
     model: str,
     recipe: str,
@@ -89,7 +91,7 @@ def _jobs(
     anchor: Path | None,
     **told: Any,
 ) -> Sequence["NightJob"]:
-    """Open what was named; one job for each shelf that fits."""
+    """Look up what was named; one job for each shelf that fits."""
     from latent_agent.agent import default_reward
     from latent_agent.anchors import read_anchors
     from latent_agent.night_job import NightJob
@@ -97,7 +99,6 @@ def _jobs(
     from latent_agent.settings import settings_for
     from latent_agent.shared_model import open_model
     from latent_agent.which_nights import shelves_for
-    from latent_memory import LatentMemory, default_location
 
     search, opened = settings_for(recipe), open_model(model)
     judge = None
@@ -105,7 +106,6 @@ def _jobs(
         custom = built_in_reward(reward)
         judge = default_reward(search.judge) if custom is None else as_reward(custom)
     anchors = [] if anchor is None else read_anchors(anchor)
-    memory = LatentMemory(at or default_location())
     return [
         NightJob(
             memory=memory, model=opened, shelf=shelf, reward=judge,
