@@ -147,6 +147,7 @@ class Recollection:
 
 
 def embedder_name(embedder: Embedder) -> str:
+    """Return what tells an embedder's vectors from those of others, as fingerprints hold it."""
     model = getattr(embedder, "model_name", None) or getattr(embedder, "model", "")
     return f"{type(embedder).__module__}:{type(embedder).__qualname__} {model}"
 
