@@ -1,10 +1,11 @@
 """One call: draft, recall, refine, remember."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from latent_agent.call import Call
 from latent_agent.errors import PromptError
 from latent_agent.outcome import Outcome, searched, unjudged
+from latent_agent.progress import Progress
 from latent_agent.prompt import Turn, encode_chat
 from latent_agent.recollection import Recalled, Recollection
 from latent_agent.refine import Search, refine
@@ -42,26 +43,31 @@ class LatentAgent:
         self.reward = reward or default_reward(settings.judge)
         self.recollection = recollection
 
-    def answer(self, turns: Sequence[Turn]) -> Outcome:
+    def answer(self, turns: Sequence[Turn], progress: Progress | None = None) -> Outcome:
         """Answer a conversation; the last human text is the question that rewards see.
 
         Raises:
             PromptError: If the messages make no prompt, or the prompt does not fit.
+            CallCancelled: If ``progress.cancelled`` is set before the answer stands.
         """
-        call = Call(self.model, self.settings, self.reward, turns, self._encode(turns))
+        progress = progress or Progress()
+        prompt = self._encode(turns)
+        call = Call(self.model, self.settings, self.reward, turns, prompt, progress)
         if self.settings.max_iterations == 0:
             return unjudged(call)
-        recalled = self._recall(call)
+        recalled = self._recall(call, progress)
         starts = call.starts(recalled.warm_starts)
-        search = refine(starts, call.backbone, call.attempt, self.settings)
+        search = refine(starts, call.backbone, call.attempt, self.settings, _steps(progress))
         if search.best is None:
             return unjudged(call, search)
         return self._remember(call, recalled, search, searched(call, search, search.best.trial))
 
-    def _recall(self, call: Call) -> Recalled:
+    def _recall(self, call: Call, progress: Progress) -> Recalled:
         if self.recollection is None:
             return Recalled()
-        return self.recollection.recall(call, self.settings)
+        recalled = self.recollection.recall(call, self.settings)
+        progress.tell("recall", neighbours=recalled.ids, prior=recalled.prior)
+        return recalled
 
     def _remember(
         self, call: Call, recalled: Recalled, search: Search, outcome: Outcome
@@ -80,3 +86,11 @@ class LatentAgent:
                 "with a longer window"
             )
         return prompt
+
+
+def _steps(progress: Progress) -> Callable[[Search], None]:
+    def told(search: Search) -> None:
+        best = search.best.trial.score.value if search.best else None
+        progress.tell("step", step=search.iterations, reward=search.rewards[-1], best=best)
+
+    return told

@@ -8,6 +8,7 @@ import torch
 from latent_agent.completion import Completion, Limits, complete
 from latent_agent.errors import BudgetSpent
 from latent_agent.meter import Meter, Stage
+from latent_agent.progress import Progress
 from latent_agent.prompt import Turn, last_question, transcript
 from latent_agent.refine import Start, Trial
 from latent_agent.reward import Case, Reward, Score
@@ -35,15 +36,22 @@ class Call:
         reward: Reward,
         turns: Sequence[Turn],
         prompt: Sequence[int],
+        progress: Progress | None = None,
     ) -> None:
         self.model, self.backbone = model, model.backbone()
         self.prompt, self.question = prompt, last_question(turns)
-        self.meter = Meter(settings.max_forwarded_tokens, settings.timeout)
+        self._progress = progress or Progress()
+        self.meter = Meter(
+            settings.max_forwarded_tokens, settings.timeout, self._progress.cancelled
+        )
         self._settings, self._reward, self._conversation = settings, reward, transcript(turns)
         self._sequence = CachedSequence(self.backbone, self.meter)
         self._judge = SelfJudge(self.backbone, self.meter, model.judge_prompts)
         room = (model.context_window or len(prompt) + settings.max_tokens) - len(prompt)
         self._limits = Limits(max_tokens=min(settings.max_tokens, room), stop=settings.stop)
+        self._drafting = GREEDY
+        if settings.sample_draft or settings.max_iterations == 0:
+            self._drafting = Sampler(settings.temperature, settings.seed, top_p=settings.top_p)
         self._opening: Completion | None = None
         self._draft: Completion | None = None
         self._completions: dict[tuple[int, ...], Completion] = {}
@@ -64,19 +72,22 @@ class Call:
             return self.draft()
         if self._opening is None:
             limits = replace(self._limits, max_tokens=min(fixed, self._limits.max_tokens))
-            self._opening = self._complete((), GREEDY, "draft", limits)
+            self._opening = self._complete((), self._drafting, "draft", limits)
         return self._opening
 
     def draft(self) -> Completion:
-        """Write the first answer: greedy, unless it is to be plain sampled generation."""
+        """Write the first answer, greedy unless the settings say otherwise."""
         if self._draft is None:
-            plain = self._settings.max_iterations == 0 and self._settings.temperature > 0
-            sampler = Sampler(self._settings.temperature, self._settings.seed) if plain else GREEDY
+            sampler = self._drafting
             begun = self._opening or self._complete((), sampler, "draft", self._limits)
             self._draft = begun
             if begun is self._opening and begun.finish == "length":
                 rest = self._complete(begun.tokens, sampler, "draft", self._limits)
                 self._draft = replace(rest, latents=torch.cat([begun.latents, rest.latents]))
+            made = self._draft
+            self._progress.tell(
+                "draft", text=made.text, tokens=len(made.tokens), finish=made.finish
+            )
         return self._draft
 
     @property
@@ -133,6 +144,7 @@ class Call:
         return complete(
             self.backbone, self._sequence, self.prompt, prefix,
             limits=limits, sampler=sampler, stage=stage,
+            on_token=self._progress.on_draft if stage == "draft" else None,
         )  # fmt: skip
 
     def _trial(self, prefix: tuple[int, ...], completion: Completion, road: str) -> Trial:
@@ -140,12 +152,12 @@ class Call:
             prefix=prefix,
             tokens=completion.tokens,
             text=completion.text,
-            score=self._score(completion.text),
+            score=self._score(completion.text, road),
             finish=completion.finish,
             road=road,
         )
 
-    def _score(self, answer: str) -> Score:
+    def _score(self, answer: str, road: str) -> Score:
         """Score an answer; what a deterministic reward said once is not asked again."""
         if answer in self._scores:
             return self._scores[answer]
@@ -158,4 +170,12 @@ class Call:
         score = checked_score(self._reward, case)
         if self._reward.deterministic:
             self._scores[answer] = score
+        self._progress.tell(
+            "verdict",
+            road=road,
+            reward=score.value,
+            accepted=score.passes(self._settings.threshold),
+            checks=dict(score.checks),
+            text=answer,
+        )
         return score

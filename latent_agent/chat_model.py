@@ -1,25 +1,24 @@
 """ChatLatentSeek: the LangChain face. It adapts; `LatentAgent` does the work."""
 
 import difflib
-import re
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, Literal
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import LangSmithParams
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from pydantic import model_validator
+from langchain_core.caches import BaseCache
+from langchain_core.language_models import LangSmithParams, ModelProfile
+from langchain_core.messages import BaseMessage
+from pydantic import Field, model_validator
 
 from latent_agent.agent import LatentAgent, default_reward
+from latent_agent.generation import GeneratingChatModel, checked_choices
 from latent_agent.memories import open_memory
 from latent_agent.messages import to_turns
-from latent_agent.namespaces import NamespacedChatModel
 from latent_agent.outcome import Outcome
+from latent_agent.profile import profile_of
+from latent_agent.progress import Listener, Progress
 from latent_agent.recollection import Recollection
-from latent_agent.response import metadata, usage
 from latent_agent.reward import Reward, as_reward
 from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import SharedModel, open_model
@@ -29,7 +28,7 @@ _SETTINGS = tuple(
 )
 
 
-class ChatLatentSeek(NamespacedChatModel):
+class ChatLatentSeek(GeneratingChatModel):
     """A chat model that drafts, judges its own draft, and searches its latents for a better one.
 
     Setup:
@@ -39,7 +38,10 @@ class ChatLatentSeek(NamespacedChatModel):
     Key init args, completion:
         temperature: 0 (default) is greedy; see ``samples``.
         max_tokens: Longest answer, the optimised prefix included.
-        stop: Texts that end an answer.
+        stop: Texts that end an answer; they are not part of it.
+        top_p: Only the likeliest tokens that together reach this probability are sampled.
+        n: Answers to one conversation, in `generate` and `agenerate`; above 1 needs a
+            temperature. All but the first sample their draft too, and leave the memory alone.
         timeout: Seconds after which the best answer so far is returned.
         seed: Seed of all sampling.
 
@@ -99,12 +101,18 @@ class ChatLatentSeek(NamespacedChatModel):
             for chunk in chat.stream("..."):
                 print(chunk.text, end="")
 
-        The search ends before the first chunk: what is streamed is the final answer.
+        The search ends before the answer's first chunk. With ``stream_draft=True`` the draft comes
+        before it while it is made, word by word, in chunks without content:
+        ``chunk.additional_kwargs["draft"]``. What goes on meanwhile (the events ``draft``,
+        ``recall``, ``verdict`` and ``step``) is told to ``on_progress``, to callbacks and in
+        ``astream_events`` as custom events, and to tracers as child runs.
 
     Async:
         .. code-block:: python
 
             await chat.ainvoke("...")
+
+        The event loop is never blocked; a call that is cancelled stops within one forward pass.
 
     Token usage:
         ``message.usage_metadata`` counts the prompt and the answer that the user sees; the whole
@@ -121,6 +129,9 @@ class ChatLatentSeek(NamespacedChatModel):
     device: str | None = None
     recipe: str = "default"
     temperature: float | None = None
+    top_p: float | None = None
+    sample_draft: bool | None = None
+    n: int = 1
     max_tokens: int | None = None
     stop: list[str] | str | None = None
     timeout: float | None = None
@@ -143,6 +154,10 @@ class ChatLatentSeek(NamespacedChatModel):
     namespace: str = "default"
     embeddings: Any = None
     prior: str | int | None = "auto"
+    stream_draft: bool = False
+    on_progress: Listener | None = Field(default=None, exclude=True)
+    cache: BaseCache | bool | None = Field(default=False, exclude=True)
+    """Off: an answer out of LangChain's cache is neither judged, nor searched, nor learned from."""
     max_retries: int | None = None
     """Accepted, as all chat models do; a local model has nothing to retry."""
     api_key: Any = None
@@ -179,7 +194,7 @@ class ChatLatentSeek(NamespacedChatModel):
         """Refuse bad arguments at once; no weights are read for that."""
         if self.reward is not None:
             as_reward(self.reward)
-        self._shared_model()
+        self._shared_model({})
         return self
 
     @property
@@ -189,9 +204,15 @@ class ChatLatentSeek(NamespacedChatModel):
     @property
     def model_name(self) -> str:
         """The model's name, as it stands in the response metadata."""
-        if isinstance(self.model, str):
-            return self.model
-        return self.model.config.name_or_path or type(self.model).__name__
+        return self._name(self.model)
+
+    def _name(self, model: Any) -> str:
+        if isinstance(model, str):
+            return model
+        return model.config.name_or_path or type(model).__name__
+
+    def _resolve_model_profile(self) -> ModelProfile:
+        return profile_of(self.model)
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -203,11 +224,14 @@ class ChatLatentSeek(NamespacedChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
         params["ls_provider"] = "latent-agent"
-        params["ls_model_name"] = kwargs.get("model") or self.model_name
+        params["ls_model_name"] = self._name(kwargs.get("model") or self.model)
         return params
 
-    def _shared_model(self) -> SharedModel:
-        return open_model(self.model, self.tokenizer, self.dtype, self.device)
+    def _shared_model(self, given: Mapping[str, Any]) -> SharedModel:
+        """Return the model, or the one that a call names in its place."""
+        if given.get("model") is None:
+            return open_model(self.model, self.tokenizer, self.dtype, self.device)
+        return open_model(given["model"], given.get("tokenizer"), self.dtype, self.device)
 
     def _settings(self, given: dict[str, Any], stop: list[str] | None = None) -> Settings:
         """Merge the constructor's settings with one call's; the latter win."""
@@ -217,16 +241,24 @@ class ChatLatentSeek(NamespacedChatModel):
         chosen["stop"] = tuple([words] if isinstance(words, str) else words or ())
         return settings_for(given.get("recipe", self.recipe), **chosen)
 
-    def _answer(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, given: dict[str, Any]
-    ) -> Outcome:
-        turns, settings = to_turns(messages), self._settings(given, stop)
+    def _answers(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        given: dict[str, Any],
+        progress: Progress,
+    ) -> list[Outcome]:
+        """Answer ``n`` times; all but the first sample their draft, and leave the memory alone."""
+        settings, turns = self._settings(given, stop), to_turns(messages)
         custom = given.get("reward", self.reward)
         reward = default_reward(settings.judge) if custom is None else as_reward(custom)
-        agent = LatentAgent(
-            self._shared_model(), settings, reward, self._recollection(given, reward)
-        )
-        return agent.answer(turns)
+        model = self._shared_model(given)
+        agent = LatentAgent(model, settings, reward, self._recollection(given, reward))
+        outcomes = [agent.answer(turns, progress)]
+        for other in range(1, checked_choices(given.get("n", self.n), settings)):
+            varied = replace(settings, seed=settings.seed + other, sample_draft=True)
+            outcomes.append(LatentAgent(model, varied, reward).answer(turns, progress))
+        return outcomes
 
     def _recollection(self, given: dict[str, Any], reward: Reward) -> Recollection | None:
         mode = given.get("memory_mode", self.memory_mode)
@@ -237,40 +269,3 @@ class ChatLatentSeek(NamespacedChatModel):
         version = given.get("prior", self.prior)
         prior = None if version is None else str(version)
         return Recollection(memory, namespace, reward.id, mode, self.embeddings, prior)
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the base's name
-        **kwargs: Any,
-    ) -> ChatResult:
-        outcome = self._answer(messages, stop, kwargs)
-        message = AIMessage(
-            content=outcome.text,
-            usage_metadata=usage(outcome),
-            response_metadata=metadata(outcome, self.model_name),
-        )
-        return ChatResult(generations=[ChatGeneration(message=message)])
-
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        outcome = self._answer(messages, stop, kwargs)
-        for word in re.findall(r"\s*\S+|\s+$", outcome.text):
-            chunk = ChatGenerationChunk(message=AIMessageChunk(content=word))
-            if run_manager:
-                run_manager.on_llm_new_token(word, chunk=chunk)
-            yield chunk
-        yield ChatGenerationChunk(
-            message=AIMessageChunk(
-                content="",
-                usage_metadata=usage(outcome),
-                response_metadata=metadata(outcome, self.model_name),
-                chunk_position="last",
-            )
-        )

@@ -1,6 +1,6 @@
 """A prefix to a whole answer: token by token, to a stop token, a stop text or a limit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +42,7 @@ def complete(
     limits: Limits,
     sampler: Sampler,
     stage: Stage,
+    on_token: Callable[[int], None] | None = None,
 ) -> Completion:
     """Continue ``prompt + prefix`` token by token to the end of the answer.
 
@@ -53,6 +54,7 @@ def complete(
         limits: Where the answer ends at the latest.
         sampler: Chooses each token.
         stage: Which part of the bill the forwarded tokens go to.
+        on_token: Given each token as it is made.
 
     Returns:
         The answer; ``latents`` are those of the tokens after the prefix, (T - len(prefix), d)
@@ -66,6 +68,8 @@ def complete(
             latents.append(sequence.read([*prompt, *tokens], stage))
         while finish is None:
             tokens.append(sampler.choose(backbone.logits(latents[-1][None])[0]))
+            if on_token is not None:
+                on_token(tokens[-1])
             finish = _ended(backbone, tokens, limits)
             if finish is None:
                 latents.append(sequence.extend(tokens[-1:], stage))

@@ -33,6 +33,13 @@ class NightStoppedError(LatentAgentError):
     """A night was told to end before its time."""
 
 
+class CallCancelled(LatentAgentError):  # noqa: N818 - an event of the call, not a mistake
+    """Whoever asked no longer wants the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("the call was cancelled")
+
+
 class BudgetSpent(LatentAgentError):  # noqa: N818 - an event of the call, not a mistake
     """A call's budget does not allow the next forward pass.
 

@@ -1,9 +1,10 @@
 """The bill of one call: forwarded tokens by stage, and the budgets that they must keep."""
 
+import threading
 import time
 from typing import Literal
 
-from latent_agent.errors import BudgetSpent
+from latent_agent.errors import BudgetSpent, CallCancelled
 
 Stage = Literal["draft", "refine", "judge"]
 
@@ -14,11 +15,17 @@ class Meter:
     Args:
         max_tokens: Budget in forwarded tokens; None: no limit.
         timeout: Budget in seconds from now on; None: no limit.
+        cancelled: Once it is set, no further pass is made.
     """
 
-    def __init__(self, max_tokens: int | None = None, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        timeout: float | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
         self.spent: dict[Stage, int] = {"draft": 0, "refine": 0, "judge": 0}
-        self._max_tokens = max_tokens
+        self._max_tokens, self._cancelled = max_tokens, cancelled
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
     @property
@@ -35,7 +42,10 @@ class Meter:
 
         Raises:
             BudgetSpent: If the pass would break a budget; nothing is booked then.
+            CallCancelled: If the answer is no longer wanted.
         """
+        if self._cancelled is not None and self._cancelled.is_set():
+            raise CallCancelled
         if self._max_tokens is not None and self.total + tokens > self._max_tokens:
             raise BudgetSpent("tokens")
         if self._deadline is not None and time.monotonic() >= self._deadline:

@@ -38,6 +38,11 @@ class Recalled:
     prior: str | None = None
     error: str | None = None
 
+    @property
+    def ids(self) -> list[int]:
+        """The neighbours' trace ids, nearest first."""
+        return [neighbour.stored.id for neighbour in self.neighbours]
+
 
 class Recollection:
     """One shelf of a memory, as calls use it.
@@ -111,9 +116,8 @@ class Recollection:
         self, call: Call, recalled: Recalled, search: Search, outcome: Outcome, settings: Settings
     ) -> Outcome:
         """Store what the call learned; return the outcome with the trace's id."""
-        neighbours = tuple(neighbour.stored.id for neighbour in recalled.neighbours)
         outcome = replace(
-            outcome, neighbours=neighbours, prior=recalled.prior, memory_error=recalled.error
+            outcome, neighbours=recalled.ids, prior=recalled.prior, memory_error=recalled.error
         )
         best, embedding = search.best, recalled.embedding
         if self._mode == "read" or best is None or embedding is None:

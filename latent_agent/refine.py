@@ -90,7 +90,11 @@ class Search:
 
 
 def refine(
-    starts: Iterable[Start], space: LatentSpace, attempt: Attempt, settings: Settings
+    starts: Iterable[Start],
+    space: LatentSpace,
+    attempt: Attempt,
+    settings: Settings,
+    on_step: Callable[[Search], None] = lambda _: None,
 ) -> Search:
     """Search the latents for an answer that passes the threshold.
 
@@ -100,6 +104,7 @@ def refine(
         space: Latents to logits and tokens.
         attempt: Continues a prefix and scores the answer.
         settings: Steps, samples, learning rate, threshold, patience.
+        on_step: Called after each gradient step.
 
     Returns:
         The best answer seen, with the path to it. A budget that ends, or a reward that fails, ends
@@ -113,7 +118,7 @@ def refine(
                 search.stopped = "threshold"
                 return search
         if start is not None:
-            search.stopped = ascend(search, start, space, attempt, settings)
+            search.stopped = ascend(search, start, space, attempt, settings, on_step)
     except BudgetSpent as spent:
         search.stopped = spent.reason
     except RewardError as failure:
@@ -122,7 +127,12 @@ def refine(
 
 
 def ascend(
-    search: Search, start: Start, space: LatentSpace, attempt: Attempt, settings: Settings
+    search: Search,
+    start: Start,
+    space: LatentSpace,
+    attempt: Attempt,
+    settings: Settings,
+    on_step: Callable[[Search], None],
 ) -> str:
     """Take gradient steps from a start until an answer passes; return why they ended."""
     z = start.latents.detach().clone().requires_grad_()
@@ -134,7 +144,9 @@ def ascend(
         adam.step()
         search.iterations = step
         trials = _try(z.detach(), step, space, attempt, settings)
-        if search.record(trials, z.detach(), settings.threshold):
+        passes = search.record(trials, z.detach(), settings.threshold)
+        on_step(search)
+        if passes:
             return "threshold"
         if out_of_patience(search.rewards, settings.patience):
             return "patience"
@@ -169,7 +181,7 @@ def _try(
 ) -> list[Trial]:
     trials: list[Trial] = []
     for sample in range(settings.samples):
-        sampler = Sampler(settings.temperature, settings.seed, step, sample)
+        sampler = Sampler(settings.temperature, settings.seed, step, sample, top_p=settings.top_p)
         trials.append(attempt(space.decode(z, sampler), sampler))
     return trials
 

@@ -1,7 +1,10 @@
-"""An outcome as LangChain metadata: plain values only."""
+"""An outcome as LangChain messages, chunks and metadata: plain values only."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
 
 from latent_agent.outcome import Outcome
@@ -36,3 +39,29 @@ def metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
             "forwarded_tokens": dict(outcome.forwarded_tokens),
         },
     }
+
+
+def message_of(outcome: Outcome, model_name: str) -> AIMessage:
+    """Return the answer as a message."""
+    return AIMessage(
+        content=outcome.text,
+        usage_metadata=usage(outcome),
+        response_metadata=metadata(outcome, model_name),
+    )
+
+
+def draft_chunk(text: str) -> AIMessageChunk:
+    """Return a piece of the draft: no content, since it may not become the answer."""
+    return AIMessageChunk(content="", additional_kwargs={"draft": text})
+
+
+def answer_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
+    """Yield an answer word by word; all metadata comes with the last chunk."""
+    for word in re.findall(r"\s*\S+|\s+$", message.text):
+        yield AIMessageChunk(content=word)
+    yield AIMessageChunk(
+        content="",
+        usage_metadata=message.usage_metadata,
+        response_metadata=message.response_metadata,
+        chunk_position="last",
+    )

@@ -1,8 +1,10 @@
 """Choose a token from logits: the likeliest, or a seeded sample."""
 
 import hashlib
+from typing import Any
 
 import torch
+from transformers import TopPLogitsWarper
 
 
 class Sampler:
@@ -16,11 +18,20 @@ class Sampler:
         seed: The call's seed.
         step: Gradient step that asks.
         sample: Which of the step's samples.
+        top_p: Only the likeliest tokens that together reach this probability are drawn from.
     """
 
-    def __init__(self, temperature: float, seed: int = 0, step: int = 0, sample: int = 0) -> None:
+    def __init__(
+        self,
+        temperature: float,
+        seed: int = 0,
+        step: int = 0,
+        sample: int = 0,
+        top_p: float = 1.0,
+    ) -> None:
         self.greedy = temperature == 0
         self._temperature = temperature
+        self._nucleus: Any = TopPLogitsWarper(top_p) if top_p < 1 else None
         digest = hashlib.sha256(f"{seed}/{step}/{sample}".encode()).digest()
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:6]))
 
@@ -28,7 +39,10 @@ class Sampler:
         """Choose from logits of shape (vocabulary,)."""
         if self.greedy:
             return int(logits.argmax())
-        probabilities = torch.softmax(logits.float().cpu() / self._temperature, dim=-1)
+        scores = logits.float().cpu() / self._temperature
+        if self._nucleus is not None:
+            scores = self._nucleus(None, scores[None])[0]
+        probabilities = torch.softmax(scores, dim=-1)
         return int(torch.multinomial(probabilities, 1, generator=self._generator))
 
 

@@ -18,6 +18,8 @@ class Settings:
     Attributes:
         temperature: 0 decodes greedily; above 0 each step samples ``samples`` answers. The draft
             is greedy all the same, unless ``max_iterations`` is 0 (plain generation).
+        sample_draft: Sample the draft too.
+        top_p: Only the likeliest tokens that together reach this probability are sampled.
         max_tokens: Longest answer in tokens, the optimised prefix included.
         stop: Texts that end an answer; they are not part of it.
         timeout: Seconds after which the best answer so far is returned; None: no limit.
@@ -44,6 +46,8 @@ class Settings:
     """
 
     temperature: float = 0.0
+    sample_draft: bool = False
+    top_p: float = 1.0
     max_tokens: int = 1024
     stop: tuple[str, ...] = ()
     timeout: float | None = None
@@ -98,6 +102,11 @@ _WHOLE: Mapping[str, int] = {
     "max_forwarded_tokens": 1,
 }
 _RANGES: Mapping[str, tuple[str, Callable[[float], bool], str]] = {
+    "top_p": (
+        "lie in (0, 1]",
+        lambda value: 0 < value <= 1,
+        "1.0 samples from all tokens, 0.9 leaves the unlikely tail out",
+    ),
     "fraction": (
         "lie in (0, 1]",
         lambda value: 0 < value <= 1,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from latent_agent.errors import BudgetSpent, RewardError
+from latent_agent.errors import BudgetSpent, CallCancelled, RewardError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +156,7 @@ def checked_score(reward: Reward, case: Case) -> Score:
     """
     try:
         score = reward.score(case)
-    except (BudgetSpent, RewardError):
+    except (BudgetSpent, CallCancelled, RewardError):
         raise
     except Exception as error:
         raise RewardError(

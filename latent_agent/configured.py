@@ -1,7 +1,8 @@
-"""A namespace from a call's config: ``config={"configurable": {"namespace": ...}}``.
+"""What a call's config tells a chat model: whose call it is, and which run.
 
-LangChain hands no config to ``_generate``, so the namespace is passed on as a keyword, which also
-makes it part of the cache key.
+LangChain hands no config to ``_generate`` and no run to ``_stream``. The namespace in
+``config={"configurable": {"namespace": ...}}`` is passed on as a keyword, which also makes it part
+of the cache key; so is the run, which is not.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
+from latent_agent.runs import with_run
+
+_OWN = ("run", "on_progress", "cancelled")
+
 
 def with_namespace(config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, Any]:
     """Add the config's namespace to a call's keywords; one given by keyword wins."""
@@ -21,8 +26,15 @@ def with_namespace(config: RunnableConfig | None, given: dict[str, Any]) -> dict
     return given
 
 
-class NamespacedChatModel(BaseChatModel):
-    """A chat model whose calls may name a namespace in their config."""
+class ConfiguredChatModel(BaseChatModel):
+    """A chat model whose calls know the namespace in their config, and the run that they are."""
+
+    def _get_invocation_params(
+        self, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Leave out what is no parameter of the model, and no part of a cache key."""
+        told = {name: value for name, value in kwargs.items() if name not in _OWN}
+        return super()._get_invocation_params(stop=stop, **told)
 
     def invoke(
         self,
@@ -34,6 +46,7 @@ class NamespacedChatModel(BaseChatModel):
     ) -> AIMessage:
         """Answer a conversation."""
         given = with_namespace(config, kwargs)
+        config, given["run"] = with_run(config)
         return super().invoke(input, config, stop=stop, **given)
 
     async def ainvoke(
@@ -46,6 +59,7 @@ class NamespacedChatModel(BaseChatModel):
     ) -> AIMessage:
         """Answer a conversation."""
         given = with_namespace(config, kwargs)
+        config, given["run"] = with_run(config)
         return await super().ainvoke(input, config, stop=stop, **given)
 
     def stream(
@@ -58,6 +72,7 @@ class NamespacedChatModel(BaseChatModel):
     ) -> Iterator[AIMessageChunk]:
         """Answer a conversation in chunks."""
         given = with_namespace(config, kwargs)
+        config, given["run"] = with_run(config)
         yield from super().stream(input, config, stop=stop, **given)
 
     async def astream(
@@ -70,5 +85,18 @@ class NamespacedChatModel(BaseChatModel):
     ) -> AsyncIterator[AIMessageChunk]:
         """Answer a conversation in chunks."""
         given = with_namespace(config, kwargs)
+        config, given["run"] = with_run(config)
         async for chunk in super().astream(input, config, stop=stop, **given):
             yield chunk
+
+    def stream_events(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Any:
+        """Stream events; version ``v3`` does not go through `stream`."""
+        return super().stream_events(input, config, **with_namespace(config, kwargs))
+
+    def astream_events(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Any:
+        """Stream events; version ``v3`` does not go through `astream`."""
+        return super().astream_events(input, config, **with_namespace(config, kwargs))

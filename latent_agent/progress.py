@@ -1,0 +1,44 @@
+"""What a call tells while it works, and whether it is still wanted."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Listener = Callable[[str, Mapping[str, Any]], None]
+"""Takes an event's name (``draft``, ``recall``, ``verdict`` or ``step``) and what it tells."""
+
+_log = logging.getLogger(__name__)
+
+
+class Progress:
+    """What a call tells while it works, and whether it is still wanted.
+
+    Args:
+        listeners: Told of each event. One that raises is logged, and costs no answer.
+        on_draft: Given the draft's tokens, one by one, as they are made.
+        cancelled: Set by whoever no longer wants the answer.
+    """
+
+    def __init__(
+        self,
+        *listeners: Listener,
+        on_draft: Callable[[int], None] | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self._listeners = listeners
+        self._began = time.monotonic()
+        self.on_draft = on_draft
+        self.cancelled = cancelled or threading.Event()
+
+    def tell(self, event: str, **told: Any) -> None:
+        """Tell all listeners of an event; ``seconds`` counts from the call's beginning."""
+        if not self._listeners:
+            return
+        told["seconds"] = round(time.monotonic() - self._began, 4)
+        for listener in self._listeners:
+            try:
+                listener(event, dict(told))
+            except Exception:
+                _log.exception("a progress listener failed at the event %r", event)
