@@ -12,6 +12,7 @@ from langchain_core.messages import BaseMessage
 from pydantic import Field, model_validator
 
 from latent_agent.agent import LatentAgent, default_reward
+from latent_agent.errors import SettingError
 from latent_agent.generation import GeneratingChatModel, checked_choices
 from latent_agent.memories import open_memory
 from latent_agent.messages import to_turns
@@ -266,6 +267,11 @@ class ChatLatentSeek(GeneratingChatModel):
         if memory is None:
             return None
         namespace = given.get("namespace", self.namespace)
+        if not isinstance(namespace, str):
+            raise SettingError(
+                f"namespace must be a text, got {namespace!r}; for example "
+                "config={'configurable': {'namespace': 'ann'}}"
+            )
         version = given.get("prior", self.prior)
         prior = None if version is None else str(version)
         return Recollection(memory, namespace, reward.id, mode, self.embeddings, prior)

@@ -46,7 +46,7 @@ class ConfiguredChatModel(BaseChatModel):
     ) -> AIMessage:
         """Answer a conversation."""
         given = with_namespace(config, kwargs)
-        config, given["run"] = with_run(config)
+        config, given["run"] = with_run(config, self.callbacks)
         return super().invoke(input, config, stop=stop, **given)
 
     async def ainvoke(
@@ -59,7 +59,7 @@ class ConfiguredChatModel(BaseChatModel):
     ) -> AIMessage:
         """Answer a conversation."""
         given = with_namespace(config, kwargs)
-        config, given["run"] = with_run(config)
+        config, given["run"] = with_run(config, self.callbacks)
         return await super().ainvoke(input, config, stop=stop, **given)
 
     def stream(
@@ -72,7 +72,7 @@ class ConfiguredChatModel(BaseChatModel):
     ) -> Iterator[AIMessageChunk]:
         """Answer a conversation in chunks."""
         given = with_namespace(config, kwargs)
-        config, given["run"] = with_run(config)
+        config, given["run"] = with_run(config, self.callbacks)
         yield from super().stream(input, config, stop=stop, **given)
 
     async def astream(
@@ -85,7 +85,7 @@ class ConfiguredChatModel(BaseChatModel):
     ) -> AsyncIterator[AIMessageChunk]:
         """Answer a conversation in chunks."""
         given = with_namespace(config, kwargs)
-        config, given["run"] = with_run(config)
+        config, given["run"] = with_run(config, self.callbacks)
         async for chunk in super().astream(input, config, stop=stop, **given):
             yield chunk
 

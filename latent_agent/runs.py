@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
+from langchain_core.callbacks import BaseCallbackHandler, CallbackManager, Callbacks
 from langchain_core.callbacks.manager import handle_event
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
@@ -44,11 +44,13 @@ class ModelRun(BaseCallbackHandler):
             manager.on_chain_start({"name": event}, {}, name=event).on_chain_end(dict(told))
 
 
-def with_run(config: RunnableConfig | None) -> tuple[RunnableConfig, ModelRun]:
-    """Return a config whose next run will be known, and that run."""
+def with_run(
+    config: RunnableConfig | None, own: Callbacks = None
+) -> tuple[RunnableConfig, ModelRun]:
+    """Return a config whose next run will be known, and that run; ``own`` are the model's."""
     given = ensure_config(config)
     # Configured here, so that tracers which the environment or a context names are in it too.
-    manager = CallbackManager.configure(inheritable_callbacks=given.get("callbacks"))
+    manager = CallbackManager.configure(given.get("callbacks"), own)
     run = ModelRun(list(manager.handlers))
     manager.add_handler(run, inherit=False)
     return {**given, "callbacks": manager}, run
