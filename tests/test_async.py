@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -64,7 +65,7 @@ async def test_the_event_loop_misses_no_beat(endless):
     await asyncio.gather(*(endless.ainvoke(text, **given) for text in ASKED[:2]))
     took = time.monotonic() - began
     beating.cancel()
-    longest = max(late - early for early, late in zip(beats, beats[1:], strict=False))
+    longest = max(late - early for early, late in pairwise(beats))
     assert len(beats) > 20
     assert longest < took / 5  # a blocked loop has one gap as long as the call
 

@@ -1,4 +1,4 @@
-"""What a call tells while it works: to a plain function, to callbacks, to tracers, in its stream."""
+"""What a call tells while it works: to a function, to callbacks, to tracers, in its stream."""
 
 import logging
 from typing import Any
@@ -145,7 +145,7 @@ def test_a_tracer_sees_one_run_with_a_child_for_each_event(chat, searched, way):
     names = [child.name for child in run.child_runs]
     assert (run.run_type, names[:2]) == ("llm", ["draft", "verdict"])
     assert names.count("step") == trace["iterations"]
-    assert run.child_runs[0].outputs["text"] == trace["draft"]
+    assert (run.child_runs[0].outputs or {})["text"] == trace["draft"]
     assert run.extra["invocation_params"].keys().isdisjoint({"run", "on_progress", "cancelled"})
 
 
