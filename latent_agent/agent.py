@@ -50,23 +50,22 @@ class LatentAgent:
             PromptError: If the messages make no prompt, or the prompt does not fit.
             CallCancelled: If ``progress.cancelled`` is set before the answer stands.
         """
-        progress = progress or Progress()
         prompt = self._encode(turns)
         call = Call(self.model, self.settings, self.reward, turns, prompt, progress)
         if self.settings.max_iterations == 0:
             return unjudged(call)
-        recalled = self._recall(call, progress)
+        recalled = self._recall(call)
         starts = call.starts(recalled.warm_starts)
-        search = refine(starts, call.backbone, call.attempt, self.settings, _steps(progress))
+        search = refine(starts, call.backbone, call.attempt, self.settings, _steps(call))
         if search.best is None:
             return unjudged(call, search)
         return self._remember(call, recalled, search, searched(call, search, search.best.trial))
 
-    def _recall(self, call: Call, progress: Progress) -> Recalled:
+    def _recall(self, call: Call) -> Recalled:
         if self.recollection is None:
             return Recalled()
         recalled = self.recollection.recall(call, self.settings)
-        progress.tell("recall", neighbours=recalled.ids, prior=recalled.prior)
+        call.tell("recall", neighbours=recalled.ids, prior=recalled.prior)
         return recalled
 
     def _remember(
@@ -88,9 +87,9 @@ class LatentAgent:
         return prompt
 
 
-def _steps(progress: Progress) -> Callable[[Search], None]:
+def _steps(call: Call) -> Callable[[Search], None]:
     def told(search: Search) -> None:
         best = search.best.trial.score.value if search.best else None
-        progress.tell("step", step=search.iterations, reward=search.rewards[-1], best=best)
+        call.tell("step", step=search.iterations, reward=search.rewards[-1], best=best)
 
     return told

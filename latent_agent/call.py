@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -57,6 +58,10 @@ class Call:
         self._completions: dict[tuple[int, ...], Completion] = {}
         self._scores: dict[str, Score] = {}
 
+    def tell(self, event: str, **told: Any) -> None:
+        """Tell of an event, with the forwarded tokens so far."""
+        self._progress.tell(event, **told, forwarded_tokens=self.meter.total)
+
     def embed(self) -> torch.Tensor:
         """Read the prompt and return its embedding, (d,) float32.
 
@@ -85,9 +90,7 @@ class Call:
                 rest = self._complete(begun.tokens, sampler, "draft", self._limits)
                 self._draft = replace(rest, latents=torch.cat([begun.latents, rest.latents]))
             made = self._draft
-            self._progress.tell(
-                "draft", text=made.text, tokens=len(made.tokens), finish=made.finish
-            )
+            self.tell("draft", text=made.text, tokens=len(made.tokens), finish=made.finish)
         return self._draft
 
     @property
@@ -170,7 +173,7 @@ class Call:
         score = checked_score(self._reward, case)
         if self._reward.deterministic:
             self._scores[answer] = score
-        self._progress.tell(
+        self.tell(
             "verdict",
             road=road,
             reward=score.value,
