@@ -9,6 +9,7 @@ from latent_agent.cli.bench import bench
 from latent_agent.cli.bench_night import night
 from latent_agent.cli.consolidate import consolidate
 from latent_agent.cli.demo import demo
+from latent_agent.cli.doctor import doctor
 from latent_agent.cli.memory import memory
 from latent_agent.cli.migrate import migrate
 from latent_agent.cli.prior import prior
@@ -25,6 +26,7 @@ app.command()(demo)
 app.command()(ask)
 app.command()(consolidate)
 app.command()(migrate)
+app.command()(doctor)
 app.add_typer(memory, name="memory")
 app.add_typer(prior, name="prior")
 bench.command()(night)

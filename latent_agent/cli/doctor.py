@@ -1,0 +1,47 @@
+"""``latent-agent doctor``: is all well, and what to do where it is not."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from latent_agent.cli.options import Json, MemoryAt, Model
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def doctor(
+    model: Model = "bundled",
+    at: MemoryAt = None,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Read every trace, compare every index.")
+    ] = False,
+    smoke: Annotated[bool, typer.Option(help="Answer one question.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Look whether all is well: versions, model, disk, memory, priors, nights, one call.
+
+    Exit codes: 0 all is well, or only warnings. 1 something fails.
+    """
+    from latent_agent.doctor import examine
+    from latent_memory import default_location
+
+    with Console(stderr=True).status("looking"):
+        found = list(examine(model, at or default_location(), thorough=thorough, smoke=smoke))
+    if as_json:
+        typer.echo(json.dumps({"findings": [asdict(finding) for finding in found]}))
+    else:
+        table = Table("", "What", "Found", show_edge=False)
+        for finding in found:
+            text = escape(finding.text)
+            if finding.remedy:
+                text += f"\n[bold]{escape(finding.remedy)}[/bold]"
+            colour = _COLOURS[finding.state]
+            table.add_row(f"[{colour}]{finding.state}[/{colour}]", escape(finding.about), text)
+        Console().print(table)
+    if any(finding.state == "fail" for finding in found):
+        raise typer.Exit(1)
