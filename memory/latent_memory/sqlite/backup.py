@@ -8,7 +8,8 @@ from pathlib import Path
 
 from latent_memory.errors import StorageError
 from latent_memory.files import sync
-from latent_memory.sqlite.errors import BUSY_SECONDS, translated
+from latent_memory.sqlite.errors import translated
+from latent_memory.sqlite.waiting import BUSY_SECONDS
 
 
 def backup(path: Path, revision: str) -> Path:

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from latent_memory.errors import LatentMemoryError, ReadOnlyError
 from latent_memory.forks import Gate
-from latent_memory.sqlite.errors import BUSY_SECONDS, translated
+from latent_memory.sqlite.errors import translated
 from latent_memory.sqlite.opening import log_bytes, make_engine
+from latent_memory.sqlite.waiting import BUSY_SECONDS, Turn, attempts, checkpoint, execute_when_free
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Database:
         self._engine = make_engine(path, readonly=readonly)
         self._gate = Gate(self._engine.dispose)
         self._writer = threading.Lock()
+        self._turn = Turn()
         self._trim_at = _LOG_BYTES
         self._must_empty = False
         finalize(self, self._engine.dispose)
@@ -67,7 +69,12 @@ class Database:
             )
         # The lock is taken before the first read (IMMEDIATE): a reader that turns writer fails
         # at once, whatever the timeout, if somebody has written meanwhile.
-        with self._gate.use(), self._writer, self._transaction("BEGIN IMMEDIATE") as connection:
+        with (
+            self._gate.use(),
+            self._writer,
+            self._turn.taken(),
+            self._transaction("BEGIN IMMEDIATE") as connection,
+        ):
             yield connection
         self._trim()
 
@@ -117,27 +124,27 @@ class Database:
         self._must_empty = self._must_empty and not emptied
         self._trim_at = _LOG_BYTES if emptied else size + _LOG_BYTES
 
-    def _checkpoint(self, seconds: int) -> bool:
-        with (
-            self._gate.use(),
-            self._writer,
-            translated(self.path),
-            closing(self._engine.raw_connection()) as pooled,
-        ):
-            raw = pooled.driver_connection
-            assert isinstance(raw, sqlite3.Connection)
-            raw.execute(f"PRAGMA busy_timeout = {seconds * 1000}")
-            try:
-                return raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-            finally:
-                raw.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    def _checkpoint(self, seconds: float) -> bool:
+        """Empty the log within ``seconds``; between two attempts others get their turn."""
+        return any(self._try_checkpoint() for _ in attempts(seconds, pause=0.1))
+
+    def _try_checkpoint(self) -> bool:
+        with self._alone() as raw:
+            return checkpoint(raw)
 
     def vacuum(self) -> None:
         """Write the file anew, without what was deleted; nobody else can write meanwhile.
 
         Raises:
-            StorageError: If the disk has no room for a copy, or somebody goes on reading.
+            StorageError: If the disk has no room for a copy, or somebody goes on writing.
         """
+        with self._alone() as raw:
+            execute_when_free(raw, "VACUUM")
+        self.empty_log()
+
+    @contextmanager
+    def _alone(self) -> Generator[sqlite3.Connection]:
+        """Give a connection outside of any transaction, while no thread of ours writes."""
         with (
             self._gate.use(),
             self._writer,
@@ -146,8 +153,7 @@ class Database:
         ):
             raw = pooled.driver_connection
             assert isinstance(raw, sqlite3.Connection)
-            raw.execute("VACUUM")
-        self.empty_log()
+            yield raw
 
     def faults(self, connection: Connection) -> list[str]:
         """Return what SQLite itself finds wrong with the file: broken pages, dangling rows."""

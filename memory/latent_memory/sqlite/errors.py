@@ -14,8 +14,7 @@ from latent_memory.errors import (
     ReadOnlyError,
     StorageError,
 )
-
-BUSY_SECONDS = 30
+from latent_memory.sqlite.waiting import BUSY_SECONDS
 
 
 @contextmanager

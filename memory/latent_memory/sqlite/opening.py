@@ -6,7 +6,6 @@ this process holds on it.
 
 import os
 import sqlite3
-import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,7 +14,8 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 
 from latent_memory.errors import LocationError
-from latent_memory.sqlite.errors import BUSY_SECONDS, translated
+from latent_memory.sqlite.errors import translated
+from latent_memory.sqlite.waiting import BUSY_SECONDS, execute_when_free, until_free
 
 # A trace is some 60 KB in one row, and touches six tables and indexes. Small pages make long
 # chains of overflow pages, large ones make each touched page dear: at d = 896, 16 KB gave the most
@@ -103,7 +103,13 @@ def _engine(path: Path, mode: str, pragmas: Sequence[str]) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options()["begin"])
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        statement = connection.get_execution_options()["begin"]
+        if statement == "BEGIN":  # which takes no lock yet
+            raw.execute(statement)
+        else:
+            execute_when_free(raw, statement)
 
     return engine
 
@@ -118,7 +124,8 @@ def _connect(path: Path, mode: str, pragmas: Sequence[str]) -> sqlite3.Connectio
     )
     connection.text_factory = _text
     try:
-        _set(connection, pragmas)
+        # Two processes that switch one new file to WAL: SQLite doesn't wait there by itself.
+        until_free(lambda: _set(connection, pragmas), pause=0.02)
     except BaseException:
         connection.close()
         raise
@@ -131,18 +138,8 @@ def _text(stored: bytes) -> str:
 
 
 def _set(connection: sqlite3.Connection, pragmas: Sequence[str]) -> None:
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            for pragma in pragmas:
-                connection.execute(f"PRAGMA {pragma}")
-        except sqlite3.OperationalError as error:
-            # Two processes that switch one new file to WAL: SQLite doesn't wait there by itself.
-            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > until:
-                raise
-            time.sleep(0.02)
-        else:
-            return
+    for pragma in pragmas:
+        connection.execute(f"PRAGMA {pragma}")
 
 
 def log_bytes(path: Path) -> int:
