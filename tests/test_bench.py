@@ -31,7 +31,7 @@ def test_figures_of_a_small_memory(tmp_path, traces, kind):
     assert figures["durable_adds_per_second"] > 0
     assert figures["imports_per_second"] > 0
     assert (figures["bulk_adds_per_second"] > 0) == (traces > 500)
-    for name in ("recall_ms", "first_recall_ms"):
+    for name in ("recall_ms", "first_recall_ms", "recall_processor_ms"):
         assert 0 < figures[name]["p50"] <= figures[name]["p99"]
     assert figures["files"]["memory.sqlite3"] > 0
     assert not list(tmp_path.iterdir())  # nothing is left behind

@@ -145,4 +145,5 @@ def _whole(what: str, number: Any) -> int:
 
 def _brief(value: object) -> str:
     shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:60]}... ({len(shown)} characters)"
+    count = len(value) if isinstance(value, str) else len(shown)
+    return shown if len(shown) <= 80 else f"{shown[:60]}... ({count} characters)"

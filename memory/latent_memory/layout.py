@@ -40,8 +40,8 @@ class IndexSettings:
     sample: int = 48
     rounds: int = 5
     members: int = 8
-    probes: int = 16
-    compared: int = 3000
+    probes: int = 12
+    compared: int = 2200
     seed: int = 0
 
 
