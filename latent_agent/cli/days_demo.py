@@ -1,9 +1,10 @@
 """``latent-agent demo --days N``: days and nights in a row, while the questions drift."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from rich.console import Console
@@ -27,20 +28,28 @@ Pair = tuple[Row, Row]
 
 @dataclass(frozen=True, kw_only=True)
 class Days:
-    """What is asked when: ``each`` questions a day, of two families that drift from day to day."""
+    """What is asked when: ``each`` questions a day, which drift from family to family.
+
+    Half of a day's questions are of one family, a quarter of the day before's, and a quarter of
+    the next day's; the first day has no day before it.
+    """
 
     days: int
     each: int
 
-    def families(self, day: int) -> Sequence[str]:
-        """Return the two families of a day, from 0."""
-        return (_PLANTED[day % 4], _PLANTED[(day + 1) % 4])
+    def mix(self, day: int) -> dict[str, int]:
+        """Return how many questions of which families a day has, from day 0."""
+        quarter = self.each // 4
+        going, here, coming = (_PLANTED[(day + ahead) % 4] for ahead in (-1, 0, 1))
+        if not day:
+            return {here: self.each - quarter, coming: quarter}
+        return {going: quarter, here: self.each - 2 * quarter, coming: quarter}
 
     @property
     def needed(self) -> int:
         """How many questions of all families must be drawn: as many of each as of the busiest."""
-        days = max(sum(f in self.families(day) for day in range(self.days)) for f in _PLANTED)
-        return len(TRAINED) * (days * -(-self.each // 2) + _LAST)
+        mixes = [self.mix(day) for day in range(self.days)]
+        return len(TRAINED) * (max(sum(mix.get(f, 0) for mix in mixes) for f in _PLANTED) + _LAST)
 
 
 def days_in_a_row(
@@ -53,7 +62,7 @@ def days_in_a_row(
         asked: Questions of all families, at least ``plan.needed``.
         plan: How many days, of how many questions.
         misjudge: Share of all answers that the judge gets wrong.
-        console: Where the tables go, unless it writes to stderr.
+        console: Where days and tables are told; the tables not, if it writes to stderr.
     """
     if misjudge:
         judge = chat.reward or default_reward(settings_for(chat.recipe).judge)
@@ -62,22 +71,20 @@ def days_in_a_row(
         family: [question for question in asked if question.family == family] for family in _PLANTED
     }
     days: list[dict[str, Any]] = []
+    known: set[str] = set()
     with (
         tempfile.TemporaryDirectory() as folder,
         LatentMemory(Path(folder) / "days.sqlite3") as memory,
     ):
         warm = chat.model_copy(update={"memory": memory})
         for day in range(plan.days):
-            today = _taken(left, plan.families(day), plan.each)
-            pairs = _ask(chat, warm, f"day {day + 1}", today)
+            mix = plan.mix(day)
+            pairs = _ask(chat, warm, f"day {day + 1}", _taken(left, mix, day))
             report = consolidated(chat, memory)
-            days.append(
-                {
-                    "families": list(plan.families(day)),
-                    **_beside(pairs),
-                    "night": {"verdict": report.verdict, "reason": report.reason},
-                }
-            )
+            night = {"verdict": report.verdict, "reason": report.reason}
+            days.append({"families": mix, **_apart(pairs, known), "night": night})
+            known |= mix.keys()
+            _tell(console, len(days), days[-1])
         reader = warm.model_copy(update={"memory_mode": "read"})
         last = {
             family: _beside(_ask(chat, reader, family, left[family][:_LAST])) for family in _PLANTED
@@ -88,9 +95,11 @@ def days_in_a_row(
     return summary
 
 
-def _taken(left: dict[str, list[Question]], families: Sequence[str], count: int) -> list[Question]:
-    """Take a day's questions off what is left, families in turn."""
-    return [left[families[number % len(families)]].pop() for number in range(count)]
+def _taken(left: dict[str, list[Question]], mix: dict[str, int], day: int) -> list[Question]:
+    """Take a day's questions off what is left, its families mixed."""
+    families = [family for family, count in mix.items() for _ in range(count)]
+    Random(day).shuffle(families)
+    return [left[family].pop() for family in families]
 
 
 def _ask(
@@ -100,6 +109,13 @@ def _ask(
     return [(answer(chat, question), answer(warm, question)) for question in told]
 
 
+def _apart(pairs: Sequence[Pair], known: Collection[str]) -> dict[str, Any]:
+    """Sum a day up, and apart the families that earlier days asked of and the new ones."""
+    before = [pair for pair in pairs if pair[0].family in known]
+    new = [pair for pair in pairs if pair[0].family not in known]
+    return {**_beside(pairs), "known": _beside(before), "new": _beside(new)}
+
+
 def _beside(pairs: Sequence[Pair]) -> dict[str, Any]:
     return {
         "without": figures([plain for plain, _ in pairs]),
@@ -107,24 +123,47 @@ def _beside(pairs: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
+def _tell(console: Console, number: int, day: dict[str, Any]) -> None:
+    plain, warm = (day[side]["mean_steps"] for side in ("without", "with"))
+    night = day["night"]
+    console.print(
+        f"Day {number}: {warm:.2f} steps a question, {plain:.2f} without a memory. "
+        f"Night: {night['verdict']}; {night['reason']}.",
+        highlight=False,
+    )
+
+
 def _show(console: Console, summary: dict[str, Any]) -> None:
     table = Table(title="Days and nights in a row, without a memory and with memory and prior")
     table.add_column("Day")
-    for name in ("Steps", "with", "Right", "with"):
+    for name in ("Asked", "Steps", "with", "Right", "with"):
         table.add_column(name, justify="right")
     table.add_column("Night")
+    known: set[str] = set()
     for number, day in enumerate(summary["days"], 1):
-        name = f"{number}: {', '.join(day['families'])}"
-        table.add_row(name, *_cells(day), day["night"]["verdict"])
+        table.add_row(f"day {number}", *_cells(day), day["night"]["verdict"])
+        for name in ("known", "new"):
+            families = [
+                family for family in day["families"] if (family in known) == (name == "known")
+            ]
+            if families:
+                table.add_row(
+                    f"  {name}: {', '.join(families)}", *_cells(day[name]), "", style="dim"
+                )
+        known |= day["families"].keys()
     table.add_section()
     for family, point in summary["afterwards"].items():
         table.add_row(f"afterwards: {family}", *_cells(point), "")
     console.print(table)
+    console.print(
+        "Known: families that earlier days asked of. New: those asked of for the first day."
+    )
 
 
 def _cells(point: dict[str, Any]) -> Sequence[str]:
     plain, warm = point["without"], point["with"]
     return (
+        str(plain["questions"]),
         f"{plain['mean_steps']:.2f}",
         f"{warm['mean_steps']:.2f}",
         f"{plain['final_accuracy']:.0%}",
