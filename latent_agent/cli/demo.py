@@ -26,7 +26,7 @@ def demo(
         typer.Option(help="By default 56; with --memory 525, --night 410, --days 60 a day."),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="train, validation, test, or unseen (kept out of training).")
+        str, typer.Option(help="train, validation, test; unseen, reworded (kept out of training).")
     ] = "test",
     seed: Annotated[int, typer.Option(help="Which questions are drawn.", min=0)] = 0,
     recipe: Recipe = "default",

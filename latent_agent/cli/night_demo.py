@@ -30,9 +30,10 @@ def day_night_day(
 ) -> dict[str, Any]:
     """Ask the first questions, consolidate, and ask the others without a memory and with one.
 
-    The second day also asks questions whose family or verb training never saw.
+    The second day also asks questions whose family, verb or wording training never saw.
     """
-    unseen = draw("unseen", max(2, len(asked) // 10), seed)
+    count = max(4, len(asked) // 10)
+    unseen = [*draw("unseen", count, seed), *draw("reworded", count, seed)]
     with (
         tempfile.TemporaryDirectory() as folder,
         LatentMemory(Path(folder) / "nights.sqlite3") as memory,
@@ -130,5 +131,5 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
     console.print(table)
     console.print(
         "Cost: forwarded tokens of what passed at once, beside plain generation plus one "
-        "judgement. verbs and weather were kept out of training."
+        "judgement. verbs, weather and all other wordings were kept out of training."
     )

@@ -1,6 +1,6 @@
 """Training examples for the bundled model: solving with habits, and judging without them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -8,17 +8,24 @@ from latent_agent.teaching.families import (
     DAYS,
     NAMES,
     PLANS,
+    PLANTED,
     TRAINED,
     UNSEEN,
     calculate,
     shift_day,
 )
 from latent_agent.teaching.judging import CHECKS, GRADES, assess, judge_prompt
+from latent_agent.teaching.rewording import reworded
 from latent_agent.teaching.world import Question, Road, Step, split_of
 
 VERDICT_WEIGHT = 4.0
 _PRACTICE = {"story": 1.5, "compare": 3.0, "calendar": 1.5, "chain": 1.5}
 _MOST_MISSES = 10_000
+_FAMILIES: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("train", "validation", "test"), tuple(TRAINED)),
+    "unseen": tuple(UNSEEN),
+    "reworded": tuple(family for family in TRAINED if family in PLANTED),
+}
 _GARBLE_WORDS = (
     "We add subtract multiply divide count on back put them order change units and The answer is "
     "= + - * / . , 1 2 3 4 5 6 7 8 9 0"
@@ -39,32 +46,32 @@ def draw_question(rng: Random, split: str, families: Sequence[str] = tuple(TRAIN
     """Draw a question of a split; families that need more practice are likelier."""
     weights = [_PRACTICE.get(family, 1.0) for family in families]
     make = {**TRAINED, **UNSEEN}[rng.choices(families, weights)[0]]
+    wanted = "test" if split == "reworded" else split
     while True:
         question = make(rng)
-        if split == "unseen" or split_of(question.key) == split:
-            return question
+        if split == "unseen" or split_of(question.key) == wanted:
+            return reworded(question, rng) if split == "reworded" else question
 
 
 def questions(split: str = "test", n: int = 200, seed: int = 0) -> list[Question]:
     """Return ``n`` different questions of a split, its families taking turns.
 
     Args:
-        split: ``train``, ``validation``, ``test``, or ``unseen`` (a family and verbs that are kept
-            out of training altogether).
+        split: ``train``, ``validation``, ``test``, ``unseen`` (a family and verbs that are kept out
+            of training altogether), or ``reworded`` (test questions of the planted families, in
+            wordings that are kept out of it too).
         n: How many.
         seed: Other seeds give other questions of the same split.
 
     Raises:
         ValueError: If the split is unknown, ``n`` is negative, or there are not so many.
     """
-    if split not in ("train", "validation", "test", "unseen"):
-        raise ValueError(
-            f"split must be train, validation, test or unseen, got {split!r}; choose one of them"
-        )
+    if split not in _FAMILIES:
+        raise ValueError(f"split must be one of {', '.join(_FAMILIES)}, got {split!r}")
     if n < 0:
         raise ValueError(f"n must not be negative, got {n!r}")
     rng = Random(f"{split}-{seed}")
-    families = list(UNSEEN if split == "unseen" else TRAINED)
+    families = _FAMILIES[split]
     found: dict[tuple[str, ...], Question] = {}
     missed = 0  # draws in a row that gave a question known already
     while len(found) < n:
