@@ -60,7 +60,8 @@ def warm_starts(
             temperature=settings.momentum_temperature,
             prior=prior,
         )
-        starts.append(WarmStart(latents=moved, road="memory"))
+        if bool(moved.isfinite().all()):  # a damaged neighbour may hold NaNs
+            starts.append(WarmStart(latents=moved, road="memory"))
     return starts
 
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from sqlalchemy import text
 
 import latent_migrations
+from latent_agent.agent import LatentAgent
 from latent_agent.anchors import Anchor, read_anchors
 from latent_agent.consolidate import consolidate
 from latent_agent.cron import cron_trigger
@@ -32,9 +34,13 @@ from latent_agent.errors import (
     SettingError,
 )
 from latent_agent.gate import chance
+from latent_agent.memories import Mode
 from latent_agent.night_job import Watch, plan
 from latent_agent.night_lock import night_lock
+from latent_agent.prior_file import load_prior, save_prior
 from latent_agent.prior_in_force import PriorInForce, prior_path
+from latent_agent.prompt import Turn
+from latent_agent.recollection import Recollection
 from latent_agent.replay import pick_questions
 from latent_agent.reward import CallableReward, ExactMatch, FormatReward, SelfReward, WeightedSum
 from latent_agent.reward.rebuild import reward_from_id
@@ -48,12 +54,14 @@ from latent_memory.priors import (
     list_priors,
     priors_folder,
 )
-from latent_memory.publishing import publish, roll_back, withdraw_stale
+from latent_memory.publishing import note_file, publish, roll_back, withdraw_stale
 from tests.night_world import (
+    SEARCH,
     SETTINGS,
     day,
     draft_trace_for,
     job,
+    model,
     open_at,
     questions,
     right,
@@ -208,7 +216,6 @@ def test_shuffled_latents_make_no_answer_worse(memory: LatentMemory, seed: int) 
 def test_anchors_refuse_what_the_judge_would_publish(memory: LatentMemory) -> None:
     """Without a prior the random model's answers are its drafts; they are the truth here."""
     from latent_agent.replay import Bench
-    from tests.night_world import SEARCH, model
 
     shelf = day(memory)
     bench = Bench(model=model(), settings=SEARCH, reward=CallableReward(right))
@@ -305,16 +312,26 @@ def test_rewards_all_equal_are_fine_and_all_worst_are_not(memory: LatentMemory) 
         consolidate(job(memory, shelf))
 
 
-def test_nan_in_stored_latents_is_skipped(memory: LatentMemory) -> None:
+@pytest.mark.parametrize("array", ["embedding", "base", "optimised"])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # while NaNs are packed
+def test_nan_in_stored_traces_is_skipped(memory: LatentMemory, array: str) -> None:
     from latent_memory import rows
 
     shelf = day(memory)
     nan = trace_for("Item 5000 is red.", shelf)
-    nan = replace(nan, embedding=nan.embedding * np.nan)
+    nan = replace(nan, **{array: getattr(nan, array) * np.nan})
     with database_of(memory).write() as connection:
         rows.insert_trace(connection, nan, datetime.now(UTC))
+    assert next(memory.stream(shelf, after=120)).trace.query == nan.query  # it is read as it is
     report = consolidate(job(memory, shelf))
     assert (report.verdict, report.figures["skipped"]) == ("published", 1)
+    asked = [Turn("user", "Item 5000 is red.")]
+    outcome = agent(memory, neighbours=5).answer(asked)  # with it for a neighbour
+    if array == "embedding":  # nothing can be recalled beside it
+        assert outcome.memory_error is not None
+        assert "must be as they were stored" in outcome.memory_error
+    else:
+        assert outcome.text == agent(memory).answer(asked).text  # without neighbours
 
 
 def test_one_kind_of_question_alone_is_enough(memory: LatentMemory) -> None:
@@ -385,6 +402,61 @@ def test_calls_during_publishing_are_each_made_with_one_whole_version(
     assert set(seen) == {"1", "2"}
 
 
+def agent(
+    memory: LatentMemory, prior: str | None = "auto", mode: Mode = "read", neighbours: int = 0
+) -> LatentAgent:
+    """What answers questions of the small world."""
+    reward = CallableReward(right)
+    shelf = Recollection(memory, "default", reward.id, mode=mode, prior=prior)
+    return LatentAgent(model(), replace(SEARCH, neighbours=neighbours), reward, shelf)
+
+
+def test_calls_go_on_during_nights_each_answered_with_one_whole_version(
+    memory: LatentMemory,
+) -> None:
+    shelf = day(memory, colours=("red", "blue"))
+    asked = questions(8, start=900)
+    answers: list[tuple[str, str | None, str]] = []
+    over = threading.Event()
+
+    def call() -> None:
+        calls = agent(memory, mode="read-write")
+        for question in cycle(asked):
+            outcome = calls.answer([Turn("user", question)])
+            assert outcome.memory_error is None
+            answers.append((question, outcome.prior, outcome.text))
+            if over.is_set():
+                return
+
+    def wait_for(version: str | None, count: int) -> None:
+        while sum(prior == version for _, prior, _ in answers) < count:
+            assert not any(done.done() for done in calls)  # a call that failed, not one that waits
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(call) for _ in range(2)]
+        try:
+            wait_for(None, 2 * len(asked))
+            for version, colours in (("1", ("red", "blue")), ("2", ("green", "black"))):
+                day(memory, start=200 * int(version), colours=colours)
+                before = len(answers)
+                assert consolidate(job(memory, shelf)).verdict == "published"
+                assert len(answers) > before + len(calls)  # given while the night went on
+                wait_for(version, 2 * len(asked))
+        finally:
+            over.set()
+        for done in calls:
+            done.result()
+    assert {prior for _, prior, _ in answers} == {None, "1", "2"}
+    expected = {
+        (question, version): agent(memory, version).answer([Turn("user", question)]).text
+        for question in asked
+        for version in (None, "1", "2")
+    }
+    assert any(expected[question, "1"] != expected[question, "2"] for question in asked)
+    assert all(text == expected[question, prior] for question, prior, text in answers)
+
+
 def test_a_damaged_file_is_left_aside_with_a_warning(memory: LatentMemory) -> None:
     shelf = day(memory)
     consolidate(job(memory, shelf))
@@ -395,6 +467,29 @@ def test_a_damaged_file_is_left_aside_with_a_warning(memory: LatentMemory) -> No
         assert PriorInForce.for_shelf(memory, shelf) is None
     path.write_bytes(whole)
     assert PriorInForce.for_shelf(memory, shelf) is not None
+
+
+def test_with_a_damaged_prior_a_call_answers_without_it(memory: LatentMemory) -> None:
+    asked = [Turn("user", "Item 900 is red.")]
+    shelf = day(memory)
+    plain = agent(memory).answer(asked)
+    consolidate(job(memory, shelf))
+    prior_path(memory.path, "1.safetensors").write_bytes(b"no prior")
+    with pytest.warns(UserWarning, match="prior 1 is left aside"):
+        outcome = agent(memory).answer(asked)
+    assert (outcome.text, outcome.prior) == (plain.text, None)
+
+
+def test_a_prior_of_another_model_is_left_aside(memory: LatentMemory) -> None:
+    shelf = day(memory)
+    consolidate(job(memory, shelf))
+    path = prior_path(memory.path, "1.safetensors")
+    network, card = load_prior(path)
+    path.unlink()
+    signed = save_prior(network, replace(card, fingerprint="another"), path)
+    note_file(database_of(memory), 1, path.name, signed.checksum)
+    with pytest.warns(UserWarning, match=r"of the version, checksum, model.*'another'"):
+        assert PriorInForce.for_shelf(memory, shelf) is None
 
 
 def test_a_file_of_another_shelf_is_left_aside(memory: LatentMemory) -> None:

@@ -133,6 +133,20 @@ def test_another_night_at_work_is_exit_code_3(memory: Path) -> None:
     assert f"process {os.getpid()}" in result.stderr
 
 
+def test_traces_of_another_model_are_told_and_left_alone(tmp_path: Path) -> None:
+    path, shelf = (
+        tmp_path / "memory.sqlite3",
+        Shelf(namespace="default", fingerprint="feedbeef" * 8, reward="some:reward"),
+    )
+    asked = questions("train", n=30)
+    with LatentMemory(path) as opened:
+        opened.add_many([searched(question, shelf) for question in asked])
+    result = run("consolidate", "--memory", path)
+    assert result.exit_code == 1
+    assert "got 30 in 'default' of model feedbeef and reward 'some:reward'" in str(result.exception)
+    assert not path.with_name("memory.sqlite3.priors").exists()
+
+
 def test_a_reward_that_is_lost_is_exit_code_5_and_can_be_named(memory: Path) -> None:
     with LatentMemory(memory) as opened:
         shelf = opened.shelves()[0].shelf
