@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy import text
 
 import latent_migrations
@@ -44,7 +45,7 @@ from latent_agent.recollection import Recollection
 from latent_agent.replay import pick_questions
 from latent_agent.reward import CallableReward, ExactMatch, FormatReward, SelfReward, WeightedSum
 from latent_agent.reward.rebuild import reward_from_id
-from latent_agent.schedule import ConsolidationScheduler
+from latent_agent.schedule import ConsolidationScheduler, Nights
 from latent_memory import LatentMemory, Shelf, StoredTrace
 from latent_memory.nights import count_new, list_nights
 from latent_memory.priors import (
@@ -332,6 +333,44 @@ def test_nan_in_stored_traces_is_skipped(memory: LatentMemory, array: str) -> No
         assert "must be as they were stored" in outcome.memory_error
     else:
         assert outcome.text == agent(memory).answer(asked).text  # without neighbours
+
+
+def test_a_clock_that_jumped_back_changes_no_night(memory: LatentMemory) -> None:
+    from latent_memory import rows
+
+    shelf = shelf_of(CallableReward(right))
+    made = [trace_for(question, shelf) for question in questions(120)]
+    for year, half in ((2099, made[:60]), (2001, made[60:])):
+        with database_of(memory).write() as connection:
+            for trace in half:
+                rows.insert_trace(connection, trace, datetime(year, 1, 1, tzinfo=UTC))
+    assert count_new(database_of(memory), shelf) == 120
+    report = consolidate(job(memory, shelf))
+    assert (report.verdict, count_new(database_of(memory), shelf)) == ("published", 0)
+
+
+class _Missed(BaseTrigger):
+    """Each hour, and five times are gone by at the first look: the clock jumped ahead."""
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        if previous_fire_time is None:
+            return now - timedelta(hours=4)
+        return previous_fire_time + timedelta(hours=1)
+
+
+def test_a_clock_that_jumped_ahead_brings_one_night_not_all_that_were_missed() -> None:
+    runs: list[datetime] = []
+    came = threading.Event()
+
+    def run() -> None:
+        runs.append(datetime.now(UTC))
+        came.set()
+
+    nights = Nights(run, _Missed())
+    nights.start()
+    assert came.wait(30)
+    nights.stop()
+    assert len(runs) == 1
 
 
 def test_one_kind_of_question_alone_is_enough(memory: LatentMemory) -> None:
