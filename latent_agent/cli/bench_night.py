@@ -122,7 +122,7 @@ def measure(world: _World, folder: Path) -> dict[str, Any]:
         def stream() -> Iterator[Any]:
             return memory.stream(_SHELF)
 
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         found = survey(stream)
         loaded = time.perf_counter()
         shape, settings = found.shape(), FitSettings(seed=world.seed)
@@ -138,7 +138,7 @@ def measure(world: _World, folder: Path) -> dict[str, Any]:
             first_trace=found.first, last_trace=found.last, shape=shape,
         )  # fmt: skip
         save_prior(prior, card, folder / "1.safetensors")
-        ended = time.perf_counter()
+        ended, worked = time.perf_counter(), time.process_time() - worked
         right = [
             (world.logits(prior(batch.embedding, batch.base)[:, :_MOVED].flatten(0, 1)).argmax(-1)
              == batch.tokens[:, :_MOVED].flatten()).float().mean()
@@ -153,6 +153,7 @@ def measure(world: _World, folder: Path) -> dict[str, Any]:
         "load_seconds": loaded - began,
         "train_seconds": ended - loaded,
         "seconds": ended - began,
+        "processor_seconds": worked,
         "updates": told.updates,
         "epochs": len(told.losses),
         "start_loss": told.start,
@@ -177,6 +178,7 @@ def _show(figures: dict[str, Any]) -> None:
         ("first reading", f"{figures['load_seconds']:.1f} s"),
         ("training", f"{figures['train_seconds']:.1f} s"),
         ("together", f"{figures['seconds']:.1f} s on {figures['threads']} threads"),
+        ("of that, all threads' work", f"{figures['processor_seconds']:.1f} s"),
         ("gradient steps, epochs", f"{figures['updates']:,}, {figures['epochs']}"),
         ("held-out loss", f"{figures['start_loss']:.3f} -> {figures['best_loss']:.3f}"),
         ("turned tokens right, held out", f"{figures['turned_tokens_right']:.0%}"),
