@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         JudgeReward,
         Reward,
         SelfReward,
+        ToolCallReward,
         WeightedSum,
     )
 
@@ -28,6 +29,7 @@ _PLACES = {
     "LatentAgentError": "latent_agent.errors",
     "Reward": "latent_agent.reward",
     "SelfReward": "latent_agent.reward",
+    "ToolCallReward": "latent_agent.reward",
     "WeightedSum": "latent_agent.reward",
 }
 
@@ -40,6 +42,7 @@ __all__ = [
     "LatentAgentError",
     "Reward",
     "SelfReward",
+    "ToolCallReward",
     "WeightedSum",
 ]
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from latent_agent.call import Call
 from latent_agent.errors import PromptError
+from latent_agent.form import FREE_TEXT, Form
 from latent_agent.outcome import Outcome, searched, unjudged
 from latent_agent.progress import Progress
 from latent_agent.prompt import Turn, encode_chat
@@ -29,6 +30,8 @@ class LatentAgent:
         settings: What holds for every call.
         reward: Scores answers; None: the recipe's own self-reward.
         recollection: What past calls left behind; None: nothing is recalled or stored.
+        form: What form the answers have. Those that a grammar holds neither recall nor leave
+            traces: where its tokens differ from free text's, so do the journeys.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class LatentAgent:
         settings: Settings,
         reward: Reward | None = None,
         recollection: Recollection | None = None,
+        form: Form = FREE_TEXT,
     ) -> None:
         self.model = model
         self.settings = settings
-        self.reward = reward or default_reward(settings.judge)
-        self.recollection = recollection
+        self.reward = form.reward(reward or default_reward(settings.judge))
+        self.recollection = None if form.constrained else recollection
+        self.form = form
 
     def answer(self, turns: Sequence[Turn], progress: Progress | None = None) -> Outcome:
         """Answer a conversation; the last human text is the question that rewards see.
@@ -51,12 +56,14 @@ class LatentAgent:
             CallCancelled: If ``progress.cancelled`` is set before the answer stands.
         """
         prompt = self._encode(turns)
-        call = Call(self.model, self.settings, self.reward, turns, prompt, progress)
+        call = Call(self.model, self.settings, self.reward, turns, prompt, progress, self.form)
         if self.settings.max_iterations == 0:
             return unjudged(call)
         recalled = self._recall(call)
         starts = call.starts(recalled.warm_starts)
-        search = refine(starts, call.backbone, call.attempt, self.settings, _steps(call))
+        search = refine(
+            starts, call.backbone, call.attempt, self.settings, _steps(call), call.constraint
+        )
         if search.best is None:
             return unjudged(call, search)
         return self._remember(call, recalled, search, searched(call, search, search.best.trial))
@@ -76,7 +83,7 @@ class LatentAgent:
         return self.recollection.remember(call, recalled, search, outcome, self.settings)
 
     def _encode(self, turns: Sequence[Turn]) -> list[int]:
-        prompt = encode_chat(self.model.tokenizer, turns)
+        prompt = encode_chat(self.model.tokenizer, turns, self.form.tools)
         window = self.model.context_window
         if window is not None and len(prompt) >= window:
             raise PromptError(

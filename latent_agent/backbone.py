@@ -47,6 +47,11 @@ class Backbone:
             )
         self._probe()
 
+    @property
+    def vocabulary(self) -> int:
+        """How many logits the head makes."""
+        return self._linear.weight.shape[0]
+
     def logits(self, latents: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
         """Turn latents (N, d) into logits (N, vocabulary), float32 and differentiable.
 
@@ -76,7 +81,7 @@ class Backbone:
         tokens: list[int] = []
         for rows in (latents,) if whole else latents.split(1):
             for scores in self.logits(rows):
-                tokens.append(sampler.choose(scores))
+                tokens.append(sampler.choose(scores, tokens))
                 if tokens[-1] in self.stop_ids:
                     return tuple(tokens)
         return tuple(tokens)

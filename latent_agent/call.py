@@ -8,13 +8,14 @@ import torch
 
 from latent_agent.completion import Completion, Limits, complete
 from latent_agent.errors import BudgetSpent
+from latent_agent.form import FREE_TEXT, Form
 from latent_agent.meter import Meter, Stage
 from latent_agent.progress import Progress
 from latent_agent.prompt import Turn, last_question, transcript
 from latent_agent.refine import Start, Trial
 from latent_agent.reward import Case, Reward, Score
 from latent_agent.reward.base import checked_score
-from latent_agent.sampling import GREEDY, Sampler
+from latent_agent.sampling import Sampler
 from latent_agent.self_judge import SelfJudge
 from latent_agent.sequence import CachedSequence
 from latent_agent.settings import Settings
@@ -38,6 +39,7 @@ class Call:
         turns: Sequence[Turn],
         prompt: Sequence[int],
         progress: Progress | None = None,
+        form: Form = FREE_TEXT,
     ) -> None:
         self.model, self.backbone = model, model.backbone()
         self.prompt, self.question = prompt, last_question(turns)
@@ -46,17 +48,24 @@ class Call:
             settings.max_forwarded_tokens, settings.timeout, self._progress.cancelled
         )
         self._settings, self._reward, self._conversation = settings, reward, transcript(turns)
+        self.read, self.constraint = form.reader(self.backbone), form.constraint(self.backbone)
+        self._greedy = Sampler(0.0, constraint=self.constraint)
         self._sequence = CachedSequence(self.backbone, self.meter)
         self._judge = SelfJudge(self.backbone, self.meter, model.judge_prompts)
         room = (model.context_window or len(prompt) + settings.max_tokens) - len(prompt)
         self._limits = Limits(max_tokens=min(settings.max_tokens, room), stop=settings.stop)
-        self._drafting = GREEDY
+        self._drafting = self._greedy
         if settings.sample_draft or settings.max_iterations == 0:
-            self._drafting = Sampler(settings.temperature, settings.seed, top_p=settings.top_p)
+            self._drafting = Sampler(
+                settings.temperature,
+                settings.seed,
+                top_p=settings.top_p,
+                constraint=self.constraint,
+            )
         self._opening: Completion | None = None
         self._draft: Completion | None = None
         self._completions: dict[tuple[int, ...], Completion] = {}
-        self._scores: dict[str, Score] = {}
+        self._scores: dict[tuple[str, bool, tuple[str, ...]], Score] = {}
 
     def tell(self, event: str, **told: Any) -> None:
         """Tell of an event, with the forwarded tokens so far."""
@@ -113,10 +122,11 @@ class Call:
             RewardError: If the reward breaks its contract.
         """
         for warm in warm_starts:
-            prefix = self.backbone.decode(warm.latents, GREEDY)
+            prefix = self.backbone.decode(warm.latents, self._greedy)
             unmoved = prefix == self.opening().tokens[: len(prefix)]
             if not unmoved and prefix not in self._completions:
-                yield Start(trial=self.attempt(prefix, GREEDY, warm.road), latents=warm.latents)
+                trial = self.attempt(prefix, self._greedy, warm.road)
+                yield Start(trial=trial, latents=warm.latents)
         draft = self.draft()
         if draft.finish in ("time", "tokens"):
             raise BudgetSpent(draft.finish)
@@ -155,30 +165,35 @@ class Call:
             prefix=prefix,
             tokens=completion.tokens,
             text=completion.text,
-            score=self._score(completion.text, road),
+            score=self._score(completion, road),
             finish=completion.finish,
             road=road,
         )
 
-    def _score(self, answer: str, road: str) -> Score:
+    def _score(self, completion: Completion, road: str) -> Score:
         """Score an answer; what a deterministic reward said once is not asked again."""
-        if answer in self._scores:
-            return self._scores[answer]
+        answer, calls = self.read(completion.tokens, completion.text)
+        complete = completion.finish == "stop"
+        said = (answer, complete, tuple(call.source for call in calls))
+        if said in self._scores:
+            return self._scores[said]
         case = Case(
             question=self.question,
             answer=answer,
             conversation=self._conversation,
             judge=self._judge,
+            calls=calls,
+            complete=complete,
         )
         score = checked_score(self._reward, case)
         if self._reward.deterministic:
-            self._scores[answer] = score
+            self._scores[said] = score
         self.tell(
             "verdict",
             road=road,
             reward=score.value,
             accepted=score.passes(self._settings.threshold),
             checks=dict(score.checks),
-            text=answer,
+            text=completion.text,
         )
         return score

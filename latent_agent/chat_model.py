@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from latent_agent.agent import LatentAgent, default_reward
 from latent_agent.errors import SettingError
-from latent_agent.generation import GeneratingChatModel, checked_choices
+from latent_agent.generation import checked_choices
 from latent_agent.memories import open_memory
 from latent_agent.messages import to_turns
 from latent_agent.outcome import Outcome
@@ -23,13 +23,14 @@ from latent_agent.recollection import Recollection
 from latent_agent.reward import Reward, as_reward
 from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import SharedModel, open_model
+from latent_agent.tool_calling import ToolCallingChatModel
 
 _SETTINGS = tuple(
     field.name for field in fields(Settings) if field.name not in ("stop", "reward_offset", "judge")
 )
 
 
-class ChatLatentSeek(GeneratingChatModel):
+class ChatLatentSeek(ToolCallingChatModel):
     """A chat model that drafts, judges its own draft, and searches its latents for a better one.
 
     Setup:
@@ -253,12 +254,13 @@ class ChatLatentSeek(GeneratingChatModel):
         settings, turns = self._settings(given, stop), to_turns(messages)
         custom = given.get("reward", self.reward)
         reward = default_reward(settings.judge) if custom is None else as_reward(custom)
-        model = self._shared_model(given)
-        agent = LatentAgent(model, settings, reward, self._recollection(given, reward))
+        form, model = self._form(given), self._shared_model(given)
+        recollection = self._recollection(given, form.reward(reward))
+        agent = LatentAgent(model, settings, reward, recollection, form)
         outcomes = [agent.answer(turns, progress)]
         for other in range(1, checked_choices(given.get("n", self.n), settings)):
             varied = replace(settings, seed=settings.seed + other, sample_draft=True)
-            outcomes.append(LatentAgent(model, varied, reward).answer(turns, progress))
+            outcomes.append(LatentAgent(model, varied, reward, form=form).answer(turns, progress))
         return outcomes
 
     def _recollection(self, given: dict[str, Any], reward: Reward) -> Recollection | None:

@@ -67,7 +67,7 @@ def complete(
         if finish is None:
             latents.append(sequence.read([*prompt, *tokens], stage))
         while finish is None:
-            tokens.append(sampler.choose(backbone.logits(latents[-1][None])[0]))
+            tokens.append(sampler.choose(backbone.logits(latents[-1][None])[0], tokens))
             if on_token is not None:
                 on_token(tokens[-1])
             finish = _ended(backbone, tokens, limits)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from latent_agent.call import Call
 from latent_agent.refine import Search, Trial
+from latent_agent.tools.call import ToolCall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +13,8 @@ class Outcome:
     """What a call came to.
 
     Attributes:
-        text: The answer.
+        text: The answer; what it says outside its tool calls, if it makes any.
+        calls: The tools that it calls.
         draft: The draft's text; None if a warm start made it unnecessary.
         finish: Why the answer ended: ``stop`` or ``length``, or the budget that was spent.
         stopped: Why the call ended: ``threshold``, ``iterations``, ``patience``, ``time``,
@@ -36,6 +38,7 @@ class Outcome:
     finish: str
     stopped: str
     road: str = "draft"
+    calls: Sequence[ToolCall] = ()
     rewards: Sequence[float] = ()
     iterations: int = 0
     checks: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -52,9 +55,11 @@ class Outcome:
 def unjudged(call: Call, search: Search | None = None) -> Outcome:
     """Return the draft as it is: nothing was scored, or nothing was to be."""
     draft = call.draft()
+    text, calls = call.read(draft.tokens, draft.text)
     stopped = "unjudged" if search is None else search.stopped
     return Outcome(
-        text=draft.text,
+        text=text,
+        calls=calls,
         draft=draft.text,
         finish=draft.finish,
         stopped=draft.finish if draft.finish in ("time", "tokens") else stopped,
@@ -67,8 +72,10 @@ def unjudged(call: Call, search: Search | None = None) -> Outcome:
 
 def searched(call: Call, search: Search, best: Trial) -> Outcome:
     """Return the best answer of a search."""
+    text, calls = call.read(best.tokens, best.text)
     return Outcome(
-        text=best.text,
+        text=text,
+        calls=calls,
         draft=call.draft_text,
         finish=best.finish,
         stopped=search.stopped,

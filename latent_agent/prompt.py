@@ -4,8 +4,9 @@ Special tokens in a message's text are plain text: whoever writes ``<|im_end|>``
 ends no turn. The template's own special tokens keep their meaning.
 """
 
+import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,16 +14,35 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from latent_agent.errors import PromptError
+from latent_agent.shield import Shield, texts_in
+from latent_agent.tools.call import Tool, ToolCall, calls_text
+from latent_agent.tools.template import call_format, knows_calls
 
 Role = Literal["system", "user", "assistant", "tool"]
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message: who speaks, and the text."""
+    """One message.
+
+    Attributes:
+        role: Who speaks.
+        content: The text.
+        calls: The tools that an assistant's turn calls.
+        name: Whose result a tool's turn is.
+        call_id: Of which call.
+    """
 
     role: Role
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    name: str | None = None
+    call_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text with the calls in it, for whoever knows no calls."""
+        return "\n".join(part for part in (self.content, calls_text(self.calls)) if part)
 
 
 def last_question(turns: Sequence[Turn]) -> str:
@@ -34,28 +54,58 @@ def transcript(turns: Sequence[Turn]) -> str:
     """Render a conversation for a judge: a lone question as it is, else one ``role: text`` each."""
     if len(turns) == 1:
         return turns[0].content
-    return "\n".join(f"{turn.role}: {turn.content}" for turn in turns)
+    return "\n".join(f"{turn.role}: {turn.text}" for turn in turns)
 
 
-def encode_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> list[int]:
+def encode_chat(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], tools: Sequence[Tool] = ()
+) -> list[int]:
     """Turn a conversation into prompt ids that end where the answer begins.
 
     Args:
         tokenizer: Its chat template is used as it is; without one, a plain transcript.
         turns: The conversation. Roles that the template refuses are merged into their neighbours.
+        tools: What may be called.
 
     Raises:
-        PromptError: If there are no messages, or no template form accepts them.
+        PromptError: If there are no messages, no template form accepts them, or the template
+            knows no tools.
     """
     if not turns:
         raise PromptError("messages must hold at least one message, got []; add a human message")
-    for turn in turns:
-        _check_unicode(turn.content)
-    shield = Shield(tokenizer, turns)
-    shielded = [replace(turn, content=shield.cover(turn.content)) for turn in turns]
+    if tools:
+        call_format(tokenizer)  # refuses a template that would not tell of them
+    if any(turn.calls for turn in turns) and not knows_calls(tokenizer):
+        turns = [replace(turn, content=turn.text, calls=()) for turn in turns]
+    specs = [dict(tool.spec) for tool in tools]
+    written = [*(text for turn in turns for text in _texts(turn)), *texts_in(specs)]
+    for text in written:
+        _check_unicode(text)
+    shield = Shield(tokenizer, written)
+    shielded = [_covered(turn, shield) for turn in turns]
     if tokenizer.chat_template is None:
         return shield.encode(_plain(shielded), add_special_tokens=True)
-    return shield.encode(_render(tokenizer, shielded), add_special_tokens=False)
+    rendered = _render(tokenizer, shielded, shield.cover_all(specs))
+    return shield.encode(rendered, add_special_tokens=False)
+
+
+def _texts(turn: Turn) -> Iterator[str]:
+    yield turn.content
+    yield turn.name or ""
+    for call in turn.calls:
+        yield call.name or ""
+        yield from texts_in(call.arguments)
+
+
+def _covered(turn: Turn, shield: Shield) -> Turn:
+    calls = tuple(
+        replace(
+            call, name=shield.cover(call.name or ""), arguments=shield.cover_all(call.arguments)
+        )
+        for call in turn.calls
+    )
+    name = None if turn.name is None else shield.cover(turn.name)
+    return replace(turn, content=shield.cover(turn.content), calls=calls, name=name)
 
 
 def _check_unicode(text: str) -> None:
@@ -75,15 +125,13 @@ def _plain(turns: Sequence[Turn]) -> str:
     return "".join([*lines, "Assistant:"])
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> str:
+def _render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], tools: Any) -> str:
     refused: Exception | None = None
     for accommodate in _ACCOMMODATIONS:
-        messages = [
-            {"role": turn.role, "content": turn.content} for turn in accommodate(list(turns))
-        ]
+        messages = [_message(turn) for turn in accommodate(list(turns))]
         try:
             rendered: Any = tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True
+                messages, tools=tools or None, tokenize=False, add_generation_prompt=True
             )
         except TemplateError as error:
             refused = error
@@ -95,12 +143,38 @@ def _render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> str:
     ) from refused
 
 
+def _message(turn: Turn) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
+    if turn.calls:
+        message["tool_calls"] = [
+            {
+                "id": _template_id(call.id),
+                "type": "function",
+                "function": {"name": call.name, "arguments": dict(call.arguments)},
+            }
+            for call in turn.calls
+        ]
+    if turn.role == "tool":
+        message["name"] = turn.name
+        message["tool_call_id"] = _template_id(turn.call_id or "")
+    return message
+
+
+def _template_id(given: str) -> str:
+    """Return a call's id as all templates take it: Mistral's ask for nine letters or digits."""
+    if re.fullmatch("[a-zA-Z0-9]{9}", given):
+        return given
+    return hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()[:9]
+
+
 def merge_neighbours(turns: list[Turn]) -> list[Turn]:
     """Join consecutive turns of one role, as most templates demand."""
     merged: list[Turn] = []
     for turn in turns:
         if merged and merged[-1].role == turn.role != "tool":
-            turn = replace(turn, content=f"{merged.pop().content}\n\n{turn.content}")
+            before = merged.pop()
+            content = "\n\n".join(part for part in (before.content, turn.content) if part)
+            turn = replace(turn, content=content, calls=before.calls + turn.calls)
         merged.append(turn)
     return merged
 
@@ -117,54 +191,26 @@ def _user_first(turns: list[Turn]) -> list[Turn]:
     return turns if turns[0].role in ("user", "system") else [Turn("user", ""), *turns]
 
 
+def _one_call_a_turn(turns: list[Turn]) -> list[Turn]:
+    """Split turns that make several calls, each part followed by its result."""
+    results = {turn.call_id: turn for turn in turns if turn.role == "tool"}
+    told: list[Turn] = []
+    for turn in turns:
+        if turn.role == "tool" and turn.call_id is not None and turn in told:
+            continue
+        if len(turn.calls) < 2:
+            told.append(turn)
+            continue
+        for number, call in enumerate(turn.calls):
+            told.append(replace(turn, content="" if number else turn.content, calls=(call,)))
+            told += [results[call.id]] if call.id in results else []
+    return told
+
+
 _ACCOMMODATIONS: tuple[Callable[[list[Turn]], list[Turn]], ...] = (
     lambda turns: turns,
     merge_neighbours,
+    lambda turns: _one_call_a_turn(merge_neighbours(turns)),
     lambda turns: merge_neighbours(_tools_as_user(turns)),
     lambda turns: _user_first(merge_neighbours(_systems_as_user(_tools_as_user(turns)))),
 )
-
-
-class Shield:
-    """Keeps special tokens that stand in a message's text from being read as special.
-
-    Each one is covered by a marker before the template is rendered, and encoded afterwards in
-    parts, none of which is special. All other text goes through the tokenizer as one piece with
-    the template around it, so that a harmless message gets the very ids of ``apply_chat_template``.
-    (``split_special_tokens=True`` would destroy the template's own tokens.)
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> None:
-        self._tokenizer = tokenizer
-        added: dict[int, Any] = tokenizer.added_tokens_decoder
-        self._added = frozenset(added)
-        names = {str(token) for token in added.values()} | set(tokenizer.all_special_tokens)
-        longest_first = sorted((name for name in names if name.strip()), key=len, reverse=True)
-        used = {character for turn in turns for character in turn.content}
-        free = (chr(code) for code in range(0xF0000, 0x10FFFE) if chr(code) not in used)
-        self._covers = dict(zip(free, longest_first, strict=False))
-
-    def cover(self, text: str) -> str:
-        """Replace each special token in a text by a character that no template touches."""
-        for character, name in self._covers.items():
-            text = text.replace(name, character)
-        return text
-
-    def encode(self, rendered: str, *, add_special_tokens: bool) -> list[int]:
-        """Encode a rendered prompt; what is covered becomes plain text."""
-        covers = "".join(self._covers) or "\U000f0000"
-        first, *rest = re.split(f"([{covers}])", rendered)
-        ids: list[int] = self._tokenizer.encode(first, add_special_tokens=add_special_tokens)
-        for part in rest:
-            if part in self._covers:
-                ids += self._as_plain(self._covers[part])
-            else:
-                ids += self._tokenizer.encode(part, add_special_tokens=False)
-        return ids
-
-    def _as_plain(self, text: str) -> list[int]:
-        """Encode a special token's name in parts, none of which is an added token itself."""
-        ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        if len(text) == 1 or not self._added.intersection(ids):
-            return ids
-        return self._as_plain(text[:1]) + self._as_plain(text[1:])

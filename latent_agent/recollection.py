@@ -115,12 +115,15 @@ class Recollection:
     def remember(
         self, call: Call, recalled: Recalled, search: Search, outcome: Outcome, settings: Settings
     ) -> Outcome:
-        """Store what the call learned; return the outcome with the trace's id."""
+        """Store what the call learned; return the outcome with the trace's id.
+
+        Tool calls leave no trace: nothing judged them, so nothing was learned.
+        """
         outcome = replace(
             outcome, neighbours=recalled.ids, prior=recalled.prior, memory_error=recalled.error
         )
         best, embedding = search.best, recalled.embedding
-        if self._mode == "read" or best is None or embedding is None:
+        if self._mode == "read" or best is None or embedding is None or outcome.calls:
             return outcome
         if best.trial.score.vetoed or best.trial.score.value < settings.archive:
             return outcome

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 
+from latent_agent.constraint import FREE, Constraint, mask_along
 from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.reward.base import Score
 from latent_agent.sampling import Sampler
@@ -95,6 +96,7 @@ def refine(
     attempt: Attempt,
     settings: Settings,
     on_step: Callable[[Search], None] = lambda _: None,
+    constraint: Constraint = FREE,
 ) -> Search:
     """Search the latents for an answer that passes the threshold.
 
@@ -105,6 +107,7 @@ def refine(
         attempt: Continues a prefix and scores the answer.
         settings: Steps, samples, learning rate, threshold, patience.
         on_step: Called after each gradient step.
+        constraint: What may follow what in an answer.
 
     Returns:
         The best answer seen, with the path to it. A budget that ends, or a reward that fails, ends
@@ -118,7 +121,9 @@ def refine(
                 search.stopped = "threshold"
                 return search
         if start is not None:
-            search.stopped = ascend(search, start, space, attempt, settings, on_step)
+            search.stopped = ascend(
+                search, start, space, attempt, settings, on_step, constraint
+            )
     except BudgetSpent as spent:
         search.stopped = spent.reason
     except RewardError as failure:
@@ -133,6 +138,7 @@ def ascend(
     attempt: Attempt,
     settings: Settings,
     on_step: Callable[[Search], None],
+    constraint: Constraint,
 ) -> str:
     """Take gradient steps from a start until an answer passes; return why they ended."""
     z = start.latents.detach().clone().requires_grad_()
@@ -140,10 +146,10 @@ def ascend(
     trials: Sequence[Trial] = (start.trial,)
     for step in range(1, settings.max_iterations + 1):
         adam.zero_grad()
-        z.grad = policy_gradient(z, trials, space, settings)
+        z.grad = policy_gradient(z, trials, space, settings, constraint)
         adam.step()
         search.iterations = step
-        trials = _try(z.detach(), step, space, attempt, settings)
+        trials = _try(z.detach(), step, space, attempt, settings, constraint)
         passes = search.record(trials, z.detach(), settings.threshold)
         on_step(search)
         if passes:
@@ -155,15 +161,23 @@ def ascend(
 
 @torch.enable_grad()
 def policy_gradient(
-    z: torch.Tensor, trials: Sequence[Trial], space: LatentSpace, settings: Settings
+    z: torch.Tensor,
+    trials: Sequence[Trial],
+    space: LatentSpace,
+    settings: Settings,
+    constraint: Constraint = FREE,
 ) -> torch.Tensor:
-    """Return the gradient of ``J`` at ``z``, (N, d): the mean over trials of R * grad log pi."""
-    temperature = settings.temperature or 1.0
-    log_pi = torch.log_softmax(space.logits(z) / temperature, dim=-1)
+    """Return the gradient of ``J`` at ``z``, (N, d): the mean over trials of R * grad log pi.
+
+    ``pi`` is the policy that chose the tokens, so it is masked by the constraint: where only one
+    token may follow, there was no choice to learn from, and the gradient is zero.
+    """
+    logits = space.logits(z) / (settings.temperature or 1.0)
     objective = z.sum() * 0.0
     for trial in trials:
         tokens = torch.tensor(trial.prefix, device=z.device)
-        chosen = log_pi[: len(tokens)].gather(-1, tokens[:, None])
+        log_pi = torch.log_softmax(mask_along(constraint, logits, trial.prefix), dim=-1)
+        chosen = log_pi.gather(-1, tokens[:, None])
         objective = objective + (trial.score.value + settings.reward_offset) * chosen.sum()
     (gradient,) = torch.autograd.grad(objective / len(trials), z)
     return gradient
@@ -177,11 +191,18 @@ def out_of_patience(rewards: Sequence[float], patience: int | None) -> bool:
 
 
 def _try(
-    z: torch.Tensor, step: int, space: LatentSpace, attempt: Attempt, settings: Settings
+    z: torch.Tensor,
+    step: int,
+    space: LatentSpace,
+    attempt: Attempt,
+    settings: Settings,
+    constraint: Constraint,
 ) -> list[Trial]:
     trials: list[Trial] = []
     for sample in range(settings.samples):
-        sampler = Sampler(settings.temperature, settings.seed, step, sample, top_p=settings.top_p)
+        sampler = Sampler(
+            settings.temperature, settings.seed, step, sample, settings.top_p, constraint
+        )
         trials.append(attempt(space.decode(z, sampler), sampler))
     return trials
 

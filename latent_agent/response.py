@@ -1,11 +1,15 @@
 """An outcome as LangChain messages, chunks and metadata: plain values only."""
 
+import json
 import re
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCallChunk
+from langchain_core.messages import ToolCall as LangChainCall
 from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
 from latent_agent.outcome import Outcome
 
@@ -24,7 +28,7 @@ def metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
     return {
         "model_name": model_name,
         "model_provider": "latent-agent",
-        "finish_reason": "stop" if outcome.finish == "stop" else "length",
+        "finish_reason": _finish_reason(outcome),
         "latent_agent": {
             "draft": outcome.draft,
             "rewards": list(outcome.rewards),
@@ -45,6 +49,8 @@ def message_of(outcome: Outcome, model_name: str) -> AIMessage:
     """Return the answer as a message."""
     return AIMessage(
         content=outcome.text,
+        tool_calls=tool_calls(outcome),
+        invalid_tool_calls=invalid_tool_calls(outcome),
         usage_metadata=usage(outcome),
         response_metadata=metadata(outcome, model_name),
     )
@@ -56,12 +62,55 @@ def draft_chunk(text: str) -> AIMessageChunk:
 
 
 def answer_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
-    """Yield an answer word by word; all metadata comes with the last chunk."""
+    """Yield an answer word by word; tool calls and all metadata come with the last chunk."""
     for word in re.findall(r"\s*\S+|\s+$", message.text):
         yield AIMessageChunk(content=word)
     yield AIMessageChunk(
         content="",
+        tool_call_chunks=call_chunks(message),
         usage_metadata=message.usage_metadata,
         response_metadata=message.response_metadata,
         chunk_position="last",
     )
+
+
+def _finish_reason(outcome: Outcome) -> str:
+    if outcome.finish != "stop":
+        return "length"
+    return "tool_calls" if outcome.calls else "stop"
+
+
+def tool_calls(outcome: Outcome) -> list[LangChainCall]:
+    """Return the calls that can be made; whether the arguments fit is for the tool to say."""
+    return [
+        tool_call(name=call.name or "", args=dict(call.arguments), id=_new_id())
+        for call in outcome.calls
+        if call.malformed is None
+    ]
+
+
+def invalid_tool_calls(outcome: Outcome) -> list[InvalidToolCall]:
+    """Return the calls that cannot even be read, as they were written."""
+    return [
+        invalid_tool_call(name=call.name, args=call.source, id=_new_id(), error=call.malformed)
+        for call in outcome.calls
+        if call.malformed is not None
+    ]
+
+
+def call_chunks(message: AIMessage) -> list[ToolCallChunk]:
+    """Return a message's calls as chunks, whole ones."""
+    whole = [
+        (call["name"], json.dumps(call["args"], ensure_ascii=False), call["id"])
+        for call in message.tool_calls
+    ]
+    broken = [(call["name"], call["args"], call["id"]) for call in message.invalid_tool_calls]
+    return [
+        tool_call_chunk(name=name, args=args, id=number, index=at)
+        for at, (name, args, number) in enumerate([*whole, *broken])
+    ]
+
+
+def _new_id() -> str:
+    """Return an id of nine letters and digits, as even Mistral's templates take it."""
+    return secrets.token_hex(5)[:9]

@@ -1,10 +1,13 @@
 """Choose a token from logits: the likeliest, or a seeded sample."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers import TopPLogitsWarper
+
+from latent_agent.constraint import FREE, Constraint
 
 
 class Sampler:
@@ -19,6 +22,7 @@ class Sampler:
         step: Gradient step that asks.
         sample: Which of the step's samples.
         top_p: Only the likeliest tokens that together reach this probability are drawn from.
+        constraint: What may follow what.
     """
 
     def __init__(
@@ -28,15 +32,17 @@ class Sampler:
         step: int = 0,
         sample: int = 0,
         top_p: float = 1.0,
+        constraint: Constraint = FREE,
     ) -> None:
         self.greedy = temperature == 0
-        self._temperature = temperature
+        self._temperature, self._constraint = temperature, constraint
         self._nucleus: Any = TopPLogitsWarper(top_p) if top_p < 1 else None
         digest = hashlib.sha256(f"{seed}/{step}/{sample}".encode()).digest()
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:6]))
 
-    def choose(self, logits: torch.Tensor) -> int:
-        """Choose from logits of shape (vocabulary,)."""
+    def choose(self, logits: torch.Tensor, tokens: Sequence[int] = ()) -> int:
+        """Choose from logits of shape (vocabulary,) what follows an answer's tokens so far."""
+        logits = self._constraint.mask(logits, tokens)
         if self.greedy:
             return int(logits.argmax())
         scores = logits.float().cpu() / self._temperature

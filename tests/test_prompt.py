@@ -184,6 +184,7 @@ def test_a_chain_may_use_every_role_with_a_strict_template() -> None:
     )
     messages = [
         SystemMessage("Be brief."), HumanMessage("Hi"), AIMessage("Hello"), HumanMessage("Go on"),
+        AIMessage("", tool_calls=[{"name": "count", "args": {}, "id": "1"}]),
         ToolMessage("7", tool_call_id="1"),
     ]  # fmt: skip
     usage = chat.invoke(messages).usage_metadata

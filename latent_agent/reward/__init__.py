@@ -4,6 +4,7 @@ from latent_agent.reward.base import CallableReward, Case, Reward, Score, as_rew
 from latent_agent.reward.outside import JudgeReward, WeightedSum
 from latent_agent.reward.rules import ExactMatch, FormatReward
 from latent_agent.reward.self_reward import SelfReward
+from latent_agent.reward.tool_calls import StructuredReward, ToolCallReward, ToolTurnReward
 
 __all__ = [
     "CallableReward",
@@ -14,6 +15,9 @@ __all__ = [
     "Reward",
     "Score",
     "SelfReward",
+    "StructuredReward",
+    "ToolCallReward",
+    "ToolTurnReward",
     "WeightedSum",
     "as_reward",
 ]

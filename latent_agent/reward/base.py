@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from latent_agent.errors import BudgetSpent, CallCancelled, RewardError
+from latent_agent.tools.call import ToolCall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +50,16 @@ class Case:
         answer: The answer's text without stop tokens, unstripped.
         conversation: The whole conversation as text, for judges.
         judge: The LM itself; None where no model is at hand.
+        calls: The tool calls that it makes.
+        complete: Whether it ended by itself, and not at a limit.
     """
 
     question: str
     answer: str
     conversation: str = ""
     judge: Judge | None = None
+    calls: Sequence[ToolCall] = ()
+    complete: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +86,9 @@ class Reward(ABC):
 
     deterministic: bool = True
     """Whether the same answer always gets the same score; only then is a score remembered."""
+
+    reads_calls: bool = False
+    """Whether it scores tool calls itself; else a turn that calls tools never reaches it."""
 
     @property
     def id(self) -> str:

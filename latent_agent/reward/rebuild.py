@@ -11,6 +11,7 @@ from latent_agent.reward.base import Reward, as_reward
 from latent_agent.reward.outside import WeightedSum
 from latent_agent.reward.rules import FormatReward
 from latent_agent.reward.self_reward import SelfReward
+from latent_agent.reward.tool_calls import ToolCallReward, ToolTurnReward
 
 
 def reward_from_id(name: str) -> Reward:
@@ -70,4 +71,6 @@ _BUILDERS: Mapping[str, Callable[[Mapping[str, Any]], Reward]] = {
     "SelfReward": _self_reward,
     "FormatReward": _format,
     "WeightedSum": _sum,
+    "ToolCallReward": lambda _: ToolCallReward(),
+    "ToolTurnReward": lambda told: ToolTurnReward(reward_from_id(told["inner"])),
 }

@@ -1,0 +1,106 @@
+"""What form a call's answers have: free text, text or tool calls, forced calls, or JSON."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from latent_agent.backbone import Backbone
+from latent_agent.constraint import FREE, Constraint
+from latent_agent.reward.base import Reward
+from latent_agent.reward.tool_calls import StructuredReward, ToolTurnReward
+from latent_agent.tools.call import Tool, ToolCall
+from latent_agent.tools.grammar import Grammars
+from latent_agent.tools.schema import misfit, schema_rule
+from latent_agent.tools.template import call_format
+
+Read = Callable[[Sequence[int], str], tuple[str, tuple[ToolCall, ...]]]
+"""Takes an answer's tokens and text; returns the text outside its tool calls, and the calls."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What form a call's answers have.
+
+    Attributes:
+        tools: What may be called; the prompt tells of them.
+        forced: Which of them must be called, one at least; empty: none must.
+        several: Whether one answer may make more than one call.
+        schema: JSON schema of the whole answer; None: it is free text, or calls.
+        strict: Whether a schema that the grammar cannot express in full is refused.
+    """
+
+    tools: tuple[Tool, ...] = ()
+    forced: tuple[Tool, ...] = ()
+    several: bool = True
+    schema: Mapping[str, Any] | None = None
+    strict: bool = False
+
+    @property
+    def constrained(self) -> bool:
+        """Whether a grammar holds the answers."""
+        return bool(self.forced) or self.schema is not None
+
+    def constraint(self, backbone: Backbone) -> Constraint:
+        """Return what the grammar allows, for one call.
+
+        Raises:
+            SettingError: If no grammar can express it.
+            PromptError: If the model's way to write calls is unknown.
+        """
+        if self.schema is not None:
+            lark, told = f"start: {schema_rule(self.schema, strict=self.strict)}", self.schema
+        elif self.forced:
+            form = call_format(backbone.tokenizer)
+            lark = form.grammar(backbone.tokenizer, self.forced, several=self.several)
+            told = [dict(tool.spec) for tool in self.forced]
+        else:
+            return FREE
+        return grammars(backbone).compile(lark, told)
+
+    def reward(self, reward: Reward) -> Reward:
+        """Return the reward that scores answers of this form."""
+        if self.schema is not None:
+            return StructuredReward(reward)
+        return ToolTurnReward(reward) if self.tools and not reward.reads_calls else reward
+
+    def reader(self, backbone: Backbone) -> Read:
+        """Return what takes an answer's calls out of it, checked against the tools."""
+        if not self.tools:
+            return lambda _, text: (text, ())
+        written = call_format(backbone.tokenizer)
+
+        def read(tokens: Sequence[int], text: str) -> tuple[str, tuple[ToolCall, ...]]:
+            kept = [token for token in tokens if token not in backbone.stop_ids]
+            outside, calls = written.calls(backbone.tokenizer, kept, self.tools)
+            if not calls:
+                return text, ()
+            checked = tuple(self._checked(call) for call in calls)
+            return outside.strip(), checked if self.several else checked[:1]
+
+        return read
+
+    def _checked(self, call: ToolCall) -> ToolCall:
+        if call.malformed is not None:
+            return call
+        known = {tool.name: tool for tool in self.tools}
+        if call.name not in known:
+            return replace(call, misfit=f"there is no tool {call.name!r}, only {sorted(known)}")
+        return replace(call, misfit=misfit(call.arguments, known[call.name].parameters))
+
+
+FREE_TEXT = Form()
+
+_grammars: WeakKeyDictionary[Backbone, Grammars] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def grammars(backbone: Backbone) -> Grammars:
+    """Return what compiles grammars for a model; made once, since a large vocabulary takes long."""
+    with _lock:
+        if backbone not in _grammars:
+            _grammars[backbone] = Grammars(
+                backbone.tokenizer, backbone.vocabulary, backbone.stop_ids
+            )
+        return _grammars[backbone]

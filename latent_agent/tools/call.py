@@ -1,0 +1,97 @@
+"""Tool calls and tools as plain values; nothing of LangChain."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCall:
+    """A tool call: one that an answer made, or one of an earlier turn.
+
+    Attributes:
+        name: Whose call it is; None if that cannot be read.
+        arguments: By name; empty if the call is malformed.
+        id: What its result refers to; empty until it is handed out.
+        source: How it was written, its marker included.
+        malformed: Why it is no call at all; None: it is one.
+        misfit: Why it does not fit the tools at hand; None: it does.
+    """
+
+    name: str | None
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    id: str = ""
+    source: str = ""
+    malformed: str | None = None
+    misfit: str | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether a tool at hand can be called with it."""
+        return self.malformed is None and self.misfit is None
+
+    @property
+    def text(self) -> str:
+        """The call as a transcript shows it."""
+        return json.dumps(
+            {"name": self.name, "arguments": dict(self.arguments)}, ensure_ascii=False
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A tool at hand.
+
+    Attributes:
+        name: Its name.
+        spec: As chat templates take it: ``{"type": "function", "function": {...}}``.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The JSON schema of its arguments; one without parameters takes none."""
+        return self.spec["function"].get("parameters") or {"type": "object", "properties": {}}
+
+    @property
+    def strict(self) -> bool:
+        """Whether a schema that the grammar cannot express in full is refused."""
+        return bool(self.spec["function"].get("strict"))
+
+
+def read_call(source: str, written: str, arguments: str) -> ToolCall:
+    """Read a call from its JSON object.
+
+    Args:
+        source: How it was written, for the record.
+        written: The JSON text.
+        arguments: The key of the arguments in this format.
+    """
+    try:
+        found: Any = json.loads(written, strict=False)
+    except ValueError as error:
+        return ToolCall(name=None, source=source, malformed=f"not JSON: {error}")
+    return call_from(source, found, arguments)
+
+
+def call_from(source: str, found: Any, key: str) -> ToolCall:
+    """Make a call of a decoded JSON value; arguments may be an object, or its JSON as a string."""
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+        return ToolCall(name=None, source=source, malformed="a call must be an object with a name")
+    name: str = found["name"]
+    arguments: Any = found.get(key, found.get("arguments", {}))
+    try:
+        decoded = json.loads(arguments) if isinstance(arguments, str) else arguments
+    except ValueError as error:
+        return ToolCall(name=name, source=source, malformed=f"arguments are not JSON: {error}")
+    if not isinstance(decoded, dict):
+        return ToolCall(name=name, source=source, malformed=f"{key} must be an object")
+    return ToolCall(name=name, arguments=decoded, source=source)
+
+
+def calls_text(calls: Sequence[ToolCall]) -> str:
+    """Return calls as text, one a line, for judges and for templates that know none."""
+    return "\n".join(call.text for call in calls)

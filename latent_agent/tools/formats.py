@@ -1,0 +1,93 @@
+"""How models write tool calls: the common formats, each read and forced by its own file."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from latent_agent.tools.call import Tool, ToolCall
+from latent_agent.tools.pieces import Piece, marker_ids, split_answer
+from latent_agent.tools.schema import schema_rule
+
+Reader = Callable[[Sequence[Piece], frozenset[str]], tuple[str, list[ToolCall]]]
+"""Takes an answer's pieces and the tools' names; returns the text outside calls, and the calls."""
+
+Literal = Callable[[str], str]
+"""Writes a string, markers included, as a grammar has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallFormat:
+    """One way to write tool calls.
+
+    Attributes:
+        name: Of the models that write so.
+        markers: What stands around calls; may be none.
+        signs: What a template's rendered call holds, if it is of this format.
+        read: Reads an answer's calls.
+        opening: Before the first call.
+        between: Between calls.
+        closing: After the last.
+        call: What stands before and after a call's arguments, by tool name.
+    """
+
+    name: str
+    markers: tuple[str, ...]
+    signs: tuple[str, ...]
+    read: Reader
+    opening: str = ""
+    between: str = "\n"
+    closing: str = ""
+    call: Callable[[str], tuple[str, str]]
+
+    def calls(
+        self, tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], tools: Sequence[Tool]
+    ) -> tuple[str, list[ToolCall]]:
+        """Return an answer's text outside its calls, and its calls."""
+        pieces = split_answer(tokenizer, tokens, self.markers)
+        return self.read(pieces, frozenset(tool.name for tool in tools))
+
+    def grammar(
+        self, tokenizer: PreTrainedTokenizerBase, tools: Sequence[Tool], *, several: bool
+    ) -> str:
+        """Return a grammar, in llguidance's Lark, that allows calls of some tools alone.
+
+        Args:
+            tokenizer: Markers that are tokens of its own are forced as such.
+            tools: Which may be called.
+            several: Whether more than one call may be made.
+        """
+        own = {marker: number for number, marker in marker_ids(tokenizer, self.markers).items()}
+
+        def literal(text: str) -> str:
+            return lark_literal(text, own)
+
+        more = f" ({literal(self.between)} call)*" if several else ""
+        rules = [f"start: {literal(self.opening)} call{more} {literal(self.closing)}"]
+        rules.append("call: " + " | ".join(f"call{n}" for n in range(len(tools))))
+        for number, tool in enumerate(tools):
+            before, after = self.call(tool.name)
+            rules.append(f"call{number}: {literal(before)} arguments{number} {literal(after)}")
+            schema = schema_rule(tool.parameters, strict=tool.strict)
+            rules.append(f"arguments{number}: {schema}")
+        return "\n".join(rules)
+
+
+def lark_literal(text: str, own: Mapping[str, int]) -> str:
+    """Write a string for Lark: quoted text, and the ids of markers that are tokens."""
+    parts = [text]
+    for marker, number in own.items():
+        parts = [piece for part in parts for piece in _around(part, marker, f"<[{number}]>")]
+    told = [part if part in _references(own) else json.dumps(part, ensure_ascii=False)
+            for part in parts if part]  # fmt: skip
+    return " ".join(told)
+
+
+def _around(text: str, marker: str, reference: str) -> list[str]:
+    first, *rest = text.split(marker)
+    return [first, *(part for after in rest for part in (reference, after))]
+
+
+def _references(own: Mapping[str, int]) -> frozenset[str]:
+    return frozenset(f"<[{number}]>" for number in own.values())

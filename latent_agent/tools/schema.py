@@ -1,0 +1,74 @@
+"""JSON schemas: as a grammar writes them, and what does not fit one."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator, SchemaError
+from referencing.exceptions import Unresolvable
+
+from latent_agent.errors import SettingError
+
+ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
+
+
+def schema_rule(schema: Mapping[str, Any], *, strict: bool = False) -> str:
+    """Return a JSON schema as it stands in a Lark grammar.
+
+    JSON comes on one line, with at most one space after a comma or a colon: a model that may write
+    blanks without end, does. What the grammar cannot express (``uniqueItems``, an unknown format)
+    is left out of it, unless ``strict``.
+    """
+    options = {
+        "whitespace_flexible": False,
+        "item_separator": ", ?",
+        "key_separator": ": ?",
+        "coerce_one_of": True,
+        "lenient": not strict,
+    }
+    return f"%json {json.dumps({**closed(schema), 'x-guidance': options}, ensure_ascii=False)}"
+
+
+def closed(schema: Any) -> Any:
+    """Close all objects that name their properties, unless they say that there may be more."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    made = {key: closed(part) for key, part in schema.items() if key not in _VALUES}
+    made |= {key: schema[key] for key in _VALUES if key in schema}
+    properties = schema.get("properties")
+    if schema.get("type") == "object" and isinstance(properties, Mapping):
+        made.setdefault("additionalProperties", False)
+    return made
+
+
+_VALUES = ("const", "default", "enum", "examples")
+"""Keywords whose values are no schemas."""
+
+
+def check_schema(schema: Mapping[str, Any], name: str) -> None:
+    """Refuse what is no JSON schema.
+
+    Raises:
+        SettingError: Says what is wrong.
+    """
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise SettingError(
+            f"the schema of {name!r} must be a JSON schema, got {schema!r} ({error.message}); mend "
+            "it, or give a Pydantic class"
+        ) from error
+
+
+def misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
+    """Return how a value breaks a schema; None: it does not."""
+    try:
+        found = next(Draft202012Validator(schema).iter_errors(value), None)
+    except Unresolvable as error:
+        return f"the schema refers to what is not there: {error}"
+    if found is None:
+        return None
+    place = "/".join(str(part) for part in found.absolute_path)
+    return f"{found.message} at {place!r}" if place else found.message

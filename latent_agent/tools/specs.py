@@ -1,0 +1,99 @@
+"""Tools and schemas as LangChain users give them, to plain values."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from latent_agent.errors import SettingError
+from latent_agent.tools.call import Tool
+from latent_agent.tools.schema import ANY_OBJECT, check_schema
+
+_ANY = ("any", "required")
+
+
+def tools_from(given: Sequence[Any], *, strict: bool | None = None) -> tuple[Tool, ...]:
+    """Turn tools of all kinds that LangChain knows into plain ones.
+
+    Raises:
+        SettingError: If one is no function, has no JSON schema, or two share a name.
+    """
+    tools: dict[str, Tool] = {}
+    for one in given:
+        tool = _tool(one, strict)
+        if tool.name in tools:
+            raise SettingError(
+                f"tools must have names of their own, got {tool.name!r} twice; rename one"
+            )
+        tools[tool.name] = tool
+    return tuple(tools.values())
+
+
+def _tool(given: Any, strict: bool | None) -> Tool:
+    try:
+        spec = convert_to_openai_tool(given, strict=strict)
+    except (ValueError, TypeError) as error:
+        raise SettingError(
+            f"a tool must be a function, a BaseTool, a Pydantic class or a schema, got {given!r} "
+            f"({error}); for example a function under @tool"
+        ) from error
+    if spec.get("type") != "function" or "function" not in spec:
+        raise SettingError(
+            f"a tool must be a function, got {spec!r}; a local model has no built-in tools"
+        )
+    tool = Tool(name=spec["function"]["name"], spec=spec)
+    check_schema(tool.parameters, tool.name)
+    return tool
+
+
+def forced_by(choice: Any, tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    """Return the tools one of which a choice forces; none for ``auto``.
+
+    Raises:
+        SettingError: If the choice names no tool.
+    """
+    if choice in (None, False, "auto", "none"):
+        return ()
+    if choice is True or choice in _ANY:
+        return tuple(tools)
+    wanted: Any = choice
+    if isinstance(choice, Mapping):
+        told: Any = choice.get("function", choice)
+        wanted = told.get("name") if isinstance(told, Mapping) else None
+    found = tuple(tool for tool in tools if tool.name == wanted)
+    if not found:
+        raise SettingError(
+            "tool_choice must be 'auto', 'none', 'any' or one of the tools "
+            f"{[tool.name for tool in tools]}, got {choice!r}; bind the tool, or mend the name"
+        )
+    return found
+
+
+def json_schema(schema: Any) -> Mapping[str, Any]:
+    """Return the JSON schema of a Pydantic class, a TypedDict, a tool's spec or a JSON schema.
+
+    Raises:
+        SettingError: If it has none.
+    """
+    if schema is None:
+        return ANY_OBJECT
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        told: Any = schema
+        made = told.model_json_schema() if hasattr(told, "model_json_schema") else told.schema()
+    elif isinstance(schema, Mapping) and not {"function", "name"} & schema.keys():
+        made = dict(schema)
+    else:
+        made = _converted(schema)
+    check_schema(made, made.get("title", "structured output"))
+    return made
+
+
+def _converted(schema: Any) -> Mapping[str, Any]:
+    try:
+        return convert_to_json_schema(schema)
+    except (ValueError, TypeError) as error:
+        raise SettingError(
+            "schema must be a Pydantic class, a TypedDict or a JSON schema, got "
+            f"{schema!r} ({error}); for example a class Answer(BaseModel)"
+        ) from error

@@ -1,0 +1,90 @@
+"""What a chat template knows of tools: found out by rendering it, not by reading it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from latent_agent.errors import PromptError
+from latent_agent.tools.formats import CallFormat
+from latent_agent.tools.hermes import HERMES
+from latent_agent.tools.llama import LLAMA
+from latent_agent.tools.mistral import MISTRAL, MISTRAL_ARGS
+
+FORMATS = (HERMES, MISTRAL_ARGS, MISTRAL, LLAMA)
+
+_NAME, _ID = "probe_tool", "a1b2c3d4e"
+_USER = {"role": "user", "content": "Hello."}
+_TOOL: Mapping[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": _NAME,
+        "description": "A probe.",
+        "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}},
+    },
+}
+_CALL: Mapping[str, Any] = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [
+        {"id": _ID, "type": "function", "function": {"name": _NAME, "arguments": {"x": 1}}}
+    ],
+}
+_RESULT = {"role": "tool", "name": _NAME, "tool_call_id": _ID, "content": "2"}
+
+
+def knows_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a prompt tells of the tools that its template is given."""
+    told = _rendered(tokenizer, [_USER], [_TOOL])
+    return told is not None and _NAME in told
+
+
+def knows_calls(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the calls of an earlier turn stand in the prompt."""
+    told = _rendered(tokenizer, [_USER, _CALL, _RESULT], [])
+    return told is not None and _NAME in told
+
+
+def call_format(tokenizer: PreTrainedTokenizerBase) -> CallFormat:
+    """Return how a model writes its calls, by what its template makes of one.
+
+    Raises:
+        PromptError: If the template knows no tools, or writes calls as no known format does.
+    """
+    if not knows_tools(tokenizer):
+        raise PromptError(
+            "tools need a chat template that knows them, and the one of "
+            f"{tokenizer.name_or_path!r} renders the same prompt with and without; choose a model "
+            "that was trained on tools, set tokenizer.chat_template to one that renders "
+            "'tools', or use with_structured_output, which needs no template"
+        )
+    told = _rendered(tokenizer, [_USER, _CALL, _RESULT], [_TOOL]) or ""
+    written = told[told.find(_USER["content"]) :]
+    for known in FORMATS:
+        if all(sign in written for sign in known.signs):
+            return known
+    raise PromptError(
+        f"tool calls must be written as {', '.join(known.name for known in FORMATS)} write them, "
+        f"got a template of {tokenizer.name_or_path!r} that writes {written[-200:]!r}; use "
+        "with_structured_output, which needs no template"
+    )
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]],
+) -> str | None:
+    if tokenizer.chat_template is None:
+        return None
+    try:
+        rendered: Any = tokenizer.apply_chat_template(
+            [dict(message) for message in messages],
+            tools=[dict(tool) for tool in tools] or None,
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+    except (TemplateError, TypeError, ValueError, KeyError):
+        return None
+    return rendered
