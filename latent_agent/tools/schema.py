@@ -30,19 +30,29 @@ def schema_rule(schema: Mapping[str, Any], *, strict: bool = False) -> str:
 
 
 def closed(schema: Any) -> Any:
-    """Close all objects that name their properties, unless they say that there may be more."""
+    """Close what a model could go on with for ever, where the schema leaves it open.
+
+    Objects that name their properties have no others, and integers stay within the range in which
+    all readers of JSON agree.
+    """
     if isinstance(schema, list):
         return [closed(part) for part in schema]
     if not isinstance(schema, Mapping):
         return schema
     made = {key: closed(part) for key, part in schema.items() if key not in _VALUES}
     made |= {key: schema[key] for key in _VALUES if key in schema}
-    properties = schema.get("properties")
-    if schema.get("type") == "object" and isinstance(properties, Mapping):
+    kind = schema.get("type")
+    if kind == "object" and isinstance(schema.get("properties"), Mapping):
         made.setdefault("additionalProperties", False)
+    if kind == "integer" or (isinstance(kind, list) and "integer" in kind):
+        limits = [schema[key] for key in _LIMITS if key in schema]
+        if all(abs(limit) <= _LARGEST for limit in limits):
+            made = {"minimum": -_LARGEST, "maximum": _LARGEST, **made}
     return made
 
 
+_LARGEST = 2**53 - 1
+_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _VALUES = ("const", "default", "enum", "examples")
 """Keywords whose values are no schemas."""
 
