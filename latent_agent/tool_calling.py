@@ -13,7 +13,7 @@ from latent_agent.form import FREE_TEXT, Form
 from latent_agent.generation import GeneratingChatModel
 from latent_agent.structured import call_parser, parsed, text_parser
 from latent_agent.tools.schema import ANY_OBJECT
-from latent_agent.tools.specs import forced_by, json_schema, tools_from
+from latent_agent.tools.specs import check_names, forced_by, json_schema, tools_from
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 _METHODS = ("json_schema", "function_calling", "json_mode")
@@ -115,6 +115,7 @@ class ToolCallingChatModel(GeneratingChatModel):
         forced = forced_by(choice, tools)
         if choice == "none" or not tools:
             return FREE_TEXT
+        check_names(tools)
         several = given.get("parallel_tool_calls")
         return Form(
             tools=tools, forced=forced, several=not forced if several is None else bool(several)

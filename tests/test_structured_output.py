@@ -140,7 +140,8 @@ def test_an_answer_that_is_cut_off_is_told(calling, method):
 
 
 def test_half_an_object_is_not_mended_to_a_whole_one(chat):
-    lax = {"title": "lax", "type": "object", "properties": {"text": {"type": "string"}}}
+    text = {"type": "string", "minLength": 50}
+    lax = {"title": "lax", "type": "object", "properties": {"text": text}, "required": ["text"]}
     with pytest.raises(OutputParserException, match="must be complete"):
         chat.with_structured_output(lax, max_tokens=12).invoke(QUESTION)
 

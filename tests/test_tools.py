@@ -291,12 +291,17 @@ def test_a_forced_call_fits_its_tool_and_is_returned_unjudged(chat, choice):
     assert message.response_metadata["finish_reason"] == "tool_calls"
 
 
-def test_a_stream_ends_with_the_calls(chat):
-    bound = chat.bind_tools([add], tool_choice="add")
-    chunks = list(bound.stream(QUESTION))
+def merged(chunks: list[Any]) -> Any:
     whole = chunks[0]
     for chunk in chunks[1:]:
         whole = whole + chunk
+    return whole
+
+
+def test_a_stream_ends_with_the_calls(chat):
+    bound = chat.bind_tools([add], tool_choice="add")
+    chunks = list(bound.stream(QUESTION))
+    whole = merged(chunks)
     (call,), (once,) = whole.tool_calls, bound.invoke(QUESTION).tool_calls
     assert (call["name"], call["args"]) == (once["name"], once["args"])
     assert chunks[-1].tool_call_chunks
@@ -310,10 +315,7 @@ def test_a_call_that_is_cut_off_is_invalid(tokenizer, model):
     assert message.tool_calls == []
     (call,) = message.invalid_tool_calls
     assert call["error"]
-    chunks = list(bound.stream(QUESTION))
-    whole = chunks[0]
-    for chunk in chunks[1:]:
-        whole = whole + chunk
+    whole = merged(list(bound.stream(QUESTION)))
     assert (whole.tool_calls, len(whole.invalid_tool_calls)) == ([], 1)
 
 
@@ -337,10 +339,7 @@ def test_several_calls_where_they_are_wanted(tokenizer, backbone):
 def follows(constraint, ids, width: int) -> bool:
     """Whether a constraint allows each of some ids after those before it."""
     logits = torch.zeros(width)
-    for at, token in enumerate(ids):
-        if constraint.mask(logits, ids[:at])[token] != 0:
-            return False
-    return True
+    return all(constraint.mask(logits, ids[:at])[token] == 0 for at, token in enumerate(ids))
 
 
 @pytest.mark.parametrize("choice", ["any", "required", True])
@@ -359,13 +358,14 @@ def test_choices(tokenizer, model):
     assert chat.bind_tools([]).invoke(QUESTION).text == plain.text
     auto = chat.bind_tools([add], tool_choice="auto").invoke(QUESTION)
     assert auto.text == chat.bind_tools([add]).invoke(QUESTION).text
-    given = auto.usage_metadata, plain.usage_metadata
-    assert given[0]["input_tokens"] > given[1]["input_tokens"]
+    assert auto.usage_metadata
+    assert plain.usage_metadata
+    assert auto.usage_metadata["input_tokens"] > plain.usage_metadata["input_tokens"]
     for choice in ("multiply", {"type": "function", "function": {"name": "multiply"}}, {}):
         with pytest.raises(SettingError, match=r"tool_choice must be.*'add'.*bind the tool"):
             chat.bind_tools([add], tool_choice=choice)
     with pytest.raises(SettingError, match=r"'add' twice"):
-        chat.bind_tools([add, add])
+        chat.bind_tools([add, add]).invoke(QUESTION)
     with pytest.raises(SettingError, match=r"must be a function.*web_search"):
         chat.bind_tools([{"type": "web_search"}])
     broken = {"name": "x", "parameters": {"type": "objekt"}}
@@ -387,7 +387,7 @@ def test_threads_force_the_same_calls(chat):
         assert list(threads.map(made, texts)) == one_by_one
 
 
-# ------------------------------------------------------------------------ the search under a grammar
+# ------------------------------------------------------------------------ search by grammar
 
 
 class Never(Reward):

@@ -35,7 +35,9 @@ HERMES = _template("""
 {{- '", "arguments": ' + (call['function']['arguments'] | tojson) + '}\\n</tool_call>' -}}
 {%- endfor -%}""")
 LLAMA = _template("""
-{%- if message['tool_calls'] | length != 1 -%}{{- raise_exception('one call a turn') -}}{%- endif -%}
+{%- if message['tool_calls'] | length != 1 -%}
+{{- raise_exception('one call a turn') -}}
+{%- endif -%}
 {%- set call = message['tool_calls'][0]['function'] -%}
 {{- '<|python_tag|>{"name": "' + call['name'] + '", "parameters": ' -}}
 {{- (call['arguments'] | tojson) + '}' -}}""")

@@ -17,17 +17,22 @@ def tools_from(given: Sequence[Any], *, strict: bool | None = None) -> tuple[Too
     """Turn tools of all kinds that LangChain knows into plain ones.
 
     Raises:
-        SettingError: If one is no function, has no JSON schema, or two share a name.
+        SettingError: If one is no function, or has no JSON schema.
     """
-    tools: dict[str, Tool] = {}
-    for one in given:
-        tool = _tool(one, strict)
-        if tool.name in tools:
-            raise SettingError(
-                f"tools must have names of their own, got {tool.name!r} twice; rename one"
-            )
-        tools[tool.name] = tool
-    return tuple(tools.values())
+    return tuple(_tool(one, strict) for one in given)
+
+
+def check_names(tools: Sequence[Tool]) -> None:
+    """Refuse tools that no name tells apart.
+
+    Raises:
+        SettingError: If two share a name.
+    """
+    names = [tool.name for tool in tools]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SettingError(
+            f"tools must have names of their own, got {twice[0]!r} twice; rename or drop one"
+        )
 
 
 def _tool(given: Any, strict: bool | None) -> Tool:
