@@ -121,9 +121,7 @@ def refine(
                 search.stopped = "threshold"
                 return search
         if start is not None:
-            search.stopped = ascend(
-                search, start, space, attempt, settings, on_step, constraint
-            )
+            search.stopped = ascend(search, start, space, attempt, settings, on_step, constraint)
     except BudgetSpent as spent:
         search.stopped = spent.reason
     except RewardError as failure:
