@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latent_agent.agent import LatentAgent
     from latent_agent.chat_model import ChatLatentSeek
+    from latent_agent.embeddings import LatentSeekEmbeddings
     from latent_agent.errors import LatentAgentError
+    from latent_agent.llm import LatentSeekLLM
+    from latent_agent.retriever import TraceRetriever
     from latent_agent.reward import (
         ExactMatch,
         FormatReward,
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
         ToolCallReward,
         WeightedSum,
     )
+    from latent_agent.runnable import as_runnable
 
 _PLACES = {
     "ChatLatentSeek": "latent_agent.chat_model",
@@ -27,9 +31,13 @@ _PLACES = {
     "JudgeReward": "latent_agent.reward",
     "LatentAgent": "latent_agent.agent",
     "LatentAgentError": "latent_agent.errors",
+    "LatentSeekEmbeddings": "latent_agent.embeddings",
+    "LatentSeekLLM": "latent_agent.llm",
     "Reward": "latent_agent.reward",
     "SelfReward": "latent_agent.reward",
     "ToolCallReward": "latent_agent.reward",
+    "TraceRetriever": "latent_agent.retriever",
+    "as_runnable": "latent_agent.runnable",
     "WeightedSum": "latent_agent.reward",
 }
 
@@ -40,10 +48,14 @@ __all__ = [
     "JudgeReward",
     "LatentAgent",
     "LatentAgentError",
+    "LatentSeekEmbeddings",
+    "LatentSeekLLM",
     "Reward",
     "SelfReward",
     "ToolCallReward",
+    "TraceRetriever",
     "WeightedSum",
+    "as_runnable",
 ]
 
 

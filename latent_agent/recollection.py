@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -69,6 +70,12 @@ class Recollection:
     ) -> None:
         self._memory, self._mode, self._embedder, self._prior = memory, mode, embedder, prior
         self._namespace, self._reward = namespace, shelf_reward(reward)
+
+    def within(self, namespace: str) -> "Recollection":
+        """Return the same memory as another namespace sees it."""
+        other = copy(self)
+        other._namespace = namespace
+        return other
 
     def recall(self, call: Call, settings: Settings) -> Recalled:
         """Embed the question, find its neighbours, and turn them into warm starts."""
