@@ -49,8 +49,9 @@ class LatentSeekLLM(BaseLLM):
                 f"a LatentSeekLLM takes a chat model or its arguments, got chat=... and "
                 f"{sorted(others)[0]!r}; give the argument to the chat model"
             )
-        own = {name: value for name, value in given.items() if name in known}
-        super().__init__(**{"chat": chat or ChatLatentSeek(**others), **own})
+        own: dict[str, Any] = {name: value for name, value in given.items() if name in known}
+        own["chat"] = chat or ChatLatentSeek(**others)
+        super().__init__(**own)
 
     @property
     def _llm_type(self) -> str:

@@ -17,6 +17,10 @@ from latent_memory import LatentMemoryError
 
 logger = logging.getLogger(__name__)
 
+# A look that falls due during a night is passed over, which is no news: the clock would warn of it.
+_clock = logging.getLogger(f"{__name__}.clock")
+_clock.setLevel(logging.ERROR)
+
 EVERY = 200
 """Calls between two nights (LatentEvolve, section 4: T = 200)."""
 
@@ -31,7 +35,7 @@ class Nights:
 
     def __init__(self, run: Callable[[], Any], trigger: Any) -> None:
         self._run = run
-        self._scheduler = BackgroundScheduler()
+        self._scheduler = BackgroundScheduler(logger=_clock)
         # Missed times, and a clock that jumped, come to one night.
         self._scheduler.add_job(
             self._guarded, trigger, max_instances=1, coalesce=True, misfire_grace_time=None

@@ -1,0 +1,49 @@
+"""Retrieval: facts out of a vector store, found by the model's hidden states, before a question.
+
+Runs as it is on the bundled model, which can do no more than sums like these. For a real one, put
+its Hugging Face id or folder in MODEL, your own texts in FACTS, and say in the prompt what it is to
+do with them. Any vector store does in place of InMemoryVectorStore, and so does any embedding
+model: one that was trained for search finds more than the hidden states of a chat model do.
+"""
+
+from operator import itemgetter
+
+from langchain_core.documents import Document
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnablePassthrough
+from langchain_core.vectorstores import InMemoryVectorStore
+
+from latent_agent import ChatLatentSeek, LatentSeekEmbeddings
+
+MODEL = "bundled"
+FACTS = [
+    "Here Leo shares 28 coins among 4 friends.",
+    "Here Mia counts 5 weeks and 6 days.",
+    "There are 4 bags. Each bag of Una holds 2 stamps.",
+    "Here Kim is older than Jan. And Vic is older than Kim.",
+    "Here Ben has 48 books. And that is 37 fewer than Lea has.",
+]
+ASKED = [
+    ("Leo shares coins among friends.", "How many coins does each friend get?"),
+    ("Here Mia counts weeks and days.", "How many days is that?"),
+    ("There are bags of stamps.", "How many stamps are there?"),
+]
+
+
+def joined(documents: list[Document]) -> str:
+    """Write the documents one after the other."""
+    return " ".join(document.page_content for document in documents)
+
+
+store = InMemoryVectorStore.from_texts(FACTS, LatentSeekEmbeddings(model=MODEL))
+retriever = store.as_retriever(search_kwargs={"k": 1})
+chain = (
+    RunnablePassthrough.assign(context=itemgetter("about") | retriever | joined)
+    | ChatPromptTemplate.from_template("{context} {question}")
+    | ChatLatentSeek(model=MODEL, memory=None)
+    | StrOutputParser()
+)
+
+for about, question in ASKED:
+    print(question, "->", chain.invoke({"about": about, "question": question}))

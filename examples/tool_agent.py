@@ -1,0 +1,52 @@
+"""A LangGraph agent with two tools: it keeps its talks in a checkpointer and facts in a store.
+
+Runs as it is on the bundled model, which makes simple calls; it needs `pip install langchain
+langgraph-checkpoint-sqlite`. For a real one, put its Hugging Face id or folder in MODEL, one whose
+chat template knows tools, and your own tools in place of these. What the model learns from its
+answers is kept apart by the namespace in the config, talks by the thread.
+"""
+
+import tempfile
+from pathlib import Path
+
+from langchain.agents import create_agent
+from langchain.tools import ToolRuntime, tool
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.store.memory import InMemoryStore
+
+from latent_agent import ChatLatentSeek
+
+MODEL = "bundled"
+
+
+@tool
+def multiply(a: int, b: int) -> int:
+    """Multiply two integers."""
+    return a * b
+
+
+@tool
+def get_weather(city: str, runtime: ToolRuntime) -> str:
+    """Get the weather in a city."""
+    known = runtime.store.get(("weather",), city) if runtime.store else None
+    return known.value["text"] if known else "unknown"
+
+
+store = InMemoryStore()
+store.put(("weather",), "Rome", {"text": "sunny"})
+
+with (
+    tempfile.TemporaryDirectory() as folder,
+    SqliteSaver.from_conn_string(str(Path(folder) / "talks.sqlite3")) as talks,
+):
+    chat = ChatLatentSeek(model=MODEL, memory=Path(folder) / "memory.sqlite3")
+    agent = create_agent(chat, [multiply, get_weather], checkpointer=talks, store=store)
+    config: RunnableConfig = {"configurable": {"thread_id": "ann-1", "namespace": "ann"}}
+    for text in ("What is 6 * 7?", "What is the weather in Rome?"):
+        messages = agent.invoke({"messages": [HumanMessage(text)]}, config)["messages"]
+        for call in messages[-3].tool_calls:
+            print(f"{text} calls {call['name']}({call['args']}): {messages[-2].text}")
+        print(messages[-1].text)
+    print(f"{len(messages)} messages are kept in this thread")
