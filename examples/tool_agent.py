@@ -8,6 +8,7 @@ answers is kept apart by the namespace in the config, talks by the thread.
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from langchain.agents import create_agent
 from langchain.tools import ToolRuntime, tool
@@ -28,7 +29,7 @@ def multiply(a: int, b: int) -> int:
 
 
 @tool
-def get_weather(city: str, runtime: ToolRuntime) -> str:
+def get_weather(city: str, runtime: ToolRuntime[None, dict[str, Any]]) -> str:
     """Get the weather in a city."""
     known = runtime.store.get(("weather",), city) if runtime.store else None
     return known.value["text"] if known else "unknown"
