@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from latent_agent.decoding import Decoding
 from latent_agent.errors import ModelError
+from latent_agent.gathered import can_gather
 from latent_agent.sampling import Sampler
 
 
@@ -45,7 +47,8 @@ class Backbone:
                 f"the model must have a body and an LM head, got {type(model).__name__}; "
                 "use a class whose name ends in ForCausalLM"
             )
-        self._probe()
+        gathers = self._probe() and not self.slides  # padding would stretch a sliding window
+        self.decoding = Decoding(self.step, gathers=gathers)
 
     @property
     def vocabulary(self) -> int:
@@ -90,7 +93,7 @@ class Backbone:
     def states(
         self,
         ids: torch.Tensor,
-        cache: DynamicCache,
+        cache: Cache,
         mask: torch.Tensor | None = None,
         positions: torch.Tensor | None = None,
     ) -> torch.Tensor:
@@ -100,6 +103,25 @@ class Backbone:
             input_ids=ids.to(self.device), past_key_values=cache, use_cache=True, **given
         )
         return output.last_hidden_state
+
+    @torch.no_grad()
+    def step(
+        self,
+        ids: torch.Tensor,
+        cache: Cache,
+        mask: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read one more token in each row; ids (rows, 1).
+
+        Returns:
+            Latents (rows, d) float32, and their logits (rows, vocabulary). As in `decode`, rows of
+            half precision go through the head one by one.
+        """
+        latents = self.states(ids, cache, mask, positions)[:, -1].float()
+        whole = self._linear.weight.dtype == torch.float32
+        parts = (latents,) if whole else latents.split(1)
+        return latents, torch.cat([self.logits(rows) for rows in parts])
 
     @torch.no_grad()
     def layers(
@@ -123,7 +145,8 @@ class Backbone:
         return text
 
     @torch.no_grad()
-    def _probe(self) -> None:
+    def _probe(self) -> bool:
+        """Check the head and the cache; return whether caches can be gathered to a batch."""
         ids = torch.tensor([[0, 1, 2]], device=self.device)
         cache = DynamicCache()
         read = [self.states(ids[:, :2], cache)]
@@ -140,6 +163,7 @@ class Backbone:
                 f"for {type(self.model).__name__} they differ by {gap:.3g}; this architecture "
                 "is not supported yet, choose another model"
             )
+        return can_gather(cache)
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

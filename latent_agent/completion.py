@@ -64,15 +64,16 @@ def complete(
     latents: list[torch.Tensor] = []
     finish = _ended(backbone, tokens, limits)
     try:
-        if finish is None:
-            latents.append(sequence.read([*prompt, *tokens], stage))
-        while finish is None:
-            tokens.append(sampler.choose(backbone.logits(latents[-1][None])[0], tokens))
-            if on_token is not None:
-                on_token(tokens[-1])
-            finish = _ended(backbone, tokens, limits)
+        with sequence.growing():
             if finish is None:
-                latents.append(sequence.extend(tokens[-1:], stage))
+                latents.append(sequence.read([*prompt, *tokens], stage))
+            while finish is None:
+                tokens.append(sampler.choose(sequence.logits(), tokens))
+                if on_token is not None:
+                    on_token(tokens[-1])
+                finish = _ended(backbone, tokens, limits)
+                if finish is None:
+                    latents.append(sequence.extend(tokens[-1:], stage))
     except BudgetSpent as spent:
         finish = "time" if spent.reason == "time" else "tokens"
     text = cut_at_stop(backbone.text(tokens), limits.stop)

@@ -8,6 +8,7 @@ import torch
 
 from latent_agent.backbone import Backbone
 from latent_agent.errors import RewardError
+from latent_agent.gathered import Lane
 from latent_agent.meter import Meter
 from latent_agent.prompt import Turn, encode_chat
 from latent_agent.reward.base import JudgeRequest
@@ -74,39 +75,46 @@ class _Rows:
         tails: Sequence[Sequence[int]],
     ) -> None:
         self._backbone, self._meter, self._tails = backbone, meter, tails
-        self._cache = sequence.branch(len(tails))
         longest = max(len(tail) for tail in tails)
         padding = [longest - len(tail) for tail in tails]
         ids = [[0] * pad + list(tail) for pad, tail in zip(padding, tails, strict=True)]
         mask = [[1] * shared + [0] * pad + [1] * (longest - pad) for pad in padding]
         self._ids = torch.tensor(ids)
-        self._mask = torch.tensor(mask, device=backbone.device)
-        self._width = longest
+        self._lane = Lane(
+            sequence.branch(len(tails)), torch.tensor(mask, device=backbone.device)
+        )
         # Positions are counted without padding: the longest prompt leaves the least room.
         window = backbone.context_window
         self._room = sys.maxsize if window is None else window - shared - longest
 
     def reply(self, requests: Sequence[JudgeRequest]) -> list[str]:
         """Write all replies, or read choices from the first logits."""
-        logits = self._forward(sum(len(tail) for tail in self._tails))
         if all(request.choices for request in requests):
-            pairs = zip(requests, logits, strict=True)
+            pairs = zip(requests, self._read(), strict=True)
             return [self._choose(request.choices, row) for request, row in pairs]
+        with self._backbone.decoding.joined(self._lane, keep=False):
+            return self._write_all(requests)
+
+    def _read(self) -> torch.Tensor:
+        """Read the tails; return the logits of what follows, (rows, vocabulary)."""
+        mask, tails = self._lane.mask, self._tails
+        assert mask is not None
+        positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, -self._ids.shape[-1] :]
+        with self._backbone.decoding.alone():
+            self._meter.charge("judge", sum(len(tail) for tail in tails))
+            states = self._backbone.states(self._ids, self._lane.cache, mask, positions)
+            return self._backbone.logits(states[:, -1])
+
+    def _write_all(self, requests: Sequence[JudgeRequest]) -> list[str]:
+        logits = self._read()
         written: list[list[int]] = [[] for _ in requests]
         while True:
             chosen = logits.argmax(-1)
             active = self._write(requests, written, chosen.tolist())
             if not active:
                 return [self._backbone.text(tokens) for tokens in written]
-            self._ids, self._width = chosen[:, None], 1
-            self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=-1)
-            logits = self._forward(active)
-
-    def _forward(self, tokens: int) -> torch.Tensor:
-        self._meter.charge("judge", tokens)
-        positions = (self._mask.cumsum(-1) - 1).clamp_min(0)[:, -self._width :]
-        states = self._backbone.states(self._ids, self._cache, self._mask, positions)
-        return self._backbone.logits(states[:, -1])
+            self._meter.charge("judge", active)
+            _, logits = self._backbone.decoding.step(self._lane, chosen[:, None])
 
     def _write(
         self, requests: Sequence[JudgeRequest], written: list[list[int]], chosen: list[int]

@@ -1,13 +1,15 @@
 """Token ids with cached keys and values: a prompt is read once, however many answers follow."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import torch
 from transformers import DynamicCache
 
 from latent_agent.backbone import Backbone
 from latent_agent.embedding import pool
+from latent_agent.gathered import Lane
 from latent_agent.meter import Meter, Stage
 
 
@@ -26,11 +28,14 @@ class CachedSequence:
         self._cache = DynamicCache()
         self._ids: list[int] = []
         self._latent: torch.Tensor | None = None  # the latent after the ids, while it is known
+        self._logits: torch.Tensor | None = None  # of that latent, if they were made with it
+        self._lane: Lane | None = None  # while the sequence grows together with others
 
     def embed(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
         """Read a prompt into the empty cache and return its embedding, (d,) float32."""
-        self._meter.charge(stage, len(ids))
-        last, layers = self._backbone.layers(torch.tensor([list(ids)]), self._cache)
+        with self._backbone.decoding.alone():
+            self._meter.charge(stage, len(ids))
+            last, layers = self._backbone.layers(torch.tensor([list(ids)]), self._cache)
         self._ids, self._latent = list(ids), last[0, -1].float()
         return pool(layers)
 
@@ -44,11 +49,35 @@ class CachedSequence:
 
     def extend(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
         """Append ``ids`` and return the latent after them, (d,) float32."""
-        self._meter.charge(stage, len(ids))
-        states = self._backbone.states(torch.tensor([list(ids)]), self._cache)
+        decoding = self._backbone.decoding
+        if self._lane is not None and len(ids) == 1:
+            self._meter.charge(stage, 1)
+            latents, logits = decoding.step(self._lane, torch.tensor([list(ids)]))
+            self._latent, self._logits = latents[0], logits[0]
+        else:
+            with decoding.alone():
+                self._meter.charge(stage, len(ids))
+                states = self._backbone.states(torch.tensor([list(ids)]), self._cache)
+            self._latent, self._logits = states[0, -1].float(), None
         self._ids += ids
-        self._latent = states[0, -1].float()
         return self._latent
+
+    @contextmanager
+    def growing(self) -> Generator[None]:
+        """Read single tokens together with the other sequences that grow, until this is left."""
+        self._lane = Lane(self._cache)
+        try:
+            with self._backbone.decoding.joined(self._lane, keep=True):
+                yield
+        finally:
+            self._lane = None
+
+    def logits(self) -> torch.Tensor:
+        """Return the logits of the token that follows, (vocabulary,)."""
+        if self._logits is None:
+            assert self._latent is not None
+            self._logits = self._backbone.logits(self._latent[None])[0]
+        return self._logits
 
     def branch(self, rows: int) -> DynamicCache:
         """Copy the cache for a batch of so many rows that all go on from here."""
@@ -60,7 +89,7 @@ class CachedSequence:
         if surplus := len(self._ids) - length:
             self._cache.crop(-surplus)
             del self._ids[length:]
-            self._latent = None
+            self._latent = self._logits = None
 
 
 def common_length(rows: Sequence[Sequence[int]]) -> int:
