@@ -5,7 +5,7 @@ LangChain hands no config to ``_generate`` and no run to ``_stream``. The namesp
 of the cache key; so is the run, which is not.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
+from latent_agent.concurrency import at_once
 from latent_agent.runs import with_run
 
 _OWN = ("run", "on_progress", "cancelled")
@@ -88,6 +89,32 @@ class ConfiguredChatModel(BaseChatModel):
         config, given["run"] = with_run(config, self.callbacks)
         async for chunk in super().astream(input, config, stop=stop, **given):
             yield chunk
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answer many conversations together; ``max_concurrency`` in the config says how many."""
+        configs = at_once(config, len(inputs)) if inputs else None
+        return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
+
+    def batch_as_completed(  # type: ignore[override] - narrower than both of its overloads
+        self,
+        inputs: Sequence[LanguageModelInput],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: Any = False,
+        **kwargs: Any,
+    ) -> Iterator[tuple[int, Any]]:
+        """Answer many conversations together, each as soon as it is ready."""
+        configs = at_once(config, len(inputs)) if inputs else None
+        return super().batch_as_completed(
+            inputs, configs, return_exceptions=return_exceptions, **kwargs
+        )
 
     def stream_events(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any

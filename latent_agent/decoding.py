@@ -7,8 +7,9 @@ bill and ends by itself, and a call that is alone runs as if there were no other
 """
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Protocol
 
 import torch
@@ -51,8 +52,8 @@ class Decoding:
         self._busy = False
         self._asking = 0
         self._lanes: list[Lane] = []
-        self._made: dict[Lane, Made | BaseException | None] = {}  # None: asked for, not yet made
-        self._batch: Gathered | None = None
+        self._made: dict[Lane, Made | Exception | None] = {}  # None: asked for, not yet made
+        self.gathered: Gathered | None = None
 
     @contextmanager
     def alone(self) -> Generator[None]:
@@ -89,8 +90,8 @@ class Decoding:
             yield
         finally:
             # No pass is made while this lane asks for none, so the batch stands still.
-            if keep and self._batch is not None and lane in self._batch.lanes:
-                self._batch.give_back(lane, copy=True)
+            if keep and self.gathered is not None and lane in self.gathered.lanes:
+                self.gathered.give_back(lane, copy=True)
             with self._changed:
                 self._lanes.remove(lane)
                 self._made.pop(lane, None)
@@ -110,11 +111,11 @@ class Decoding:
             self._made[lane] = None
         while (made := self._wait(lane)) is None:
             self._step_all()
-        if isinstance(made, BaseException):
+        if isinstance(made, Exception):
             raise made
         return made
 
-    def _wait(self, lane: Lane) -> Made | BaseException | None:
+    def _wait(self, lane: Lane) -> Made | Exception | None:
         """Wait for what a lane asked for, or until it is this thread's turn to make it."""
         with self._changed:
             self._changed.wait_for(lambda: self._made[lane] is not None or self._all_ask())
@@ -133,7 +134,7 @@ class Decoding:
     def _step_all(self) -> None:
         """Make one pass for all lanes."""
         lanes: tuple[Lane, ...] = ()
-        made: list[Made] | list[Exception] | None = None
+        made: Sequence[Made | Exception] = ()
         try:
             lanes = tuple(self._lanes)
             made = [self._one(lanes[0])] if len(lanes) == 1 else self._many(lanes)
@@ -141,21 +142,21 @@ class Decoding:
             made = [error] * len(lanes)
         finally:
             # Of an interrupt only this thread is to know; another makes the pass for the others.
-            self._rest(dict(zip(lanes, made or [], strict=False)))
+            self._rest(dict(zip(lanes, made, strict=False)))
 
-    def _rest(self, made: dict[Lane, Made] | dict[Lane, Exception] | None = None) -> None:
+    def _rest(self, made: Mapping[Lane, Made | Exception] = MappingProxyType({})) -> None:
         with self._changed:
-            for lane, part in (made or {}).items():
+            for lane, part in made.items():
                 if lane in self._made:
                     self._made[lane] = part
             self._busy = False
             self._changed.notify_all()
 
     def _one(self, lane: Lane) -> Made:
-        if self._batch is not None:
-            if lane in self._batch.lanes:
-                self._batch.give_back(lane, copy=True)
-            self._batch = None
+        if self.gathered is not None:
+            if lane in self.gathered.lanes:
+                self.gathered.give_back(lane, copy=True)
+            self.gathered = None
         assert lane.ids is not None
         return self._pass(lane.ids, lane.cache, *lane.inputs())
 
@@ -171,12 +172,12 @@ class Decoding:
         return list(zip(batch.split(latents), batch.split(logits), strict=True))
 
     def _gather(self, lanes: tuple[Lane, ...]) -> Gathered:
-        before = self._batch
+        before = self.gathered
         if before is not None and before.lanes == lanes:
             return before
         if before is not None:
             for lane in lanes:
                 if lane in before.lanes:
                     before.give_back(lane, copy=False)
-        self._batch = Gathered(lanes)
-        return self._batch
+        self.gathered = Gathered(lanes)
+        return self.gathered

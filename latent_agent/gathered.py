@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn import functional
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -53,22 +54,23 @@ class RoomyLayer(DynamicLayer):
         self._room = (keys, values)
         self.crop_to(width)
 
-    def crop_to(self, width: int) -> None:
-        """Keep the first columns."""
-        self.keys, self.values = (states.narrow(-2, 0, width) for states in self._room)
+    def crop_to(self, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keep the first columns, and return them."""
+        keys, values = (states.narrow(-2, 0, width) for states in self._room)
+        self.keys, self.values, self._width = keys, values, width
+        return keys, values
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write new columns, and return all."""
-        at, new = self.keys.shape[-2], key_states.shape[-2]
+        at, new = self._width, key_states.shape[-2]
         if at + new > self._room[0].shape[-2]:
-            padding = (0, 0, 0, new + _ROOM)
-            self._room = tuple(torch.nn.functional.pad(old, padding) for old in self._room)
+            keys, values = (functional.pad(old, (0, 0, 0, new + _ROOM)) for old in self._room)
+            self._room = (keys, values)
         for room, states in zip(self._room, (key_states, value_states), strict=True):
             room.narrow(-2, at, new).copy_(states)
-        self.crop_to(at + new)
-        return self.keys, self.values
+        return self.crop_to(at + new)
 
 
 class Gathered:

@@ -9,6 +9,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from latent_agent.concurrency import in_thread
 from latent_agent.configured import ConfiguredChatModel
 from latent_agent.errors import SettingError
 from latent_agent.outcome import Outcome
@@ -77,7 +78,8 @@ class GeneratingChatModel(ConfiguredChatModel):
     ) -> ChatResult:
         with cancelling() as cancelled:
             given = {**kwargs, "cancelled": cancelled}
-            return await super()._agenerate(messages, stop, run_manager, **given)
+            sync = run_manager.get_sync() if run_manager else None
+            return await in_thread(self._generate, messages, stop, sync, **given)
 
     def _stream(
         self,
@@ -101,7 +103,9 @@ class GeneratingChatModel(ConfiguredChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with cancelling() as cancelled:
             given = {**kwargs, "cancelled": cancelled}
-            async for chunk in super()._astream(messages, stop, run_manager, **given):
+            sync = run_manager.get_sync() if run_manager else None
+            chunks = self._stream(messages, stop, sync, **given)
+            while (chunk := await in_thread(next, chunks, None)) is not None:
                 yield chunk
 
     def _chunks(

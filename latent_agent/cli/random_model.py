@@ -58,7 +58,7 @@ def word_tokenizer(vocabulary: int) -> "PreTrainedTokenizerBase":
     from transformers import PreTrainedTokenizerFast
 
     words = {f"w{number}": number for number in range(vocabulary)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))  # noqa: S106 - no password
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
     fast.chat_template = (
