@@ -11,6 +11,7 @@ from latent_agent.errors import BudgetSpent
 from latent_agent.meter import Stage
 from latent_agent.sampling import Sampler
 from latent_agent.sequence import CachedSequence
+from latent_agent.stop_texts import holds_stop
 
 Finish = Literal["stop", "length", "time", "tokens"]
 
@@ -62,7 +63,7 @@ def complete(
     """
     tokens = list(prefix[: limits.max_tokens])
     latents: list[torch.Tensor] = []
-    finish = _ended(backbone, tokens, limits)
+    finish = _ended(backbone, tokens, limits, new=len(tokens))
     try:
         with sequence.growing():
             if finish is None:
@@ -71,7 +72,7 @@ def complete(
                 tokens.append(sampler.choose(sequence.logits(), tokens))
                 if on_token is not None:
                     on_token(tokens[-1])
-                finish = _ended(backbone, tokens, limits)
+                finish = _ended(backbone, tokens, limits, new=1)
                 if finish is None:
                     latents.append(sequence.extend(tokens[-1:], stage))
     except BudgetSpent as spent:
@@ -87,9 +88,9 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> str:
     return text[: min(places)] if places else text
 
 
-def _ended(backbone: Backbone, tokens: list[int], limits: Limits) -> Finish | None:
+def _ended(backbone: Backbone, tokens: list[int], limits: Limits, new: int) -> Finish | None:
     if tokens and tokens[-1] in backbone.stop_ids:
         return "stop"
-    if limits.stop and any(word in backbone.text(tokens) for word in limits.stop):
+    if holds_stop(backbone.text, tokens, limits.stop, new):
         return "stop"
     return "length" if len(tokens) >= limits.max_tokens else None
