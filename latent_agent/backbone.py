@@ -16,6 +16,8 @@ from latent_agent.errors import ModelError
 from latent_agent.gathered import can_gather
 from latent_agent.sampling import Sampler
 
+_ROWS = 16  # rows of logits held at a time: all N of a large vocabulary take much memory
+
 
 class Backbone:
     """A frozen causal LM with its tokenizer, split into body and head.
@@ -82,7 +84,7 @@ class Backbone:
         """
         whole = self._linear.weight.dtype == torch.float32
         tokens: list[int] = []
-        for rows in (latents,) if whole else latents.split(1):
+        for rows in latents.split(_ROWS if whole else 1):
             for scores in self.logits(rows):
                 tokens.append(sampler.choose(scores, tokens))
                 if tokens[-1] in self.stop_ids:

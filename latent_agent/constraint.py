@@ -28,15 +28,19 @@ FREE: Constraint = _Free()
 """Allows everything."""
 
 
-def mask_along(constraint: Constraint, logits: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
-    """Mask each position's logits (N, vocabulary) by the tokens chosen before it; differentiable.
+def mask_along(
+    constraint: Constraint, logits: torch.Tensor, tokens: Sequence[int], first: int = 0
+) -> torch.Tensor:
+    """Mask each position's logits (n, vocabulary) by the tokens chosen before it; differentiable.
 
     Args:
         constraint: What may follow.
-        logits: Of the first positions of an answer.
-        tokens: Those positions' tokens, at most N; later positions are cut off.
+        logits: Of some positions of an answer in a row.
+        tokens: The answer's first tokens; positions after them are cut off.
+        first: Which position the first row of ``logits`` belongs to.
     """
-    rows = logits[: len(tokens)]
-    if constraint is FREE:
+    rows = logits[: max(0, len(tokens) - first)]
+    if constraint is FREE or len(rows) == 0:
         return rows
-    return torch.stack([constraint.mask(row, tokens[:t]) for t, row in enumerate(rows)])
+    masked = [constraint.mask(row, tokens[: first + t]) for t, row in enumerate(rows)]
+    return torch.stack(masked)

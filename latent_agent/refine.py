@@ -16,6 +16,8 @@ from latent_agent.reward.base import Score
 from latent_agent.sampling import Sampler
 from latent_agent.settings import Settings
 
+_ROWS = 16  # rows of logits held at a time
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
@@ -157,7 +159,6 @@ def ascend(
     return "iterations"
 
 
-@torch.enable_grad()
 def policy_gradient(
     z: torch.Tensor,
     trials: Sequence[Trial],
@@ -168,16 +169,40 @@ def policy_gradient(
     """Return the gradient of ``J`` at ``z``, (N, d): the mean over trials of R * grad log pi.
 
     ``pi`` is the policy that chose the tokens, so it is masked by the constraint: where only one
-    token may follow, there was no choice to learn from, and the gradient is zero.
+    token may follow, there was no choice to learn from, and the gradient is zero. Positions are
+    independent, so a few rows are taken at a time: with a large vocabulary, the logits of all N
+    would take more memory than the model's own work.
     """
-    logits = space.logits(z) / (settings.temperature or 1.0)
-    objective = z.sum() * 0.0
+    parts = [
+        _rows_gradient(rows, _ROWS * part, trials, space, settings, constraint)
+        for part, rows in enumerate(z.detach().split(_ROWS))
+    ]
+    return torch.cat(parts)
+
+
+@torch.enable_grad()
+def _rows_gradient(
+    rows: torch.Tensor,
+    first: int,
+    trials: Sequence[Trial],
+    space: LatentSpace,
+    settings: Settings,
+    constraint: Constraint,
+) -> torch.Tensor:
+    """Return the gradient at some rows (n, d), of which the first is row ``first`` of ``z``."""
+    rows = rows.requires_grad_()
+    logits = space.logits(rows) / (settings.temperature or 1.0)
+    log_pi = torch.log_softmax(logits, dim=-1)
+    objective = rows.sum() * 0.0
     for trial in trials:
-        tokens = torch.tensor(trial.prefix, device=z.device)
-        log_pi = torch.log_softmax(mask_along(constraint, logits, trial.prefix), dim=-1)
-        chosen = log_pi.gather(-1, tokens[:, None])
-        objective = objective + (trial.score.value + settings.reward_offset) * chosen.sum()
-    (gradient,) = torch.autograd.grad(objective / len(trials), z)
+        chosen = trial.prefix[first : first + len(rows)]
+        if constraint is not FREE:
+            masked = mask_along(constraint, logits, trial.prefix, first)
+            log_pi = torch.log_softmax(masked, dim=-1)
+        tokens = torch.tensor(chosen, dtype=torch.long, device=rows.device)
+        log_likelihood = log_pi[: len(tokens)].gather(-1, tokens[:, None]).sum()
+        objective = objective + (trial.score.value + settings.reward_offset) * log_likelihood
+    (gradient,) = torch.autograd.grad(objective / len(trials), rows)
     return gradient
 
 

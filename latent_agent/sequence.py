@@ -1,8 +1,8 @@
 """Token ids with cached keys and values: a prompt is read once, however many answers follow."""
 
-import copy
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from transformers import DynamicCache
@@ -81,8 +81,14 @@ class CachedSequence:
 
     def branch(self, rows: int) -> DynamicCache:
         """Copy the cache for a batch of so many rows that all go on from here."""
-        cache = copy.deepcopy(self._cache)
-        cache.batch_repeat_interleave(rows)
+        cache = DynamicCache()
+        layers: list[Any] = self._cache.layers
+        for index, layer in enumerate(layers):
+            if layer.is_initialized:  # some architectures share states between layers
+                keys, values = (
+                    states.expand(rows, -1, -1, -1) for states in (layer.keys, layer.values)
+                )
+                cache.update(keys, values, index)
         return cache
 
     def _crop(self, length: int) -> None:
