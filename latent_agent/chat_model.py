@@ -4,26 +4,26 @@ import difflib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.caches import BaseCache
 from langchain_core.language_models import LangSmithParams, ModelProfile
 from langchain_core.messages import BaseMessage
 from pydantic import Field, model_validator
 
-from latent_agent.agent import LatentAgent, default_reward
 from latent_agent.errors import SettingError
 from latent_agent.generation import checked_choices
-from latent_agent.memories import open_memory
 from latent_agent.messages import to_turns
 from latent_agent.outcome import Outcome
 from latent_agent.profile import profile_of
 from latent_agent.progress import Listener, Progress
-from latent_agent.recollection import Recollection
 from latent_agent.reward import Reward, as_reward
 from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import SharedModel, open_model
 from latent_agent.tool_calling import ToolCallingChatModel
+
+if TYPE_CHECKING:
+    from latent_agent.recollection import Recollection
 
 _SETTINGS = tuple(
     field.name for field in fields(Settings) if field.name not in ("stop", "reward_offset", "judge")
@@ -251,6 +251,8 @@ class ChatLatentSeek(ToolCallingChatModel):
         progress: Progress,
     ) -> list[Outcome]:
         """Answer ``n`` times; all but the first sample their draft, and leave the memory alone."""
+        from latent_agent.agent import LatentAgent, default_reward
+
         settings, turns = self._settings(given, stop), to_turns(messages)
         custom = given.get("reward", self.reward)
         reward = default_reward(settings.judge) if custom is None else as_reward(custom)
@@ -263,7 +265,10 @@ class ChatLatentSeek(ToolCallingChatModel):
             outcomes.append(LatentAgent(model, varied, reward, form=form).answer(turns, progress))
         return outcomes
 
-    def _recollection(self, given: dict[str, Any], reward: Reward) -> Recollection | None:
+    def _recollection(self, given: dict[str, Any], reward: Reward) -> "Recollection | None":
+        from latent_agent.memories import open_memory
+        from latent_agent.recollection import Recollection
+
         mode = given.get("memory_mode", self.memory_mode)
         memory = open_memory(given.get("memory", self.memory), mode)
         if memory is None:

@@ -7,18 +7,19 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from platformdirs import user_cache_path
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _WEIGHTS = ("*.safetensors", "*.bin")
 _CHUNK = 1 << 24
 
 
 def fingerprint(
-    weights: str, config: Any, tokenizer: PreTrainedTokenizerBase, embedding: str
+    weights: str, config: Any, tokenizer: "PreTrainedTokenizerBase", embedding: str
 ) -> str:
     """Combine all that latents and embeddings depend on into one short id.
 
@@ -38,15 +39,17 @@ def fingerprint(
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _tokenizer_text(tokenizer: PreTrainedTokenizerBase) -> str:
+def _tokenizer_text(tokenizer: "PreTrainedTokenizerBase") -> str:
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         return backend.to_str()
     return json.dumps(tokenizer.get_vocab(), sort_keys=True)
 
 
-def model_weights(model: PreTrainedModel) -> str:
+def model_weights(model: "PreTrainedModel") -> str:
     """Hash the weights of a loaded model."""
+    import torch
+
     digest = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())

@@ -2,21 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from typing import TYPE_CHECKING, Any
 
 from latent_agent.errors import ModelError
 from latent_agent.fingerprint import folder_weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BUNDLED = "bundled"
 
@@ -57,7 +49,11 @@ def _is_path(name: str) -> bool:
 
 def check_dtype(dtype: str | None) -> None:
     """Refuse what names no torch dtype."""
-    if dtype is not None and not isinstance(getattr(torch, dtype, None), torch.dtype):
+    if dtype is None:
+        return
+    import torch
+
+    if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise ModelError(
             f"dtype must name a torch dtype, got {dtype!r}; use float32, bfloat16 or float16"
         )
@@ -65,8 +61,12 @@ def check_dtype(dtype: str | None) -> None:
 
 def check_device(device: str | None) -> None:
     """Refuse what names no torch device."""
+    if device is None:
+        return
+    import torch
+
     try:
-        torch.device(device or "cpu")
+        torch.device(device)
     except RuntimeError as error:
         raise ModelError(
             f"device must name a torch device, got {device!r}; use 'cpu', 'cuda' or 'cuda:1'"
@@ -84,6 +84,8 @@ def revision(source: ModelSource, config: Any) -> str | None:
 
 def load_config(source: ModelSource) -> Any:
     """Read a model's config; raise `ModelError` if there is none, or it is no causal LM's."""
+    from transformers import AutoConfig
+
     if _is_path(source.name) and not Path(source.location).is_dir():
         raise ModelError(
             f"model must be a folder, got {source.name!r}, which is none; give the folder that "
@@ -103,6 +105,8 @@ def load_config(source: ModelSource) -> Any:
 
 def check_causal(config: Any, architecture: str) -> None:
     """Refuse what is no causal language model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
     known = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     endings = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
     speaks = not architecture or architecture.endswith(endings)
@@ -113,8 +117,10 @@ def check_causal(config: Any, architecture: str) -> None:
         )
 
 
-def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(place: str) -> "PreTrainedTokenizerBase":
     """Read a tokenizer from a folder or hub id; raise `ModelError` if there is none."""
+    from transformers import AutoTokenizer
+
     try:
         return AutoTokenizer.from_pretrained(place)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -124,8 +130,12 @@ def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def load_model(source: ModelSource, config: Any) -> PreTrainedModel:
+def load_model(source: ModelSource, config: Any) -> "PreTrainedModel":
     """Read the weights; raise `ModelError` if they cannot be read."""
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
     device = source.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = source.dtype or ("float32" if device == "cpu" else "auto")
     try:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from latent_agent.call import Call
-from latent_agent.refine import Search, Trial
 from latent_agent.tools.call import ToolCall
+
+if TYPE_CHECKING:
+    from latent_agent.call import Call
+    from latent_agent.refine import Search, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class Outcome:
     answer_tokens: int
 
 
-def unjudged(call: Call, search: Search | None = None) -> Outcome:
+def unjudged(call: "Call", search: "Search | None" = None) -> Outcome:
     """Return the draft as it is: nothing was scored, or nothing was to be."""
     draft = call.draft()
     text, calls = call.read(draft.tokens, draft.text)
@@ -70,7 +73,7 @@ def unjudged(call: Call, search: Search | None = None) -> Outcome:
     )
 
 
-def searched(call: Call, search: Search, best: Trial) -> Outcome:
+def searched(call: "Call", search: "Search", best: "Trial") -> Outcome:
     """Return the best answer of a search."""
     text, calls = call.read(best.tokens, best.text)
     return Outcome(

@@ -8,15 +8,17 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
 
 from latent_agent.errors import PromptError
 from latent_agent.shield import Shield, texts_in
 from latent_agent.tools.call import Tool, ToolCall, calls_text
 from latent_agent.tools.template import call_format, knows_calls
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -58,7 +60,7 @@ def transcript(turns: Sequence[Turn]) -> str:
 
 
 def encode_chat(
-    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], tools: Sequence[Tool] = ()
+    tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Turn], tools: Sequence[Tool] = ()
 ) -> list[int]:
     """Turn a conversation into prompt ids that end where the answer begins.
 
@@ -125,7 +127,7 @@ def _plain(turns: Sequence[Turn]) -> str:
     return "".join([*lines, "Assistant:"])
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], tools: Any) -> str:
+def _render(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Turn], tools: Any) -> str:
     refused: Exception | None = None
     for accommodate in _ACCOMMODATIONS:
         messages = [_message(turn) for turn in accommodate(list(turns))]

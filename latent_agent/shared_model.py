@@ -5,11 +5,8 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from latent_agent.backbone import Backbone, context_window
 from latent_agent.errors import ModelError
 from latent_agent.fingerprint import fingerprint, model_weights
 from latent_agent.loading import (
@@ -24,6 +21,11 @@ from latent_agent.loading import (
 )
 from latent_agent.reward.judge_prompts import JUDGE_FILE
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from latent_agent.backbone import Backbone
+
 
 class SharedModel:
     """A model that is opened in two steps: config and tokenizer first, weights when needed."""
@@ -31,8 +33,8 @@ class SharedModel:
     def __init__(
         self,
         config: Callable[[], Any],
-        tokenizer: Callable[[], PreTrainedTokenizerBase],
-        model: Callable[[Any], PreTrainedModel],
+        tokenizer: "Callable[[], PreTrainedTokenizerBase]",
+        model: "Callable[[Any], PreTrainedModel]",
         weights: Callable[[Any], str | None] = lambda _: None,
     ) -> None:
         self._open_config, self._open_tokenizer, self._open_model = config, tokenizer, model
@@ -47,7 +49,7 @@ class SharedModel:
             return self._open_config()
 
     @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The model's tokenizer."""
         with self._lock:
             self.config  # noqa: B018 - an unknown model is told before a missing tokenizer
@@ -65,6 +67,8 @@ class SharedModel:
     @property
     def context_window(self) -> int | None:
         """How many positions the model knows."""
+        from latent_agent.backbone import context_window
+
         return context_window(self.config.get_text_config())
 
     def fingerprint(self, embedding: str) -> str:
@@ -77,13 +81,15 @@ class SharedModel:
                 )
             return self._fingerprints[embedding]
 
-    def backbone(self) -> Backbone:
+    def backbone(self) -> "Backbone":
         """Return the loaded model; weights are read at the first call only."""
         with self._lock:
             return self._backbone
 
     @cached_property
-    def _backbone(self) -> Backbone:
+    def _backbone(self) -> "Backbone":
+        from latent_agent.backbone import Backbone
+
         return Backbone(self._open_model(self.config), self.tokenizer)
 
 
@@ -92,8 +98,8 @@ _shared_lock = threading.Lock()
 
 
 def open_model(
-    model: str | PreTrainedModel,
-    tokenizer: str | PreTrainedTokenizerBase | None = None,
+    model: "str | PreTrainedModel",
+    tokenizer: "str | PreTrainedTokenizerBase | None" = None,
     dtype: str | None = None,
     device: str | None = None,
 ) -> SharedModel:
@@ -122,7 +128,9 @@ def open_model(
         return _shared.setdefault(key, made)
 
 
-def _from_loaded(model: Any, tokenizer: str | PreTrainedTokenizerBase | None) -> SharedModel:
+def _from_loaded(model: Any, tokenizer: "str | PreTrainedTokenizerBase | None") -> SharedModel:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     if not isinstance(model, PreTrainedModel):
         raise ModelError(
             "model must be a name, a folder or a loaded transformers model, got "
@@ -142,9 +150,11 @@ def _from_loaded(model: Any, tokenizer: str | PreTrainedTokenizerBase | None) ->
 
 
 def _from_source(
-    source: ModelSource, tokenizer: str | PreTrainedTokenizerBase | None
+    source: ModelSource, tokenizer: "str | PreTrainedTokenizerBase | None"
 ) -> SharedModel:
-    def open_tokenizer() -> PreTrainedTokenizerBase:
+    def open_tokenizer() -> "PreTrainedTokenizerBase":
+        from transformers import PreTrainedTokenizerBase
+
         if isinstance(tokenizer, PreTrainedTokenizerBase):
             return tokenizer
         return load_tokenizer(tokenizer or source.location)

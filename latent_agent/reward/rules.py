@@ -3,8 +3,6 @@
 import re
 from collections.abc import Mapping
 
-import math_verify
-
 from latent_agent.errors import RewardError
 from latent_agent.reward.base import Case, Reward, Score, built_in_id
 
@@ -75,6 +73,8 @@ class ExactMatch(Reward):
 def same_answer(truth: str, answer: str) -> bool:
     """Tell whether an answer's final statement equals a truth."""
     # The timeouts of math-verify use signals, which fail outside the main thread.
+    import math_verify
+
     gold = math_verify.parse(truth, parsing_timeout=0)
     if gold:
         stated = math_verify.parse(answer, parsing_timeout=0)
