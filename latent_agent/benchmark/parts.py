@@ -87,8 +87,8 @@ class _Warm:
 
     def __init__(self, bench: Bench) -> None:
         self._turns = bench.turns
-        self._folder = TemporaryDirectory(prefix="latent-agent-bench-")
-        memory = LatentMemory(Path(self._folder.name) / "memory.sqlite3")
+        folder = bench.opened.enter_context(TemporaryDirectory(prefix="latent-agent-bench-"))
+        memory = bench.opened.enter_context(LatentMemory(Path(folder) / "memory.sqlite3"))
         reward = SecondThoughts(bench.plan.judge("logits"))
         settings = settings_for("default", max_tokens=bench.settings.max_tokens)
         recollection = Recollection(memory, "bench", reward.id, "read-write")

@@ -131,7 +131,8 @@ def plain_latentseek(
             tried.append((tokens, score(tokens), prefix))
         rewards.append(sum(verdict.value for _, verdict, _ in tried) / len(tried))
         best = max([best, *tried], key=rank)
-        before = rewards[: -settings.patience] if settings.patience else []
-        if before and max(rewards[-settings.patience :]) <= max(before):
+        patience = settings.patience or len(rewards)
+        before = rewards[:-patience]
+        if before and max(rewards[-patience:]) <= max(before):
             break
     return best[0], rewards, steps

@@ -1,8 +1,10 @@
 """What is measured: a model, questions, and how long the answers are."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -90,13 +92,35 @@ class Plan:
 
 
 class Bench:
-    """A plan with its model, in the process that measures it."""
+    """A plan with its model, in the process that measures it.
 
-    def __init__(self, plan: Plan) -> None:
+    Args:
+        plan: The work.
+        shared: The plan's model, if it is open already.
+    """
+
+    def __init__(self, plan: Plan, shared: SharedModel | None = None) -> None:
         if plan.threads is not None:
             torch.set_num_threads(plan.threads)
         self.plan, self.settings = plan, plan.settings()
-        self.shared = _open(plan)
+        self.shared = shared or _open(plan)
+        self.opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close what parts have opened."""
+        self.opened.close()
+
+    def planned(self, plan: Plan) -> "Bench":
+        """Return other work for the same model."""
+        return Bench(plan, self.shared)
 
     @cached_property
     def model(self) -> PreTrainedModel:

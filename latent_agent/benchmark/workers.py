@@ -106,13 +106,13 @@ def load(plan: Plan, *, recorded: bool = True) -> Loaded:
 
 def _work(pipe: Connection, name: str, plan: Plan, records: Sequence[Record]) -> None:
     try:
-        _serve(pipe, name, plan, records)
+        with Bench(plan) as bench:
+            _serve(pipe, name, bench, records)
     except LatentAgentError as error:
         pipe.send(error)
 
 
-def _serve(pipe: Connection, name: str, plan: Plan, records: Sequence[Record]) -> None:
-    bench = Bench(plan)
+def _serve(pipe: Connection, name: str, bench: Bench, records: Sequence[Record]) -> None:
     if name in ("record", "load"):
         pipe.send(_loaded(bench, recorded=name == "record"))
         return
