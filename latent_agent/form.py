@@ -3,17 +3,19 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from latent_agent.backbone import Backbone
-from latent_agent.constraint import FREE, Constraint
 from latent_agent.reward.base import Reward
 from latent_agent.reward.tool_calls import StructuredReward, ToolTurnReward
 from latent_agent.tools.call import Tool, ToolCall
-from latent_agent.tools.grammar import Grammars
 from latent_agent.tools.schema import misfit, schema_rule
 from latent_agent.tools.template import call_format
+
+if TYPE_CHECKING:
+    from latent_agent.backbone import Backbone
+    from latent_agent.constraint import Constraint
+    from latent_agent.tools.grammar import Grammars
 
 Read = Callable[[Sequence[int], str], tuple[str, tuple[ToolCall, ...]]]
 """Takes an answer's tokens and text; returns the text outside its tool calls, and the calls."""
@@ -42,13 +44,15 @@ class Form:
         """Whether a grammar holds the answers."""
         return bool(self.forced) or self.schema is not None
 
-    def constraint(self, backbone: Backbone) -> Constraint:
+    def constraint(self, backbone: "Backbone") -> "Constraint":
         """Return what the grammar allows, for one call.
 
         Raises:
             SettingError: If no grammar can express it.
             PromptError: If the model's way to write calls is unknown.
         """
+        from latent_agent.constraint import FREE
+
         if self.schema is not None:
             lark, told = f"start: {schema_rule(self.schema, strict=self.strict)}", self.schema
         elif self.forced:
@@ -65,7 +69,7 @@ class Form:
             return StructuredReward(reward)
         return ToolTurnReward(reward) if self.tools and not reward.reads_calls else reward
 
-    def reader(self, backbone: Backbone) -> Read:
+    def reader(self, backbone: "Backbone") -> Read:
         """Return what takes an answer's calls out of it, checked against the tools."""
         if not self.tools:
             return lambda _, text: (text, ())
@@ -92,12 +96,14 @@ class Form:
 
 FREE_TEXT = Form()
 
-_grammars: WeakKeyDictionary[Backbone, Grammars] = WeakKeyDictionary()
+_grammars: "WeakKeyDictionary[Backbone, Grammars]" = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def grammars(backbone: Backbone) -> Grammars:
+def grammars(backbone: "Backbone") -> "Grammars":
     """Return what compiles grammars for a model; made once, since a large vocabulary takes long."""
+    from latent_agent.tools.grammar import Grammars
+
     with _lock:
         if backbone not in _grammars:
             _grammars[backbone] = Grammars(

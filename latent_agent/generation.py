@@ -18,7 +18,7 @@ from latent_agent.response import answer_chunks, draft_chunk, message_of
 from latent_agent.runs import ModelRun
 from latent_agent.settings import Settings
 from latent_agent.shared_model import SharedModel
-from latent_agent.streaming import DraftText, cancelling, in_background
+from latent_agent.streaming import cancelling, in_background
 
 
 class GeneratingChatModel(ConfiguredChatModel):
@@ -130,6 +130,8 @@ class GeneratingChatModel(ConfiguredChatModel):
         run_manager: CallbackManagerForLLMRun | None,
         given: dict[str, Any],
     ) -> Generator[AIMessageChunk, None, list[Outcome]]:
+        from latent_agent.draft_text import DraftText
+
         cancelled = given.setdefault("cancelled", threading.Event())
 
         def work(emit: Callable[[AIMessageChunk], None]) -> list[Outcome]:

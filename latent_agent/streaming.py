@@ -1,4 +1,4 @@
-"""What is shown while an answer is not there yet: draft tokens as text, out of a thread."""
+"""Work in another thread: its pieces while it goes on, and its end once it is not wanted."""
 
 import contextvars
 import queue
@@ -8,28 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-import torch
-from transformers import PreTrainedTokenizerBase, TextStreamer
-
 R = TypeVar("R")
 T = TypeVar("T")
-
-
-class DraftText(TextStreamer):
-    """Draft tokens in, whole words out: no character is ever torn."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, emit: Callable[[str], None]) -> None:
-        super().__init__(tokenizer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        self._emit = emit
-
-    def token(self, token: int) -> None:
-        """Take one token."""
-        self.put(torch.tensor([token]))
-
-    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:  # noqa: ARG002
-        """Pass on what will not change any more."""
-        if text:
-            self._emit(text)
 
 
 def in_background(

@@ -9,8 +9,8 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from latent_agent import ChatLatentSeek
+from latent_agent.draft_text import DraftText
 from latent_agent.shared_model import open_model
-from latent_agent.streaming import DraftText
 from latent_agent.teaching import questions
 
 PLANTED = [question.text for question in questions("test", n=42, seed=5) if question.planted]

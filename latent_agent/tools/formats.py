@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from latent_agent.tools.call import Tool, ToolCall
 from latent_agent.tools.pieces import Piece, marker_ids, split_answer
 from latent_agent.tools.schema import schema_rule
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Reader = Callable[[Sequence[Piece], frozenset[str]], tuple[str, list[ToolCall]]]
 """Takes an answer's pieces and the tools' names; returns the text outside calls, and the calls."""
@@ -42,14 +44,14 @@ class CallFormat:
     call: Callable[[str], tuple[str, str]]
 
     def calls(
-        self, tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], tools: Sequence[Tool]
+        self, tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[int], tools: Sequence[Tool]
     ) -> tuple[str, list[ToolCall]]:
         """Return an answer's text outside its calls, and its calls."""
         pieces = split_answer(tokenizer, tokens, self.markers)
         return self.read(pieces, frozenset(tool.name for tool in tools))
 
     def grammar(
-        self, tokenizer: PreTrainedTokenizerBase, tools: Sequence[Tool], *, several: bool
+        self, tokenizer: "PreTrainedTokenizerBase", tools: Sequence[Tool], *, several: bool
     ) -> str:
         """Return a grammar, in llguidance's Lark, that allows calls of some tools alone.
 

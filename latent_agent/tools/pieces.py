@@ -7,8 +7,10 @@ characters written in other tokens are text.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from transformers import PreTrainedTokenizerBase
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,14 @@ class Piece:
     marker: bool = False
 
 
-def marker_ids(tokenizer: PreTrainedTokenizerBase, markers: Sequence[str]) -> dict[int, str]:
+def marker_ids(tokenizer: "PreTrainedTokenizerBase", markers: Sequence[str]) -> dict[int, str]:
     """Return those markers that are tokens of their own, by id."""
     names = {str(token): number for number, token in tokenizer.added_tokens_decoder.items()}
     return {names[marker]: marker for marker in markers if marker in names}
 
 
 def split_answer(
-    tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], markers: Sequence[str]
+    tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[int], markers: Sequence[str]
 ) -> list[Piece]:
     """Split an answer's ids at markers; other special tokens are left out of the text."""
     own = marker_ids(tokenizer, markers)
@@ -53,6 +55,6 @@ def split_text(text: str, markers: Sequence[str]) -> list[Piece]:
     return [Piece(part, marker=part in markers) for part in parts if part]
 
 
-def _decode(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+def _decode(tokenizer: "PreTrainedTokenizerBase", ids: list[int]) -> str:
     text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return str(text)

@@ -1,16 +1,18 @@
 """What a chat template knows of tools: found out by rendering it, not by reading it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
 
 from latent_agent.errors import PromptError
 from latent_agent.tools.formats import CallFormat
 from latent_agent.tools.hermes import HERMES
 from latent_agent.tools.llama import LLAMA
 from latent_agent.tools.mistral import MISTRAL, MISTRAL_ARGS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 FORMATS = (HERMES, MISTRAL_ARGS, MISTRAL, LLAMA)
 
@@ -34,19 +36,19 @@ _CALL: Mapping[str, Any] = {
 _RESULT = {"role": "tool", "name": _NAME, "tool_call_id": _ID, "content": "2"}
 
 
-def knows_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
+def knows_tools(tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Whether a prompt tells of the tools that its template is given."""
     told = _rendered(tokenizer, [_USER], [_TOOL])
     return told is not None and _NAME in told
 
 
-def knows_calls(tokenizer: PreTrainedTokenizerBase) -> bool:
+def knows_calls(tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Whether the calls of an earlier turn stand in the prompt."""
     told = _rendered(tokenizer, [_USER, _CALL, _RESULT], [])
     return told is not None and _NAME in told
 
 
-def call_format(tokenizer: PreTrainedTokenizerBase) -> CallFormat:
+def call_format(tokenizer: "PreTrainedTokenizerBase") -> CallFormat:
     """Return how a model writes its calls, by what its template makes of one.
 
     Raises:
@@ -72,7 +74,7 @@ def call_format(tokenizer: PreTrainedTokenizerBase) -> CallFormat:
 
 
 def _rendered(
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     messages: Sequence[Mapping[str, Any]],
     tools: Sequence[Mapping[str, Any]],
 ) -> str | None:
