@@ -82,7 +82,7 @@ def days_in_a_row(
             pairs = _ask(chat, warm, f"day {day + 1}", _taken(left, mix, day))
             report = consolidated(chat, memory)
             night = {"verdict": report.verdict, "reason": report.reason}
-            days.append({"families": mix, **_apart(pairs, known), "night": night})
+            days.append({"families": mix, **apart(pairs, known), "night": night})
             known |= mix.keys()
             _tell(console, len(days), days[-1])
         reader = warm.model_copy(update={"memory_mode": "read"})
@@ -91,7 +91,7 @@ def days_in_a_row(
         }
     summary = {"days": days, "afterwards": last, "misjudged": misjudge}
     if not console.stderr:
-        _show(console, summary)
+        console.print(days_table(summary))
     return summary
 
 
@@ -109,7 +109,7 @@ def _ask(
     return [(answer(chat, question), answer(warm, question)) for question in told]
 
 
-def _apart(pairs: Sequence[Pair], known: Collection[str]) -> dict[str, Any]:
+def apart(pairs: Sequence[Pair], known: Collection[str]) -> dict[str, Any]:
     """Sum a day up, and apart the families that earlier days asked of and the new ones."""
     before = [pair for pair in pairs if pair[0].family in known]
     new = [pair for pair in pairs if pair[0].family not in known]
@@ -133,7 +133,8 @@ def _tell(console: Console, number: int, day: dict[str, Any]) -> None:
     )
 
 
-def _show(console: Console, summary: dict[str, Any]) -> None:
+def days_table(summary: dict[str, Any]) -> Table:
+    """Lay days and nights out, each day's known and new families below it."""
     table = Table(title="Days and nights in a row, without a memory and with memory and prior")
     table.add_column("Day")
     for name in ("Asked", "Steps", "with", "Right", "with"):
@@ -154,10 +155,8 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
     table.add_section()
     for family, point in summary["afterwards"].items():
         table.add_row(f"afterwards: {family}", *_cells(point), "")
-    console.print(table)
-    console.print(
-        "Known: families that earlier days asked of. New: those asked of for the first day."
-    )
+    table.caption = "Known: families that earlier days asked of. New: the others."
+    return table
 
 
 def _cells(point: dict[str, Any]) -> Sequence[str]:
