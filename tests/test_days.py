@@ -1,6 +1,7 @@
 """Days in a row: what is asked when, no more than a split holds, and how it is told."""
 
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -52,17 +53,26 @@ def test_known_and_new_families_are_told_apart() -> None:
         (answered("groups", 6, right=False), answered("groups", 3, right=True)),
     ]
     night = {"verdict": "published", "reason": "it saves steps"}
-    first = {"families": {"story": 2, "compare": 1}, **apart(pairs, set()), "night": night}
-    second = {"families": {"story": 2, "groups": 1}, **apart(pairs, {"story"}), "night": night}
+    first: dict[str, Any] = {
+        "families": {"story": 2, "compare": 1},
+        **apart(pairs, set()),
+        "night": night,
+    }
+    second: dict[str, Any] = {
+        "families": {"story": 2, "groups": 1},
+        **apart(pairs, {"story"}),
+        "night": night,
+    }
     assert (first["known"]["with"]["questions"], first["new"]["with"]["questions"]) == (0, 3)
     assert second["with"]["mean_steps"] == 1
     assert second["known"]["without"]["mean_steps"] == 3
     assert second["new"]["with"] | {"draft_accuracy": 0} == {
         "questions": 1, "draft_accuracy": 0, "final_accuracy": 1, "mean_steps": 3,
     }  # fmt: skip
-    console = Console(width=80, file=StringIO())
-    console.print(days_table({"days": [first, second], "afterwards": {"story": first}}))
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    told = StringIO()
+    table = days_table({"days": [first, second], "afterwards": {"story": first}})
+    Console(width=80, file=told).print(table)
+    lines = told.getvalue().splitlines()
     known = next(line for line in lines if "known: story" in line)
     assert [part.strip() for part in known.split("│")][2:7] == ["2", "3.00", "0.00", "100%", "100%"]
     assert sum("new: " in line for line in lines) == 2
