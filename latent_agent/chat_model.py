@@ -116,6 +116,25 @@ class ChatLatentSeek(ToolCallingChatModel):
 
         The event loop is never blocked; a call that is cancelled stops within one forward pass.
 
+    Tool calling:
+        .. code-block:: python
+
+            model = chat.bind_tools([get_weather], tool_choice="any")
+            model.invoke("How is the weather in Oslo?").tool_calls
+
+        The tokenizer's own chat template tells the model of the tools; calls are read back in the
+        formats of Hermes and Qwen, Llama 3 and Mistral. Forced calls are held to the tools'
+        schemas by a grammar, in the optimised prefix too. A turn that calls tools is not judged:
+        it passes if its calls fit their schemas, and leaves no trace.
+
+    Structured output:
+        .. code-block:: python
+
+            chat.with_structured_output(Trip).invoke("...")
+
+        By default the answer's text is the JSON, held to the schema by a grammar, and judged like
+        any other. The prompt stays as it is: say there what the fields mean.
+
     Token usage:
         ``message.usage_metadata`` counts the prompt and the answer that the user sees; the whole
         bill is in ``response_metadata["latent_agent"]["forwarded_tokens"]``.

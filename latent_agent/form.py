@@ -25,11 +25,13 @@ Read = Callable[[Sequence[int], str], tuple[str, tuple[ToolCall, ...]]]
 class Form:
     """What form a call's answers have.
 
+    With tools and a schema an answer is calls, or JSON that fits.
+
     Attributes:
         tools: What may be called; the prompt tells of them.
         forced: Which of them must be called, one at least; empty: none must.
         several: Whether one answer may make more than one call.
-        schema: JSON schema of the whole answer; None: it is free text, or calls.
+        schema: JSON schema of an answer that calls nothing; None: that is free text.
         strict: Whether a schema that the grammar cannot express in full is refused.
     """
 
@@ -53,20 +55,22 @@ class Form:
         """
         from latent_agent.constraint import FREE
 
-        if self.schema is not None:
-            lark, told = f"start: {schema_rule(self.schema, strict=self.strict)}", self.schema
-        elif self.forced:
-            form = call_format(backbone.tokenizer)
-            lark = form.grammar(backbone.tokenizer, self.forced, several=self.several)
-            told = [dict(tool.spec) for tool in self.forced]
-        else:
+        if not self.constrained:
             return FREE
+        rules: dict[str, str] = {}
+        if callable_now := self.forced or self.tools:
+            written = call_format(backbone.tokenizer)
+            rules["calls"] = written.rules(backbone.tokenizer, callable_now, several=self.several)
+        if self.schema is not None and not self.forced:
+            rules["answer"] = f"answer: {schema_rule(self.schema, strict=self.strict)}"
+        told = self.schema or [dict(tool.spec) for tool in self.forced]
+        lark = "\n".join([f"start: {' | '.join(rules)}", *rules.values()])
         return grammars(backbone).compile(lark, told)
 
     def reward(self, reward: Reward) -> Reward:
         """Return the reward that scores answers of this form."""
         if self.schema is not None:
-            return StructuredReward(reward)
+            reward = StructuredReward(reward)
         return ToolTurnReward(reward) if self.tools and not reward.reads_calls else reward
 
     def reader(self, backbone: "Backbone") -> Read:

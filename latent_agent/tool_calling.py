@@ -9,7 +9,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
 from latent_agent.errors import SettingError
-from latent_agent.form import FREE_TEXT, Form
+from latent_agent.form import Form
 from latent_agent.generation import GeneratingChatModel
 from latent_agent.structured import call_parser, parsed, text_parser
 from latent_agent.tools.schema import ANY_OBJECT
@@ -106,17 +106,24 @@ class ToolCallingChatModel(GeneratingChatModel):
 
     def _form(self, given: Mapping[str, Any]) -> Form:
         """Return what form one call's answer is to have, by its keywords."""
-        if (wanted := given.get("response_format")) is not None:
-            told = wanted.get("json_schema") or {"schema": ANY_OBJECT}
-            schema = json_schema(told["schema"])
-            return Form(schema=schema, strict=bool(told.get("strict")))
         choice = given.get("tool_choice")
         tools = tools_from(given.get("tools") or ())
         forced = forced_by(choice, tools)
-        if choice == "none" or not tools:
-            return FREE_TEXT
         check_names(tools)
         several = given.get("parallel_tool_calls")
+        schema, strict = _response_schema(given.get("response_format"))
         return Form(
-            tools=tools, forced=forced, several=not forced if several is None else bool(several)
+            tools=() if choice == "none" else tools,
+            forced=forced,
+            several=not forced if several is None else bool(several),
+            schema=schema,
+            strict=strict,
         )
+
+
+def _response_schema(wanted: Any) -> tuple[Mapping[str, Any] | None, bool]:
+    """Read OpenAI's ``response_format``."""
+    if wanted is None or wanted.get("type") == "text":
+        return None, False
+    told = wanted.get("json_schema") or {"schema": ANY_OBJECT}
+    return json_schema(told["schema"]), bool(told.get("strict"))

@@ -38,6 +38,10 @@ RULES = (
         (*SQL, *LANGCHAIN, "latent_agent.chat_model", "latent_agent.ChatLatentSeek"),
     ),
     Rule(
+        ("latent_agent/constraint.py", "latent_agent/form.py", "latent_agent/tools/[!s]*.py"),
+        (*SQL, *LANGCHAIN, "latent_agent.tools.specs"),
+    ),
+    Rule(
         ("latent_agent/teaching/**/*.py",),
         ("latent_agent.chat_model", "latent_agent.ChatLatentSeek"),
     ),

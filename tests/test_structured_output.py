@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal, TypedDict, get_args
 
 import pytest
+import torch
 from jsonschema import validate
 from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel, Field
@@ -144,6 +145,29 @@ def test_half_an_object_is_not_mended_to_a_whole_one(chat):
     lax = {"title": "lax", "type": "object", "properties": {"text": text}, "required": ["text"]}
     with pytest.raises(OutputParserException, match="must be complete"):
         chat.with_structured_output(lax, max_tokens=12).invoke(QUESTION)
+
+
+def test_with_tools_at_hand_it_is_a_call_or_the_schema(calling):
+    tool = {
+        "name": "pick", "description": "Pick one.",
+        "parameters": {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"]},
+    }  # fmt: skip
+    wanted = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
+    bound = calling.bind_tools([tool], response_format=wanted)
+    form = calling._form(bound.kwargs)
+    backbone = calling._shared_model({}).backbone()
+    for text, allowed in (
+        ('{"day": "Monday", "ago": 3}', True),
+        ('<tool_call>\n{"name": "pick", "arguments": {"n": 1}}\n</tool_call>', True),
+        ('{"name": "pick"}', False),
+        ("Monday", False),
+    ):
+        ids, constraint = backbone.tokenizer.encode(text), form.constraint(backbone)
+        logits = torch.zeros(backbone.vocabulary)
+        told = (constraint.mask(logits, ids[:at])[token] == 0 for at, token in enumerate(ids))
+        assert all(told) is allowed
+    message = bound.invoke(QUESTION)
+    assert message.tool_calls or misfit(json.loads(message.text), SCHEMA) is None
 
 
 class Recorded(Reward):

@@ -50,10 +50,10 @@ class CallFormat:
         pieces = split_answer(tokenizer, tokens, self.markers)
         return self.read(pieces, frozenset(tool.name for tool in tools))
 
-    def grammar(
+    def rules(
         self, tokenizer: "PreTrainedTokenizerBase", tools: Sequence[Tool], *, several: bool
     ) -> str:
-        """Return a grammar, in llguidance's Lark, that allows calls of some tools alone.
+        """Return the grammar of ``calls``, in llguidance's Lark: calls of some tools alone.
 
         Args:
             tokenizer: Markers that are tokens of its own are forced as such.
@@ -66,7 +66,7 @@ class CallFormat:
             return lark_literal(text, own)
 
         more = f" ({literal(self.between)} call)*" if several else ""
-        rules = [f"start: {literal(self.opening)} call{more} {literal(self.closing)}"]
+        rules = [f"calls: {literal(self.opening)} call{more} {literal(self.closing)}"]
         rules.append("call: " + " | ".join(f"call{n}" for n in range(len(tools))))
         for number, tool in enumerate(tools):
             before, after = self.call(tool.name)
