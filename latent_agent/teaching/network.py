@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from latent_agent.reward.judge_prompts import JUDGE_FILE
@@ -36,6 +36,14 @@ def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM
         eos_token_id=stops, pad_token_id=stops[1], do_sample=False
     )
     return model
+
+
+def load_weights(model: LlamaForCausalLM, folder: Path) -> None:
+    """Read the weights that `save_model` wrote."""
+    tensors = load_file(folder / "model.safetensors")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[name])
 
 
 def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

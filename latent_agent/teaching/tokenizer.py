@@ -1,6 +1,6 @@
 """The bundled model's tokenizer: byte-level BPE with single digits, and a chat template."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -16,11 +16,49 @@ VOCABULARY_SIZE = 1024
 _WORDS = r" ?\d| ?\p{L}+| ?[^\s\p{L}\d]+|\s+(?!\S)|\s+"
 
 CHAT_TEMPLATE = """\
+{%- macro kind(schema) -%}
+{%- if schema['type'] is string -%}{{- schema['type'] -}}
+{%- elif schema['type'] -%}{{- schema['type'] | join(' or ') -}}
+{%- elif schema['anyOf'] -%}{{- schema['anyOf'] | map(attribute='type') | select | join(' or ') -}}
+{%- else -%}any{%- endif -%}
+{%- endmacro -%}
+{%- macro listed(tools) -%}
+{{- 'Tools:' -}}
+{%- for tool in tools -%}
+{%- set function = tool['function'] or tool -%}
+{{- '\\n' + function['name'] + '(' -}}
+{%- for name, schema in ((function['parameters'] or {})['properties'] or {}).items() -%}
+{{- name + ': ' + kind(schema) + ('' if loop.last else ', ') -}}
+{%- endfor -%}
+{{- ')' -}}
+{%- if function['description'] -%}
+{{- ' - ' + function['description'].strip().split('\\n')[0][:60] -}}
+{%- endif -%}
+{%- endfor -%}
+{%- endmacro -%}
+{%- if tools and messages[0]['role'] != 'system' -%}
+{{- '<|im_start|>system\\n' + listed(tools) + '<|im_end|>\\n' -}}
+{%- endif -%}
 {%- for message in messages -%}
 {%- if message['role'] not in ['system', 'user', 'assistant', 'tool'] -%}
 {{- raise_exception('Unknown role: ' + message['role']) -}}
 {%- endif -%}
-{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' -}}
+{{- '<|im_start|>' + message['role'] + '\\n' -}}
+{%- if message['tool_calls'] -%}
+{%- if message['content'] -%}{{- message['content'] + '\\n' -}}{%- endif -%}
+{%- for tool_call in message['tool_calls'] -%}
+{%- set call = tool_call['function'] or tool_call -%}
+{{- '<tool_call>\\n{"name": ' + call['name'] | tojson + ', "arguments": ' -}}
+{{- call['arguments'] if call['arguments'] is string else call['arguments'] | tojson -}}
+{{- '}\\n</tool_call>' + ('' if loop.last else '\\n') -}}
+{%- endfor -%}
+{%- else -%}
+{{- message['content'] -}}
+{%- endif -%}
+{%- if tools and loop.first and message['role'] == 'system' -%}
+{{- '\\n\\n' + listed(tools) -}}
+{%- endif -%}
+{{- '<|im_end|>\\n' -}}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
 """
@@ -63,9 +101,16 @@ def build_tokenizer(seed: int = 0, count: int = 20_000) -> PreTrainedTokenizerFa
     return fast
 
 
-def user_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    """Render one user message, up to where the reply begins."""
+def render(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any], tools: Sequence[Any] = ()
+) -> str:
+    """Render a talk, and the tools on offer, up to where the reply begins."""
     rendered: Any = tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
+        list(messages), tools=list(tools) or None, add_generation_prompt=True, tokenize=False
     )
     return rendered
+
+
+def user_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """Render one user message, up to where the reply begins."""
+    return render(tokenizer, [{"role": "user", "content": text}])

@@ -1,4 +1,7 @@
-"""Train the bundled model from nothing: ``python -m latent_agent.teaching.train``.
+"""Train the bundled model: ``python -m latent_agent.teaching.train``.
+
+Two stages: ``world`` starts from nothing and learns to solve and to judge; ``talks`` goes on from a
+finished model and learns tool calls and talks of two turns beside it.
 
 Seeded and resumable: step ``t`` draws its examples from ``(seed, t)`` alone, and a checkpoint is
 written every few hundred steps. Progress goes to stderr.
@@ -9,6 +12,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
@@ -21,15 +25,14 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from latent_agent.teaching.batches import POOL, Encoder, pool_batches
+from latent_agent.teaching.batches import POOL, TALKS, WORLD, Encoder, Stage, pool_batches
 from latent_agent.teaching.corpus import Candidate, draw_question
 from latent_agent.teaching.harvest import harvest
-from latent_agent.teaching.network import new_model, save_model
-from latent_agent.teaching.tokenizer import build_tokenizer
+from latent_agent.teaching.network import load_weights, new_model, save_model
+from latent_agent.teaching.tokenizer import CHAT_TEMPLATE, build_tokenizer
 
-HARVESTS = (0.35, 0.5, 0.65, 0.8)  # shares of the training after which the model is asked itself
-HARVEST_SIZE = 6_000
 CHECKPOINT_EVERY = 250
+STAGES = {"world": WORLD, "talks": TALKS}
 
 Body = Callable[..., Any]
 
@@ -54,29 +57,35 @@ def example_loss(
     return (losses * weights[:, 1:][kept]).sum() / len(ids)
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up, then cosine down to 2% of the peak."""
-    warm = min(1.0, (step + 1) / 300)
-    return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+def learning_rate(step: int, stage: Stage) -> float:
+    """Linear warm-up, the peak for a while, then cosine down to 2% of it."""
+    warm = min(1.0, (step + 1) / stage.warm_up)
+    fallen = max(0.0, (step / stage.steps - stage.flat) / (1 - stage.flat))
+    return stage.peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fallen)))
 
 
 class Run:
     """A training run that can be stopped at any time and goes on from its last checkpoint."""
 
-    def __init__(self, folder: Path, seed: int, peak: float) -> None:
-        """Start anew, or resume what ``folder`` holds."""
-        self.folder, self.seed = folder, seed
+    def __init__(self, folder: Path, stage: Stage, seed: int, start: Path | None = None) -> None:
+        """Start anew or from a finished model's folder, or resume what ``folder`` holds."""
+        self.folder, self.stage, self.seed = folder, stage, seed
         self.folder.mkdir(parents=True, exist_ok=True)
         if (folder / "tokenizer.json").exists():
             self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        elif start:
+            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
         else:
             self.tokenizer = build_tokenizer(seed)
-            self.tokenizer.save_pretrained(folder)
+        self.tokenizer.chat_template = CHAT_TEMPLATE
+        self.tokenizer.save_pretrained(folder)
         self.model = new_model(self.tokenizer, seed)
+        if start:
+            load_weights(self.model, start)
         # The fused kernel's backward pass in bfloat16 is slower on CPUs than the plain one.
         self.model.set_attn_implementation("eager")
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05, fused=True
+            self.model.parameters(), lr=stage.peak, betas=(0.9, 0.98), weight_decay=0.05, fused=True
         )
         self.met: list[Candidate] = []
         self.step = 0
@@ -113,7 +122,7 @@ class Run:
     def meet(self, mark: int) -> None:
         """Ask the model itself: what it answers at this mark joins what it did at the last one."""
         rng = Random(f"met-{self.seed}-{mark}")
-        asked = [draw_question(rng, "train") for _ in range(HARVEST_SIZE)]
+        asked = [draw_question(rng, "train") for _ in range(self.stage.asked)]
         kept = self.folder / f"answers-{mark}.json"
         if kept.exists():
             answers: list[str] = json.loads(kept.read_text("utf-8"))
@@ -122,12 +131,12 @@ class Run:
             answers = harvest(self.model, self.tokenizer, asked, mark)
             self.model.train()
             kept.write_text(json.dumps(answers), "utf-8")
-        self.met = self.met[-HARVEST_SIZE:] + list(zip(asked, answers, strict=True))
+        self.met = self.met[-self.stage.asked :] + list(zip(asked, answers, strict=True))
 
-    def update(self, body: Body, batch: tuple[torch.Tensor, ...], steps: int, peak: float) -> float:
+    def update(self, body: Body, batch: tuple[torch.Tensor, ...]) -> float:
         """Take one optimiser step and return the loss."""
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, steps, peak)
+            group["lr"] = learning_rate(self.step, self.stage)
         loss = example_loss(self.model, body, *batch)
         self.optimiser.zero_grad()
         loss.backward()
@@ -136,18 +145,18 @@ class Run:
         self.step += 1
         return loss.item()
 
-    def go(self, body: Body, steps: int, batch_size: int, peak: float) -> Iterator[float]:
+    def go(self, body: Body, batch_size: int) -> Iterator[float]:
         """Train to the end, yielding the loss of each step."""
-        encoder = Encoder(self.tokenizer)
-        marks = [int(share * steps) // POOL * POOL for share in HARVESTS]
+        encoder, steps = Encoder(self.tokenizer), self.stage.steps
+        marks = [int(share * steps) // POOL * POOL for share in self.stage.harvests]
         for mark in [mark for mark in marks if mark < self.step][-2:]:
             self.meet(mark)
         while self.step < steps:
             if self.step in marks:
                 self.meet(self.step)
             pool = self.step // POOL
-            for batch in pool_batches(encoder, self.seed, pool, batch_size, self.met):
-                yield self.update(body, batch, steps, peak)
+            for batch in pool_batches(encoder, self.stage, self.seed, pool, batch_size, self.met):
+                yield self.update(body, batch)
             if self.step % CHECKPOINT_EVERY < POOL:
                 self.save()
         self.save()
@@ -159,23 +168,42 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Where the finished model goes.")],
-    run: Annotated[Path, typer.Option(help="Where checkpoints lie.")] = Path("runs/teaching"),
+    stage: Annotated[str, typer.Option(help="world or talks.")] = "world",
+    start: Annotated[
+        Path | None, typer.Option(help="With talks: folder of a finished model to go on from.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Where checkpoints lie; by default runs/STAGE.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, questions and order.")] = 0,
-    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 16_000,
+    steps: Annotated[
+        int | None, typer.Option(help="Optimiser steps; by default the stage's.", min=1)
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Examples a step.", min=1)] = 64,
-    peak: Annotated[float, typer.Option(help="Peak learning rate.", min=0.0)] = 2.5e-3,
+    peak: Annotated[
+        float | None, typer.Option(help="Peak learning rate; by default the stage's.", min=0.0)
+    ] = None,
     log: Annotated[bool, typer.Option(help="JSON lines instead of a progress bar.")] = False,
     compiled: Annotated[bool, typer.Option(help="Use torch.compile (needs a compiler).")] = False,
 ) -> None:
     """Train the bundled model; run the same command again to go on after a stop."""
     keep_freed_memory()
-    state = Run(run, seed, peak)
+    if stage not in STAGES:
+        raise typer.BadParameter(f"--stage must be world or talks, got {stage!r}; choose one")
+    if (stage == "talks") != (start is not None):
+        raise typer.BadParameter(
+            f"--start must come with --stage talks and only with it, got {start!r} with {stage!r}; "
+            f"run --stage world first, then --stage talks --start ITS_OUT"
+        )
+    chosen = STAGES[stage]
+    chosen = replace(chosen, steps=steps or chosen.steps, peak=peak or chosen.peak)
+    state = Run(run or Path("runs") / stage, chosen, seed, start)
     body = torch.compile(state.model.model, dynamic=True) if compiled else state.model.model
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), disable=log) as progress:
-        task = progress.add_task("training", total=steps, completed=state.step)
-        for loss in state.go(body, steps, batch_size, peak):
+        task = progress.add_task("training", total=chosen.steps, completed=state.step)
+        for loss in state.go(body, batch_size):
             progress.update(task, completed=state.step, description=f"loss {loss:.3f}")
             if log and state.step % 50 == 0:
                 typer.echo(json.dumps({"step": state.step, "loss": round(loss, 4)}), err=True)
