@@ -6,11 +6,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from latent_agent.reward.judge_prompts import JUDGE_FILE
 from latent_agent.teaching.judging import judge_prompts
 from latent_agent.teaching.tokenizer import END_OF_TEXT, END_OF_TURN
+
+_ALIKE, _MANY = 0.9, 20  # embeddings so alike, and so many of them, were never trained
 
 
 def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM:
@@ -44,6 +47,23 @@ def load_weights(model: LlamaForCausalLM, folder: Path) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(tensors[name])
+
+
+def renew_unused(model: LlamaForCausalLM, seed: int) -> int:
+    """Draw anew the embeddings of tokens that training never met; return how many there were.
+
+    Training pushes all of them the same way, until they are one and the same vector: no later
+    stage could tell one letter from another. They become random vectors of the usual size.
+    """
+    rows = model.get_input_embeddings().weight
+    with torch.no_grad():
+        directions = functional.normalize(rows)
+        alike = (directions @ directions.T > _ALIKE).sum(1)
+        unused = alike > _MANY
+        if unused.any():
+            fresh = torch.randn(rows.shape, generator=torch.Generator().manual_seed(seed))
+            rows[unused] = fresh[unused] * rows[~unused].std()
+    return int(unused.sum())
 
 
 def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The bundled model's tokenizer: byte-level BPE with single digits, and a chat template."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -90,6 +91,15 @@ def build_tokenizer(seed: int = 0, count: int = 20_000) -> PreTrainedTokenizerFa
         show_progress=False,
     )
     tokenizer.train_from_iterator(_texts(seed, count), trainer)
+    return _wrapped(tokenizer)
+
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Read a folder's vocabulary; the chat template is this module's own."""
+    return _wrapped(Tokenizer.from_file(str(folder / "tokenizer.json")))
+
+
+def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END_OF_TURN,

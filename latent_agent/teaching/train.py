@@ -23,13 +23,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM
 
 from latent_agent.teaching.batches import POOL, TALKS, WORLD, Encoder, Stage, pool_batches
 from latent_agent.teaching.corpus import Candidate, draw_question
 from latent_agent.teaching.harvest import harvest
-from latent_agent.teaching.network import load_weights, new_model, save_model
-from latent_agent.teaching.tokenizer import CHAT_TEMPLATE, build_tokenizer
+from latent_agent.teaching.network import load_weights, new_model, renew_unused, save_model
+from latent_agent.teaching.tokenizer import build_tokenizer, read_tokenizer
 
 CHECKPOINT_EVERY = 250
 STAGES = {"world": WORLD, "talks": TALKS}
@@ -71,17 +71,17 @@ class Run:
         """Start anew or from a finished model's folder, or resume what ``folder`` holds."""
         self.folder, self.stage, self.seed = folder, stage, seed
         self.folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "tokenizer.json").exists():
-            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        elif start:
-            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
+        if start:
+            self.tokenizer = read_tokenizer(start)
+        elif (folder / "tokenizer.json").exists():
+            self.tokenizer = read_tokenizer(folder)
         else:
             self.tokenizer = build_tokenizer(seed)
-        self.tokenizer.chat_template = CHAT_TEMPLATE
-        self.tokenizer.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
         self.model = new_model(self.tokenizer, seed)
         if start:
             load_weights(self.model, start)
+            renew_unused(self.model, seed)
         # The fused kernel's backward pass in bfloat16 is slower on CPUs than the plain one.
         self.model.set_attn_implementation("eager")
         self.optimiser = torch.optim.AdamW(
