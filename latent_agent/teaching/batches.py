@@ -66,13 +66,13 @@ WORLD = Stage(
 )
 TALKS = Stage(
     name="talks",
-    talks=0.45,
-    harvests=(0.0,),
-    asked=2_000,
-    steps=1_600,
-    peak=1e-3,
+    talks=0.4,
+    harvests=(0.0, 0.5),
+    asked=3_000,
+    steps=4_000,
+    peak=1.5e-3,
     warm_up=100,
-    flat=0.7,
+    flat=0.5,
 )
 
 
