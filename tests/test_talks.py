@@ -215,7 +215,7 @@ def test_a_stopped_second_stage_goes_on_as_if_it_had_not_stopped(tmp_path: Path)
 
 def test_tokens_that_were_never_met_are_told_apart(tokenizer) -> None:
     model = new_model(tokenizer, seed=0)
-    rows = model.get_input_embeddings().weight
+    rows = model.model.embed_tokens.weight
     with torch.no_grad():
         rows[100:150] = torch.ones_like(rows[100:150]) + 0.1 * rows[100:150]
     before = rows.detach().clone()
