@@ -16,11 +16,12 @@ from latent_agent.teaching.corpus import (
     solving_example,
 )
 from latent_agent.teaching.talk import Talk
-from latent_agent.teaching.talks import draw_talk, judged_talk
+from latent_agent.teaching.talks import draw_talk, judged_talk, repeating
 from latent_agent.teaching.tokenizer import END_OF_TURN, render, user_prompt
 from latent_agent.teaching.words import Words
 
 SOLVING_SHARE = 0.4
+COPIED_TALKS = (0.7, 0.1)  # of the talks, how many are copying at first, and later
 JUDGED_TALKS = 0.1  # of the talks, how many are judged instead of held
 LONGEST_TALK = 288  # tokens; a longer talk is drawn anew
 POOL = 8  # batches drawn together and sorted by length, so that little is padded
@@ -42,6 +43,7 @@ class Stage:
         peak: Peak learning rate.
         warm_up: Steps in which the learning rate rises to its peak.
         flat: Share of the training after which it falls.
+        copying: Steps in which most talks are mere copying, which all else is built upon.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Stage:
     peak: float
     warm_up: int
     flat: float
+    copying: int = 0
 
 
 WORLD = Stage(
@@ -73,6 +76,7 @@ TALKS = Stage(
     peak=1.5e-3,
     warm_up=100,
     flat=0.5,
+    copying=1_000,
 )
 
 
@@ -128,8 +132,10 @@ class Encoder:
         return torch.tensor(ids), torch.tensor(weights)
 
 
-def _talk_row(encoder: Encoder, rng: Random) -> Row:
+def _talk_row(encoder: Encoder, rng: Random, copied: float) -> Row:
     words = Words(rng)
+    if rng.random() < copied:
+        return encoder.talk_row(repeating(words))
     if rng.random() < JUDGED_TALKS:
         return encoder.row(judged_talk(words))
     while len((row := encoder.talk_row(draw_talk(words)))[0]) > LONGEST_TALK:
@@ -137,9 +143,11 @@ def _talk_row(encoder: Encoder, rng: Random) -> Row:
     return row
 
 
-def _draw_row(encoder: Encoder, stage: Stage, rng: Random, met: Sequence[Candidate]) -> Row:
+def _draw_row(
+    encoder: Encoder, stage: Stage, step: int, rng: Random, met: Sequence[Candidate]
+) -> Row:
     if stage.talks and rng.random() < stage.talks:
-        return _talk_row(encoder, rng)
+        return _talk_row(encoder, rng, COPIED_TALKS[step >= stage.copying])
     solves = rng.random() < SOLVING_SHARE
     return encoder.row(solving_example(rng) if solves else judging_example(rng, met))
 
@@ -154,7 +162,7 @@ def pool_batches(
 ) -> list[tuple[torch.Tensor, ...]]:
     """Draw the batches of one pool of steps, each of rows of about one length."""
     rng = Random(f"{stage.name}-{seed}-{pool}")
-    rows = [_draw_row(encoder, stage, rng, met) for _ in range(batch_size * POOL)]
+    rows = [_draw_row(encoder, stage, pool * POOL, rng, met) for _ in range(batch_size * POOL)]
     rows.sort(key=lambda row: len(row[0]))
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     rng.shuffle(batches)

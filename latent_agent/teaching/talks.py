@@ -38,7 +38,7 @@ _BEFORE_HELD = ("Can you say the answer again?", "And the answer was?")
 _ASK_FACT = ("What is the {0} of {1}?", "What is {1}'s {0}?", "Tell me the {0} of {1}.",
              "And what is the {0} of {1}?")  # fmt: skip
 _ASK_FACT_HELD = ("Do you know the {0} of {1}?", "The {0} of {1}, what is it?")
-_SAY = ("Say {}.", "Repeat the word {}.", "Repeat: {}", "Say the word {}.", "Please say {}.")
+_SAY = ("Say {}.", "Repeat: {}", "Say the words {}", "Please say {}.", "Repeat the word {}.")
 _SAY_HELD = ("Repeat after me: {}", "Can you say {}?")
 _SYSTEMS = ("You are a helpful assistant.", "Be brief.", "Answer the question.", "You are kind.",
             "Answer from the context.", "You are a chatbot. Answer in one sentence.")  # fmt: skip
@@ -127,11 +127,18 @@ def follow_up(words: Words) -> Talk:
 
 
 def repeating(words: Words) -> Talk:
-    """A word to be said again."""
-    word = words.proper() if words.chance(0.3) else words.word()
-    if words.chance(0.15):
-        word = words.foreign()
-    return plain("repeat", [user(words.wording(_SAY, _SAY_HELD).format(word))], f"{word}.", word)
+    """Words to be said again: copying, and nothing else."""
+    draw = words.rng.random()
+    if draw < 0.4:
+        text = words.joined()
+    elif draw < 0.7:
+        text = " ".join(words.word() for _ in range(words.rng.choice((1, 2, 3))))
+    elif draw < 0.85:
+        text = words.place()
+    else:
+        text = words.foreign()
+    asked = words.wording(_SAY, _SAY_HELD).format(text)
+    return plain("repeat", [user(asked)], f"{text}.", truth=text)
 
 
 def small_talk(words: Words) -> Talk:
