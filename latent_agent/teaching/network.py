@@ -55,7 +55,7 @@ def renew_unused(model: LlamaForCausalLM, seed: int) -> int:
     Training pushes all of them the same way, until they are one and the same vector: no later
     stage could tell one letter from another. They become random vectors of the usual size.
     """
-    rows = model.get_input_embeddings().weight
+    rows = model.model.embed_tokens.weight
     with torch.no_grad():
         directions = functional.normalize(rows)
         alike = (directions @ directions.T > _ALIKE).sum(1)
