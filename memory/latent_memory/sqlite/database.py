@@ -14,7 +14,7 @@ from latent_memory.errors import LatentMemoryError, ReadOnlyError
 from latent_memory.forks import Gate
 from latent_memory.sqlite.errors import translated
 from latent_memory.sqlite.opening import log_bytes, make_engine
-from latent_memory.sqlite.waiting import BUSY_SECONDS, attempts, checkpoint, execute_when_free
+from latent_memory.sqlite.waiting import BUSY_SECONDS, Turn, attempts, checkpoint, execute_when_free
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Database:
         self._engine = make_engine(path, readonly=readonly)
         self._gate = Gate(self._engine.dispose)
         self._writer = threading.Lock()
+        self._turn = Turn()
         self._trim_at = _LOG_BYTES
         self._must_empty = False
         finalize(self, self._engine.dispose)
@@ -68,7 +69,12 @@ class Database:
             )
         # The lock is taken before the first read (IMMEDIATE): a reader that turns writer fails
         # at once, whatever the timeout, if somebody has written meanwhile.
-        with self._gate.use(), self._writer, self._transaction("BEGIN IMMEDIATE") as connection:
+        with (
+            self._gate.use(),
+            self._writer,
+            self._turn.taken(),
+            self._transaction("BEGIN IMMEDIATE") as connection,
+        ):
             yield connection
         self._trim()
 

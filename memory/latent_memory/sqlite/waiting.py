@@ -7,10 +7,29 @@ time it is taken nearly always, and one that looks so seldom can wait for ever.
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 BUSY_SECONDS = 30
+_GAP = 0.25  # share of a write's time that passes before the same process writes again,
+_LONGEST_GAP = 0.02  # in seconds at most
 _CHECKPOINT_SECONDS = 0.05  # that writers are held up while one waits for readers to leave
+
+
+class Turn:
+    """Lets other processes write in between: who has just written could always be first again."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    @contextmanager
+    def taken(self) -> Generator[None]:
+        """Write; if this process has just written, after a pause in which others may begin."""
+        time.sleep(max(0.0, self._next - time.monotonic()))
+        began = time.monotonic()
+        yield
+        ended = time.monotonic()
+        self._next = ended + min(_GAP * (ended - began), _LONGEST_GAP)
 
 
 def attempts(seconds: float, pause: float) -> Iterator[None]:
