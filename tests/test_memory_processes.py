@@ -2,15 +2,18 @@
 
 import multiprocessing
 import os
+import sqlite3
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
-from latent_memory import LatentMemory
+from latent_memory import LatentMemory, StorageError
 from latent_memory.sqlite import log_bytes
 from latent_memory.store import Mode
 from tests.memories import SHELF, Worker, recalled, trace, vector
@@ -20,13 +23,13 @@ PATIENCE = 200.0  # a hang is noticed, a slow machine is not
 
 def write(path: Path, start: int) -> dict[int, int]:
     with LatentMemory(path) as memory:
-        return {memory.add(trace(number)): number for number in range(start, start + 100)}
+        return {memory.add(trace(number)): number for number in range(start, start + 50)}
 
 
 def recall_until_all_are_there(path: Path, mode: Mode) -> int:
     seen, rounds = 0, 0
     with LatentMemory(path, mode=mode) as memory:
-        while seen < 400:
+        while seen < 200:
             found = memory.recall(vector(rounds), shelf=SHELF, k=1000)
             ids = [one.stored.id for one in found]
             assert len(ids) == len(set(ids)) >= seen
@@ -63,12 +66,57 @@ def test_four_write_while_two_recall_on_a_busy_machine(tmp_path: Path) -> None:
     readers = [Worker(recall_until_all_are_there, path, mode) for mode in ("read", "read-write")]
     writers = [Worker(write, path, 1000 * number) for number in range(1, 5)]
     stored = {id_: number for writer in writers for id_, number in writer.result(PATIENCE).items()}
-    assert [reader.result(PATIENCE) for reader in readers] == [400, 400]
+    assert [reader.result(PATIENCE) for reader in readers] == [200, 200]
     with LatentMemory(path) as memory:
-        assert len(stored) == len(memory.list(limit=1000)) == 400
+        assert len(stored) == len(memory.list(limit=1000)) == 200
         for id_, number in stored.items():
             assert recalled(memory, vector(number), k=1) == [id_]
         assert memory.verify() == []
+
+
+def hold(path: Path, commits: int, begun: Event) -> None:
+    """Have the writer's lock nearly all the time, a tenth of a second for each commit."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for number in range(commits):
+            connection.execute("BEGIN IMMEDIATE")
+            begun.set()
+            connection.execute(f"PRAGMA user_version = {number}")
+            time.sleep(0.1)
+            connection.execute("COMMIT")
+
+
+def test_a_writer_waits_as_long_as_others_get_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latent_memory.sqlite.waiting.BUSY_SECONDS", 0.5)
+    monkeypatch.setattr("latent_memory.sqlite.waiting.attempts", one_attempt_at_the_end)
+    with LatentMemory(tmp_path / "m.sqlite3") as memory, ThreadPoolExecutor(1) as pool:
+        begun = Event()
+        others = pool.submit(hold, memory.path, 30, begun)
+        assert begun.wait(PATIENCE)
+        assert memory.add(trace(1)) == 1
+        others.result()
+
+
+def one_attempt_at_the_end(seconds: float, pause: float) -> Iterator[None]:
+    """As unlucky as can be: the lock is taken whenever one looks, but for the last time."""
+    yield
+    time.sleep(seconds)
+
+
+def test_a_lock_that_nobody_lets_go_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latent_memory.sqlite.waiting.BUSY_SECONDS", 0.5)
+    with (
+        LatentMemory(tmp_path / "m.sqlite3") as memory,
+        closing(sqlite3.connect(memory.path, isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="another process kept its lock"):
+            memory.add(trace(1))
+        other.execute("ROLLBACK")
+        assert memory.add(trace(1)) == 1
 
 
 def test_nobody_waits_for_one_who_waits_for_a_reader(tmp_path: Path) -> None:

@@ -64,14 +64,28 @@ def until_free(work: Callable[[], object], pause: float = 0.002) -> None:
 def execute_when_free(connection: sqlite3.Connection, statement: str) -> None:
     """Execute a statement that takes the writer's lock, as soon as nobody has it.
 
+    As long as others finish what they write, it waits on: on a busy machine a turn can be long in
+    coming, and that is no failure.
+
     Raises:
-        sqlite3.OperationalError: If somebody has had it all the time.
+        sqlite3.OperationalError: If nobody finished a write in ``BUSY_SECONDS``.
     """
     _wait(connection, 0)
     try:
-        until_free(lambda: connection.execute(statement))
+        while True:
+            seen = _version(connection)
+            try:
+                return until_free(lambda: connection.execute(statement))
+            except sqlite3.OperationalError:
+                if _version(connection) == seen:
+                    raise
     finally:
         _wait(connection, BUSY_SECONDS)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Return a number that changes when another connection has written."""
+    return connection.execute("PRAGMA data_version").fetchone()[0]
 
 
 def checkpoint(connection: sqlite3.Connection) -> bool:
