@@ -16,6 +16,7 @@ from latent_memory import (
     ReadOnlyError,
     default_location,
 )
+from latent_memory.store import Mode
 from tests.memories import SHELF, recalled, run_python, trace, vector
 
 
@@ -161,6 +162,18 @@ def test_a_folder_that_cannot_be_written_is_named(open_folder: Path) -> None:
 
     as_nobody(work)
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["read-write", "read"])
+def test_a_folder_that_cannot_be_entered_is_named(open_folder: Path, mode: Mode) -> None:
+    place = open_folder / "shut"
+    place.mkdir(mode=0o000)
+
+    def work() -> None:
+        with pytest.raises(LocationError, match=r"looked for.*shut.*may enter"):
+            LatentMemory(place / "m.sqlite3", mode=mode)
+
+    as_nobody(work)
 
 
 @pytest.mark.parametrize("locked", ["file", "folder"])

@@ -28,12 +28,22 @@ def locate(location: str | Path) -> Path:
             "memory.sqlite3, or switch the memory off"
         )
     file = Path(path).expanduser().absolute()
-    if file.is_dir():
+    if _is_folder(file):
         raise LocationError(
             f"a memory must be kept in a file, got the folder {text!r}; give a file in it, for "
             f"example {str(file / 'memory.sqlite3')!r}"
         )
     return file
+
+
+def _is_folder(file: Path) -> bool:
+    try:
+        return file.is_dir()
+    except OSError as error:
+        raise LocationError(
+            f"a memory must lie where it can be looked for, got {str(file)!r} ({error}); choose a "
+            "folder that you may enter"
+        ) from error
 
 
 def _path_in(text: str) -> str:
