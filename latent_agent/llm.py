@@ -39,18 +39,19 @@ class LatentSeekLLM(BaseLLM):
 
     chat: ChatLatentSeek
     cache: BaseCache | bool | None = Field(default=False, exclude=True)
-    """Off: an answer out of LangChain's cache is neither judged, nor searched, nor learned from."""
+    """Always off here: the chat model looks after a cache, whose keys hold a call's namespace."""
 
     def __init__(self, *, chat: ChatLatentSeek | None = None, **given: Any) -> None:
-        known = type(self).model_fields
-        others = {name: value for name, value in given.items() if name not in known}
-        if chat is not None and others:
+        known = type(self).model_fields.keys() - {"cache"}
+        own: dict[str, Any] = {name: given.pop(name) for name in known & given.keys()}
+        if chat is not None and given.get("cache") is False:
+            del given["cache"]  # LangChain copies models field by field
+        if chat is not None and given:
             raise SettingError(
                 f"a LatentSeekLLM takes a chat model or its arguments, got chat=... and "
-                f"{sorted(others)[0]!r}; give the argument to the chat model"
+                f"{sorted(given)[0]!r}; give the argument to the chat model"
             )
-        own: dict[str, Any] = {name: value for name, value in given.items() if name in known}
-        own["chat"] = chat or ChatLatentSeek(**others)
+        own["chat"] = chat or ChatLatentSeek(**given)
         super().__init__(**own)
 
     @property

@@ -6,33 +6,49 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import HumanMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables.config import run_in_executor
 
 from latent_agent.agent import LatentAgent
+from latent_agent.errors import SettingError
 from latent_agent.messages import to_turns
 from latent_agent.outcome import Outcome
+from latent_agent.progress import Progress
 from latent_agent.prompt import Turn
+from latent_agent.streaming import cancelling
 
 
 def as_runnable(agent: LatentAgent) -> Runnable[LanguageModelInput, Outcome]:
     """Return a Runnable from a text, messages or a prompt value to the agent's `Outcome`.
 
-    A call's ``config={"configurable": {"namespace": ...}}`` reaches the agent's memory.
+    A call's ``config={"configurable": {"namespace": ...}}`` reaches the agent's memory. An awaited
+    call that is cancelled stops within one forward pass.
     """
 
     def answer(given: LanguageModelInput, config: RunnableConfig) -> Outcome:
-        configurable: dict[str, Any] = config.get("configurable") or {}
-        asked = agent
-        if "namespace" in configurable:
-            asked = _within(agent, configurable["namespace"])
-        return asked.answer(_turns(given))
+        return _within(agent, config).answer(_turns(given))
 
-    return RunnableLambda(answer, name="LatentAgent")
+    async def answer_later(given: LanguageModelInput, config: RunnableConfig) -> Outcome:
+        asked, turns = _within(agent, config), _turns(given)
+        with cancelling() as cancelled:  # whoever stops waiting stops the work
+            progress = Progress(cancelled=cancelled)
+            return await run_in_executor(config, asked.answer, turns, progress)
+
+    return RunnableLambda(answer, answer_later, name="LatentAgent")
 
 
-def _within(agent: LatentAgent, namespace: str) -> LatentAgent:
-    memory = agent.recollection
-    kept = None if memory is None else memory.within(namespace)
-    return LatentAgent(agent.model, agent.settings, agent.reward, kept)
+def _within(agent: LatentAgent, config: RunnableConfig) -> LatentAgent:
+    """Return the agent as the namespace in a call's config sees it, if there is one."""
+    configurable: dict[str, Any] = config.get("configurable") or {}
+    if "namespace" not in configurable or agent.recollection is None:
+        return agent
+    namespace = configurable["namespace"]
+    if not isinstance(namespace, str):
+        raise SettingError(
+            f"namespace must be a text, got {namespace!r}; for example "
+            "config={'configurable': {'namespace': 'ann'}}"
+        )
+    memory = agent.recollection.within(namespace)
+    return LatentAgent(agent.model, agent.settings, agent.reward, memory)
 
 
 def _turns(given: LanguageModelInput) -> list[Turn]:

@@ -1,5 +1,7 @@
 """LatentSeekLLM and the agent as a Runnable: the same answers, in other clothes."""
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 
 from latent_agent import ChatLatentSeek, LatentAgent, LatentSeekLLM, as_runnable
-from latent_agent.errors import PromptError, SettingError
+from latent_agent.errors import CallCancelled, PromptError, SettingError
 from latent_agent.outcome import Outcome
 from latent_agent.recollection import Recollection
 from latent_agent.settings import settings_for
@@ -165,3 +167,32 @@ def test_a_calls_namespace_reaches_the_agents_memory(tmp_path: Path) -> None:
         assert list(ours.invoke(ASKED[0], config).neighbours) == [first.trace_id]
         assert list(ours.invoke(ASKED[0]).neighbours) == []
         assert agent.recollection is kept
+        with pytest.raises(SettingError, match=r"namespace must be a text, got None; for example"):
+            ours.invoke(ASKED[0], {"configurable": {"namespace": None}})
+
+
+async def test_a_cancelled_call_of_the_agent_stops_its_work(tmp_path: Path) -> None:
+    began, stopped = threading.Event(), threading.Event()
+
+    class Slow(LatentAgent):
+        def answer(self, turns: Any, progress: Any = None) -> Outcome:
+            began.set()
+            stopped.wait(60)
+            try:
+                return super().answer(turns, progress)
+            except CallCancelled:
+                cancelled.append(True)
+                raise
+
+    cancelled: list[bool] = []
+    call = asyncio.create_task(
+        as_runnable(Slow(open_model("bundled"), settings_for())).ainvoke(ASKED[0])
+    )
+    await asyncio.to_thread(began.wait, 60)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    stopped.set()
+    async with asyncio.timeout(60):
+        while not cancelled:
+            await asyncio.sleep(0.01)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from langchain_core.caches import BaseCache, InMemoryCache
 from langchain_core.globals import set_llm_cache
+from langchain_core.runnables import ConfigurableField
 
 from latent_agent import ChatLatentSeek, LatentSeekLLM
 from latent_agent.teaching import questions
@@ -88,9 +89,20 @@ def test_a_cache_that_is_asked_for_answers_in_our_place(
     assert cache.told == 1
 
 
-def test_namespaces_never_share_a_cached_answer(cache: CountingCache, memory: LatentMemory) -> None:
-    chat = ChatLatentSeek(model="bundled", memory=memory, reward=lambda _q, _a: -0.1, cache=True)
+@pytest.mark.parametrize("made", [ChatLatentSeek, LatentSeekLLM])
+def test_namespaces_never_share_a_cached_answer(
+    cache: CountingCache, memory: LatentMemory, made: Any
+) -> None:
+    model = made(model="bundled", memory=memory, reward=lambda _q, _a: -0.1, cache=True)
     for name in ("ann", "bob", "ann"):
-        chat.invoke(TEXT, {"configurable": {"namespace": name}})
+        model.invoke(TEXT, {"configurable": {"namespace": name}})
     assert [len(memory.list(namespace=name)) for name in ("ann", "bob")] == [1, 1]
     assert cache.told == 2
+
+
+def test_a_copy_of_a_text_model_keeps_its_cache(cache: CountingCache) -> None:
+    llm = LatentSeekLLM(model="bundled", memory=None, max_iterations=0, cache=True)
+    tunable = llm.configurable_fields(tags=ConfigurableField(id="tags"))
+    for tags in (["one"], ["two"]):
+        tunable.invoke(TEXT, {"configurable": {"tags": tags}})
+    assert (cache.looked, cache.told) == (2, 1)
