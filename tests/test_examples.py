@@ -67,7 +67,7 @@ def test_it_runs_as_it_is(name: str, home: Path) -> None:
     everything = ".*\n.*".join(EXPECTED[name])
     assert re.search(everything, done.stdout), done.stdout
     assert "Warning" not in done.stderr
-    assert not [path for path in home.rglob("*") if path.is_file()], "something was left behind"
+    assert not list(home.rglob("*.sqlite3*")), "a memory was left behind"
 
 
 def test_every_example_is_run() -> None:
