@@ -27,15 +27,22 @@ def with_namespace(config: RunnableConfig | None, given: dict[str, Any]) -> dict
     return given
 
 
+def _told(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in _OWN}
+
+
 class ConfiguredChatModel(BaseChatModel):
     """A chat model whose calls know the namespace in their config, and the run that they are."""
 
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Leave out what is no parameter of the model, and no part of a cache key."""
-        told = {name: value for name, value in kwargs.items() if name not in _OWN}
-        return super()._get_invocation_params(stop=stop, **told)
+        """Leave out what is no parameter of the model."""
+        return super()._get_invocation_params(stop=stop, **_told(kwargs))
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """Leave it out of the cache key too."""
+        return super()._get_llm_string(stop=stop, **_told(kwargs))
 
     def invoke(
         self,
