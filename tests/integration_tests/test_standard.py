@@ -22,3 +22,7 @@ class TestChatLatentSeek(ChatModelIntegrationTests):
     @property
     def model_override_value(self) -> str:
         return str(model_path())
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
