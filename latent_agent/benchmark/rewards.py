@@ -21,16 +21,18 @@ class Refusing(Reward):
 class SecondThoughts(Reward):
     """Asks another reward, refuses each question's first answer, and accepts all others.
 
-    So a question is searched once, and what was found is accepted when it comes again.
+    So each question is searched once. From `settled` on all answers are accepted.
     """
 
     def __init__(self, judge: Reward) -> None:
         self._judge = judge
         self._refused: dict[str, str] = {}
+        self.settled = False
 
     def score(self, case: Case) -> Score:
         """Pay for a verdict, and say what is settled."""
-        refused = self._refused.setdefault(case.question, case.answer) == case.answer
+        first = self._refused.setdefault(case.question, case.answer) == case.answer
+        refused = first and not self.settled
         found = self._judge.score(case)
         return replace(found, value=-1.0 if refused else 0.0, vetoed=refused)
 
