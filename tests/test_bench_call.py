@@ -1,7 +1,6 @@
 """``latent-agent bench call`` on a tiny shape: what is counted, and who agrees with whom."""
 
 import json
-from typing import Any
 
 import pytest
 import torch
@@ -132,7 +131,8 @@ def test_a_shape_is_the_same_for_the_same_seed_and_leaves_the_global_one_alone()
     state = torch.random.get_rng_state()
     first, again, other = (shaped_model(config, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), state)
-    weights: list[Any] = [model.get_input_embeddings().weight for model in (first, again, other)]
+    name = "model.embed_tokens.weight"
+    weights = [model.get_parameter(name) for model in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert len(word_tokenizer(500)) == 500 == weights[0].shape[0]
