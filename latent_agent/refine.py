@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 
+from latent_agent.adam import Adam
 from latent_agent.constraint import FREE, Constraint, mask_along
 from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.reward.base import Score
@@ -141,16 +142,14 @@ def ascend(
     constraint: Constraint,
 ) -> str:
     """Take gradient steps from a start until an answer passes; return why they ended."""
-    z = start.latents.detach().clone().requires_grad_()
-    adam = torch.optim.Adam([z], lr=settings.learning_rate, maximize=True)
+    z = start.latents.detach().clone()
+    adam = Adam(z, settings.learning_rate)
     trials: Sequence[Trial] = (start.trial,)
     for step in range(1, settings.max_iterations + 1):
-        adam.zero_grad()
-        z.grad = policy_gradient(z, trials, space, settings, constraint)
-        adam.step()
+        adam.ascend(policy_gradient(z, trials, space, settings, constraint))
         search.iterations = step
-        trials = _try(z.detach(), step, space, attempt, settings, constraint)
-        passes = search.record(trials, z.detach(), settings.threshold)
+        trials = _try(z, step, space, attempt, settings, constraint)
+        passes = search.record(trials, z, settings.threshold)
         on_step(search)
         if passes:
             return "threshold"
