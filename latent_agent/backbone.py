@@ -16,7 +16,7 @@ from latent_agent.errors import ModelError
 from latent_agent.gathered import can_gather
 from latent_agent.sampling import Sampler
 
-_ROWS = 16  # rows of logits held at a time: all N of a large vocabulary take much memory
+_ROWS = 8  # rows of logits held at a time: all N of a large vocabulary take much memory
 
 
 class Backbone:

@@ -17,7 +17,7 @@ from latent_agent.reward.base import Score
 from latent_agent.sampling import Sampler
 from latent_agent.settings import Settings
 
-_ROWS = 16  # rows of logits held at a time
+_ROWS = 8  # rows of logits held at a time
 
 
 @dataclass(frozen=True, kw_only=True)
