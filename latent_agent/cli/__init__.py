@@ -6,6 +6,7 @@ import typer
 
 from latent_agent.cli.ask import ask
 from latent_agent.cli.bench import bench
+from latent_agent.cli.bench_batch import batch
 from latent_agent.cli.bench_call import call
 from latent_agent.cli.bench_night import night
 from latent_agent.cli.consolidate import consolidate
@@ -32,6 +33,7 @@ app.add_typer(memory, name="memory")
 app.add_typer(prior, name="prior")
 bench.command()(call)
 bench.command()(night)
+bench.command()(batch)
 app.add_typer(bench, name="bench")
 
 
