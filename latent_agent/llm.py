@@ -16,6 +16,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import Field
 
 from latent_agent.chat_model import ChatLatentSeek
+from latent_agent.concurrency import at_once
 from latent_agent.configured import with_namespace
 from latent_agent.errors import SettingError
 
@@ -119,8 +120,19 @@ class LatentSeekLLM(BaseLLM):
             yield chunk
 
     # Each config may name a namespace of its own, so a batch is so many calls.
-    batch = Runnable.batch
     abatch = Runnable.abatch
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Answer many prompts together; ``max_concurrency`` in the config says how many."""
+        configs = at_once(config, len(inputs)) if inputs else None
+        return Runnable.batch(self, inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def _generate(
         self,
