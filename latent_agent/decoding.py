@@ -89,9 +89,14 @@ class Decoding:
         try:
             yield
         finally:
+            self._leave(lane, keep=keep)
+
+    def _leave(self, lane: Lane, *, keep: bool) -> None:
+        try:
             # No pass is made while this lane asks for none, so the batch stands still.
             if keep and self.gathered is not None and lane in self.gathered.lanes:
                 self.gathered.give_back(lane, copy=True)
+        finally:  # whatever happens, the others must not wait for this lane
             with self._changed:
                 self._lanes.remove(lane)
                 self._made.pop(lane, None)

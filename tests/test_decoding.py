@@ -13,6 +13,7 @@ import torch
 from latent_agent.backbone import Backbone
 from latent_agent.completion import Completion, Limits, complete
 from latent_agent.errors import CallCancelled
+from latent_agent.gathered import Gathered, Lane
 from latent_agent.meter import Meter
 from latent_agent.reward.base import JudgeRequest
 from latent_agent.sampling import GREEDY, Sampler
@@ -237,6 +238,27 @@ def test_an_interrupt_ends_the_call_whose_thread_it_met_and_no_other(
     stopped = [isinstance(future.exception(), KeyboardInterrupt) for future in futures]
     assert stopped.count(True) == 1
     left = [place for place, ended in enumerate(stopped) if not ended]
+    assert [futures[place].result() for place in left] == [alone[place] for place in left]
+
+
+def test_a_row_that_cannot_take_its_states_along_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backbone = endless()
+    alone = [write(backbone, seed) for seed in range(4)]
+    give_back, refused = Gathered.give_back, []
+
+    def once(self: Gathered, lane: Lane, *, copy: bool) -> None:
+        if copy and not refused:
+            refused.append(lane)
+            raise MemoryError
+        give_back(self, lane, copy=copy)
+
+    monkeypatch.setattr(Gathered, "give_back", once)
+    futures = at_once(four(backbone))
+    failed = [isinstance(future.exception(), MemoryError) for future in futures]
+    assert failed.count(True) == 1
+    left = [place for place, ended in enumerate(failed) if not ended]
     assert [futures[place].result() for place in left] == [alone[place] for place in left]
 
 
