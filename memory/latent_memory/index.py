@@ -152,7 +152,7 @@ class VectorIndex:
 
     def _probes(self) -> int:
         settings, lists = self.layout.settings, self._faiss.nlist
-        affordable = math.ceil((settings.compared - lists) * lists / len(self))
+        affordable = math.ceil((settings.compared - 2 * lists) * lists / len(self))
         return min(max(settings.probes, affordable), lists)
 
     def _add_rows(self, ids: Ids, rows: Matrix, lists: Ids | None) -> None:

@@ -29,8 +29,9 @@ class IndexSettings:
         members: A list for which the sample holds fewer is given up, so that no centroid, which
             a snapshot writes to disk, stands for a single trace.
         probes: Lists that a search looks into, at least.
-        compared: Vectors and centroids that a search compares, about, at least: short lists are
-            cheap, so more of them are looked into.
+        compared: Vectors that a search compares, about, at least, less two for each list: short
+            lists are cheap, so more of them are looked into; many lists are fine ones, so fewer
+            of them hold what is sought.
         seed: Seed of k-means and its sample.
     """
 
@@ -41,7 +42,7 @@ class IndexSettings:
     rounds: int = 5
     members: int = 8
     probes: int = 12
-    compared: int = 2200
+    compared: int = 3500
     seed: int = 0
 
 
