@@ -25,6 +25,10 @@ class PriorError(LatentAgentError):
     """A latent prior cannot be trained, read or published."""
 
 
+class EvaluationError(LatentAgentError):
+    """An evaluation's items, methods or folder are not what they must be."""
+
+
 class NightRunningError(LatentAgentError):
     """Another process consolidates the same memory."""
 

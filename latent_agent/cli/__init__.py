@@ -12,6 +12,7 @@ from latent_agent.cli.bench_night import night
 from latent_agent.cli.consolidate import consolidate
 from latent_agent.cli.demo import demo
 from latent_agent.cli.doctor import doctor
+from latent_agent.cli.evaluate import evaluate
 from latent_agent.cli.memory import memory
 from latent_agent.cli.migrate import migrate
 from latent_agent.cli.prior import prior
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(ask)
+app.command()(evaluate)
 app.command()(consolidate)
 app.command()(migrate)
 app.command()(doctor)

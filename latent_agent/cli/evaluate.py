@@ -1,0 +1,137 @@
+"""``latent-agent evaluate``: methods against each other on the same questions, with error bars."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from latent_agent.cli.options import Json, MaxIterations, Model, Recipe, built_in_reward
+from latent_agent.cli.watching import watching
+
+if TYPE_CHECKING:
+    from latent_agent.evaluation.setup import Asked, Experiment
+
+Data = Annotated[
+    str,
+    typer.Option(
+        help="A JSON Lines file (question and answer; GSM8K, MATH-500, AIME, multiple choice), or "
+        "'bundled', 'bundled:validation', 'bundled:test+unseen'."
+    ),
+]
+Questions = Annotated[
+    int | None,
+    typer.Option(help="At most so many, of each split; by default a whole file, or 210.", min=1),
+]
+Out = Annotated[Path, typer.Option(help="Folder for results; what is in it is not done again.")]
+Check = Annotated[
+    str, typer.Option(help="auto, math, exact, choice, bundled, or module:attribute.")
+]
+Ending = Annotated[
+    str, typer.Option(help="Put after each question: how the answer is to be stated.")
+]
+Sampling = Annotated[
+    float, typer.Option("--sampling", help="Temperature of sampled answers.", min=0.01)
+]
+RewardName = Annotated[str, typer.Option(help="'self' or module:attribute.")]
+Misjudge = Annotated[
+    float, typer.Option(help="Share of answers that the judge gets wrong.", min=0, max=1)
+]
+
+
+def evaluate(
+    model: Model = "bundled",
+    data: Data = "bundled",
+    methods: Annotated[
+        str, typer.Option(help="Commas between them; 'all' is the whole table.")
+    ] = "greedy,self-consistency,best-of-n,latentseek",
+    out: Out = Path("evaluation"),
+    questions: Questions = None,
+    draw: Annotated[
+        int, typer.Option(help="Which questions of the teaching world are drawn.", min=0)
+    ] = 0,
+    families: Annotated[str, typer.Option(help="Only these, with + between them.")] = "",
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 0.", min=1)] = 1,
+    check: Check = "auto",
+    ending: Ending = "",
+    recipe: Recipe = "default",
+    max_iterations: MaxIterations = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest answer.", min=1)] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other setting: name=number.")
+    ] = None,
+    reward: RewardName = "self",
+    misjudge: Misjudge = 0.0,
+    sampling: Sampling = 1.0,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(help="Each method at each value, too: learning_rate=0.01,0.03,0.1"),
+    ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(help="Training questions for memory and prior; as --data."),
+    ] = None,
+    train_questions: Annotated[
+        int, typer.Option(help="How many a day; a night follows each day (T).", min=1)
+    ] = 200,
+    day: Annotated[
+        list[str] | None,
+        typer.Option(help="A day's families with + between them, or 'all'; once for each day."),
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="Name of a torch dtype.")] = None,
+    device: Annotated[str | None, typer.Option(help="Torch device.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Answer the same questions by several methods and compare them.
+
+    A run that was killed goes on where it was: give the same command again. The folder holds
+    report.md, report.html, summary.json, records.jsonl (each answer) and settings.json.
+    """
+    from latent_agent.evaluation.setup import Asked, experiment
+
+    if train is None and data.startswith("bundled"):
+        train = "bundled:train"
+    asked = Asked(
+        model=model, data=data, methods=methods, questions=questions, draw=draw,
+        families=tuple(filter(None, families.split("+"))), seeds=seeds, check=check,
+        ending=ending, recipe=recipe, misjudge=misjudge, sampling=sampling, train=train,
+        sweeps=tuple(sweep or ()), train_questions=train_questions, days=tuple(day or ("all",)),
+        reward=built_in_reward(reward), dtype=dtype, device=device,
+        settings=_given(settings or [], max_iterations=max_iterations, max_tokens=max_tokens),
+    )  # fmt: skip
+    made = experiment(asked)
+    summary = _run(asked, made, out)
+    if as_json:
+        typer.echo(json.dumps(summary))
+    else:
+        _show(summary, out)
+
+
+def _given(texts: list[str], **named: Any) -> dict[str, Any]:
+    """Return settings by name."""
+    from latent_agent.evaluation.specs import setting
+
+    return {**{name: value for name, value in map(setting, texts)}, **named}
+
+
+def _run(asked: "Asked", made: "Experiment", out: Path) -> dict[str, Any]:
+    from latent_agent.evaluation.report import write_report
+    from latent_agent.evaluation.run import evaluate as run
+    from latent_agent.evaluation.setup import written
+    from latent_agent.evaluation.summary import summarise
+    from latent_agent.night_job import Watch
+
+    with watching() as report:
+        told = written(asked, made)
+        finished = run(made.bench, made.plan, out, told, Watch(report=report))
+    summary = summarise(finished.records, finished.prepared)
+    write_report(out, summary, finished.records, told)
+    return summary
+
+
+def _show(summary: dict[str, Any], out: Path) -> None:
+    from latent_agent.evaluation.tables import main_table
+
+    Console().print(main_table(summary))
+    typer.echo(f"Report: {out / 'report.html'} and {out / 'report.md'}")

@@ -1,0 +1,167 @@
+"""What all methods share: one model, one prompt, one judge, one checker."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from latent_agent.agent import LatentAgent
+from latent_agent.call import Call
+from latent_agent.evaluation.checking import Checker
+from latent_agent.evaluation.items import Item
+from latent_agent.evaluation.records import Point, Record, best_said
+from latent_agent.outcome import Outcome
+from latent_agent.progress import Progress
+from latent_agent.prompt import Turn, encode_chat
+from latent_agent.recollection import Recollection
+from latent_agent.reward import Reward
+from latent_agent.settings import Settings
+from latent_agent.shared_model import SharedModel
+from latent_memory import LatentMemory
+
+NAMESPACE = "evaluation"
+Choose = Callable[[Sequence[Mapping[str, Any]]], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remembered:
+    """What training questions left behind.
+
+    Attributes:
+        memory: The traces, one method's whole past.
+        shuffled: The same traces, each under another one's question.
+        reward: Id of the reward that scored them.
+        prior: Version of the prior that the nights came to; None: they learnt nothing.
+        misled: A memory whose winners are shuffled, which a prior was trained on.
+        misled_prior: That prior's version.
+    """
+
+    memory: LatentMemory
+    shuffled: LatentMemory
+    reward: str
+    prior: str | None
+    misled: LatentMemory
+    misled_prior: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all methods share.
+
+    Attributes:
+        model: The model.
+        settings: How answers are searched for.
+        reward: The judge.
+        checker: What is right.
+        ending: Put after each question: how the answer is to be stated.
+        temperature: Of sampled answers (self-consistency, best-of-N).
+        remembered: What training questions left behind; None: nothing was trained.
+        stream: A memory that is written along the questions.
+    """
+
+    model: SharedModel
+    settings: Settings
+    reward: Reward
+    checker: Checker
+    ending: str = ""
+    temperature: float = 1.0
+    remembered: Remembered | None = None
+    stream: LatentMemory | None = None
+
+    def turns(self, item: Item) -> list[Turn]:
+        """Return what is asked."""
+        return [Turn("user", item.question + self.ending)]
+
+    def search(self, item: Item, recollection: Recollection | None = None) -> "Asked":
+        """Answer an item as the product does."""
+        heard = Heard()
+        agent = LatentAgent(self.model, self.settings, self.reward, recollection)
+        return Asked(outcome=agent.answer(self.turns(item), Progress(heard)), said=heard.said)
+
+    def call(self, item: Item, heard: "Heard") -> Call:
+        """Open a call on an item."""
+        turns = self.turns(item)
+        prompt = encode_chat(self.model.tokenizer, turns)
+        return Call(self.model, self.settings, self.reward, turns, prompt, Progress(heard))
+
+
+class Heard:
+    """Keeps the verdicts that a call tells."""
+
+    def __init__(self) -> None:
+        self.said: list[Mapping[str, Any]] = []
+
+    def __call__(self, event: str, told: Mapping[str, Any]) -> None:
+        """Take in an event."""
+        if event == "verdict":
+            self.said.append(told)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One item answered: the outcome, the verdicts on the way, and how one answer was chosen."""
+
+    outcome: Outcome
+    said: Sequence[Mapping[str, Any]] = ()
+    choose: Choose = best_said
+
+
+Method = Callable[[Bench, Item], Asked]
+
+
+def attempt(method: Method, bench: Bench, item: Item, blank: Record) -> Record:
+    """Answer one item and check what came of it; what fails is wrong, and says why."""
+    began = time.perf_counter()
+    try:
+        asked = method(bench, item)
+        record = _checked(bench.checker, item, asked, blank)
+    except Exception as error:
+        # One item of thousands must not end an evaluation: it is wrong, and stays in the count.
+        record = replace(blank, error=f"{type(error).__name__}: {error}", stopped="failed")
+    return replace(record, seconds=round(time.perf_counter() - began, 4))
+
+
+def _checked(checker: Checker, item: Item, asked: Asked, blank: Record) -> Record:
+    outcome = asked.outcome
+    right = checker.is_right(item, outcome.text)
+    points = _points(checker, item, asked)
+    if not points:
+        spent = sum(outcome.forwarded_tokens.values())
+        points = [Point(forwarded=spent, text=outcome.text, right=right, answer_right=right)]
+    return replace(
+        blank,
+        draft=outcome.draft,
+        text=outcome.text,
+        right=right,
+        points=points,
+        forwarded=dict(outcome.forwarded_tokens),
+        steps=outcome.iterations,
+        rewards=list(outcome.rewards),
+        stopped=outcome.stopped,
+        road=outcome.road,
+        answer_tokens=outcome.answer_tokens,
+        neighbours=list(outcome.neighbours),
+        prior=outcome.prior,
+        stored=outcome.trace_id is not None,
+        error=outcome.error or outcome.memory_error,
+    )
+
+
+def _points(checker: Checker, item: Item, asked: Asked) -> list[Point]:
+    known: dict[str, bool] = {}
+    for one in asked.said:
+        if one["text"] not in known:
+            known[one["text"]] = checker.is_right(item, one["text"])
+    return [
+        Point(
+            forwarded=one["forwarded_tokens"],
+            text=one["text"],
+            right=known[one["text"]],
+            answer_right=known[asked.said[asked.choose(asked.said[: number + 1])]["text"]],
+            reward=one["reward"],
+            accepted=one["accepted"],
+            road=one["road"],
+            checks=one["checks"],
+        )
+        for number, one in enumerate(asked.said)
+    ]

@@ -1,0 +1,111 @@
+"""What a sceptic asks for: the same search with the one thing left out that is said to matter."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import torch
+
+from latent_agent.call import Call
+from latent_agent.evaluation.bench import Asked, Bench, Heard
+from latent_agent.evaluation.items import Item
+from latent_agent.evaluation.methods import (
+    Proposals,
+    propose,
+    reading,
+    remembered,
+)
+from latent_agent.outcome import searched, unjudged
+from latent_agent.refine import Start, refine
+from latent_agent.sampling import GREEDY
+from latent_memory import Neighbour
+
+
+def flipped(bench: Bench, item: Item) -> Asked:
+    """No gradient: the token of least margin turned to its runner-up, then the next, K times.
+
+    What follows the turned token is written anew, greedily.
+    """
+    return propose(bench, item, lambda call: _flips(call, bench), "flip")
+
+
+def _flips(call: Call, bench: Bench) -> Proposals:
+    base = call.base()
+    logits = call.backbone.logits(base)
+    drafted = call.draft().tokens[: len(base)]
+    likeliest = logits.topk(min(bench.settings.max_iterations + 1, logits.shape[-1]), dim=-1)
+    gaps = likeliest.values[:, :1] - likeliest.values[:, 1:]
+    order = gaps.flatten().argsort(stable=True).tolist()
+    for place, rank in (divmod(one, gaps.shape[1]) for one in order):
+        yield (*drafted[:place], int(likeliest.indices[place, rank + 1])), GREEDY
+
+
+def noisy(bench: Bench, item: Item) -> Asked:
+    """No gradient: random signs on the latents, as far out as Adam's steps reach.
+
+    A step of Adam moves a coordinate by about the learning rate, so after t steps it lies no
+    further out than t times that; the noise lies just there, in a new direction each time.
+    """
+    return propose(bench, item, lambda call: _noise(call, bench), "noise")
+
+
+def _noise(call: Call, bench: Bench) -> Proposals:
+    base, settings = call.base(), bench.settings
+    generator = torch.Generator().manual_seed(settings.seed)
+    for step in range(1, settings.max_iterations + 1):
+        signs = torch.randint(0, 2, base.shape, generator=generator).to(base) * 2 - 1
+        moved = base + step * settings.learning_rate * signs
+        yield call.backbone.decode(moved, GREEDY), GREEDY
+
+
+def reused_tokens(bench: Bench, item: Item) -> Asked:
+    """A memory of tokens: the neighbours' winning prefix is tried as it is, then LatentSeek."""
+    past, heard = remembered(bench), Heard()
+    call, settings = bench.call(item, heard), bench.settings
+    recalled = reading(past, past.memory, None).recall(call, settings)
+
+    def starts() -> Any:
+        if recalled.neighbours:
+            prefix = favourite(recalled.neighbours, settings.momentum_temperature)
+            if prefix != call.opening().tokens[: len(prefix)]:
+                yield Start(trial=call.attempt(prefix, GREEDY, "tokens"), latents=call.base())
+
+    search = refine(chain(starts(), call.starts(())), call.backbone, call.attempt, settings)
+    if search.best is None:
+        return Asked(outcome=unjudged(call, search))
+    outcome = searched(call, search, search.best.trial)
+    return Asked(outcome=replace(outcome, neighbours=recalled.ids), said=heard.said)
+
+
+def favourite(neighbours: list[Neighbour] | Any, temperature: float) -> tuple[int, ...]:
+    """Return the winning tokens with the most weight; weights as in the momentum transfer."""
+    similarities = torch.tensor([neighbour.similarity for neighbour in neighbours])
+    weights = torch.softmax(similarities / temperature, dim=0).tolist()
+    votes: dict[tuple[int, ...], float] = {}
+    for weight, neighbour in zip(weights, neighbours, strict=True):
+        tokens = tuple(neighbour.stored.trace.tokens)
+        votes[tokens] = votes.get(tokens, 0.0) + weight
+    return max(votes, key=lambda tokens: votes[tokens])
+
+
+def shuffled_memory(bench: Bench, item: Item) -> Asked:
+    """A memory whose traces each lie under another one's question."""
+    past = remembered(bench)
+    return bench.search(item, reading(past, past.shuffled, None))
+
+
+def shuffled_prior(bench: Bench, item: Item) -> Asked:
+    """A prior trained on traces whose winners are another one's."""
+    past = remembered(bench)
+    alone = replace(bench, settings=replace(bench.settings, neighbours=0))
+    return alone.search(item, reading(past, past.misled, past.misled_prior))
+
+
+CONTROLS: Mapping[str, Any] = {
+    "flip": flipped,
+    "noise": noisy,
+    "tokens": reused_tokens,
+    "shuffled-memory": shuffled_memory,
+    "shuffled-prior": shuffled_prior,
+}

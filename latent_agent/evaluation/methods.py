@@ -1,0 +1,196 @@
+"""The methods that are compared, each a function of a bench and an item."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from latent_agent.call import Call
+from latent_agent.errors import BudgetSpent, EvaluationError, RewardError
+from latent_agent.evaluation.bench import NAMESPACE, Asked, Bench, Heard, Remembered
+from latent_agent.evaluation.checking import KnownTruth
+from latent_agent.evaluation.items import Item
+from latent_agent.evaluation.records import best_said, most_voted
+from latent_agent.outcome import searched, unjudged
+from latent_agent.recollection import Recollection
+from latent_agent.refine import Search, Trial
+from latent_agent.reward import Case, Reward, Score
+from latent_agent.sampling import Sampler
+from latent_memory import LatentMemory
+
+STREAM = "latentseek+stream"
+Proposals = Iterator[tuple[tuple[int, ...], Sampler]]
+
+
+class Unasked(Reward):
+    """No judge at all: every answer scores the same."""
+
+    deterministic = False
+
+    def score(self, case: Case) -> Score:  # noqa: ARG002
+        """Accept nothing, refuse nothing."""
+        return Score(value=-1.0)
+
+
+def greedy(bench: Bench, item: Item) -> Asked:
+    """Greedy chain of thought, unjudged."""
+    plain = replace(bench.settings, max_iterations=0, temperature=0.0, samples=1)
+    return replace(bench, settings=plain).search(item)
+
+
+def self_consistency(bench: Bench, item: Item) -> Asked:
+    """The greedy answer and K sampled ones; the majority over their final answers."""
+    heard = Heard()
+    call = replace(bench, reward=Unasked()).call(item, heard)
+    search, trials = Search(), list[Trial]()
+    try:
+        for start in call.starts(()):
+            trials.append(start.trial)
+            search.record([start.trial], start.latents, bench.settings.threshold)
+        for _, sampler in _samples(bench):
+            trials.append(call.attempt((), sampler, "sample"))
+            search.iterations += 1
+    except BudgetSpent as spent:
+        search.stopped = spent.reason
+    if not trials:
+        return Asked(outcome=unjudged(call, search))
+
+    def voted(said: Any) -> int:
+        return most_voted([bench.checker.final(item, one["text"]) for one in said])
+
+    winner = trials[voted([{"text": trial.text} for trial in trials])]
+    outcome = replace(searched(call, search, winner), rewards=())
+    # Nobody judged: the value that stands for that must not be taken for a reward.
+    said = [{**one, "reward": None, "checks": {}} for one in heard.said]
+    return Asked(outcome=outcome, said=said, choose=voted)
+
+
+def best_of_n(bench: Bench, item: Item) -> Asked:
+    """The greedy answer and up to K sampled ones, by the judge; it ends once one is accepted."""
+    return propose(bench, item, lambda _: _samples(bench), "sample")
+
+
+def judged_samples(bench: Bench, item: Item) -> Asked:
+    """The greedy answer and K sampled ones, all of them judged: what calibration is read from."""
+    return propose(bench, item, lambda _: _samples(bench), "sample", through=True)
+
+
+def latentseek(bench: Bench, item: Item) -> Asked:
+    """LatentSeek without a memory."""
+    return bench.search(item)
+
+
+def with_memory(bench: Bench, item: Item) -> Asked:
+    """LatentSeek that starts from neighbours."""
+    past = remembered(bench)
+    return bench.search(item, reading(past, past.memory, None))
+
+
+def with_prior(bench: Bench, item: Item) -> Asked:
+    """LatentSeek that starts from the prior's guess."""
+    past = remembered(bench)
+    alone = replace(bench, settings=replace(bench.settings, neighbours=0))
+    return alone.search(item, reading(past, past.memory, past.prior))
+
+
+def with_both(bench: Bench, item: Item) -> Asked:
+    """LatentSeek with memory and prior."""
+    past = remembered(bench)
+    return bench.search(item, reading(past, past.memory, past.prior))
+
+
+def along_the_stream(bench: Bench, item: Item) -> Asked:
+    """LatentSeek with a memory that is empty at first and written along the questions."""
+    if bench.stream is None:
+        raise EvaluationError("a stream needs a memory of its own, got none; use `evaluate`")
+    live = Recollection(bench.stream, NAMESPACE, bench.reward.id, "read-write", prior=None)
+    return bench.search(item, live)
+
+
+def truthful(method: Any) -> Any:
+    """Return a method with the known truth for its judge (PSRM)."""
+
+    def told(bench: Bench, item: Item) -> Asked:
+        return method(replace(bench, reward=KnownTruth(bench.checker, item)), item)
+
+    return told
+
+
+def propose(bench: Bench, item: Item, proposals: Any, road: str, *, through: bool = False) -> Asked:
+    """Try the draft, then up to K prefixes that ``proposals`` makes of the call, by the judge.
+
+    Args:
+        bench: What all methods share.
+        item: What is asked.
+        proposals: Makes prefixes, with a sampler each for what follows them.
+        road: What the answers' road is called.
+        through: Go on after an answer was accepted.
+    """
+    heard = Heard()
+    call = bench.call(item, heard)
+    search = Search()
+    try:
+        search.stopped = _tried(call, search, bench, proposals, road, through)
+    except BudgetSpent as spent:
+        search.stopped = spent.reason
+    except RewardError as failure:
+        search.stopped, search.error = "reward_error", str(failure)
+    if search.best is None:
+        return Asked(outcome=unjudged(call, search))
+    outcome = searched(call, search, search.best.trial)
+    return Asked(outcome=outcome, said=heard.said, choose=best_said)
+
+
+def _tried(
+    call: Call, search: Search, bench: Bench, proposals: Any, road: str, through: bool
+) -> str:
+    settings, latents = bench.settings, None
+    for start in call.starts(()):
+        latents = start.latents
+        if search.record([start.trial], latents, settings.threshold) and not through:
+            return "threshold"
+    assert latents is not None  # the draft is always a start
+    for prefix, sampler in islice(proposals(call), settings.max_iterations):
+        trial = call.attempt(prefix, sampler, road)
+        search.iterations += 1
+        if search.record([trial], latents, settings.threshold) and not through:
+            return "threshold"
+    return "iterations"
+
+
+def _samples(bench: Bench) -> Proposals:
+    for step in range(1, bench.settings.max_iterations + 1):
+        yield (), Sampler(bench.temperature, bench.settings.seed, step)
+
+
+def remembered(bench: Bench) -> Remembered:
+    """Return what training questions left behind.
+
+    Raises:
+        EvaluationError: If nothing was trained.
+    """
+    if bench.remembered is None:
+        raise EvaluationError(
+            "methods with a memory or a prior need training questions, got none; give --train"
+        )
+    return bench.remembered
+
+
+def reading(past: Remembered, memory: LatentMemory, prior: str | None) -> Recollection:
+    """Return a recollection that only reads."""
+    return Recollection(memory, NAMESPACE, past.reward, "read", prior=prior)
+
+
+METHODS: Mapping[str, Any] = {
+    "greedy": greedy,
+    "self-consistency": self_consistency,
+    "best-of-n": best_of_n,
+    "best-of-n+psrm": truthful(best_of_n),
+    "latentseek": latentseek,
+    "latentseek+psrm": truthful(latentseek),
+    "latentseek+memory": with_memory,
+    "latentseek+prior": with_prior,
+    "latentseek+both": with_both,
+    STREAM: along_the_stream,
+    "judged-samples": judged_samples,
+}

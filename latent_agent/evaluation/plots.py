@@ -1,0 +1,168 @@
+"""Pictures of a summary, as PNG."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from latent_agent.errors import EvaluationError
+
+_SIZE = (7.2, 4.4)
+
+
+def draw_all(summary: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return every plot that the summary has figures for, by name."""
+    found = {
+        "accuracy": _curves(summary["curves"], "Accuracy against cost, all questions"),
+        "accuracy-planted": _curves(
+            summary["curves_planted"], "Accuracy against cost, planted families"
+        ),
+        "stream": _stream(summary["stream"]),
+        "days": _days(summary["prepared"]),
+        "rewards": _rewards(summary["rewards"]),
+        **_sweeps(summary["groups"]["all"]),
+    }
+    return {name: picture for name, picture in found.items() if picture is not None}
+
+
+def _axes() -> tuple[Any, Any]:
+    try:
+        # Not pyplot: it keeps state, and looks for a display.
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise EvaluationError(
+            "plots need matplotlib, which is not installed; run: pip install "
+            "'latent-agent[evaluate]'"
+        ) from error
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _looks(number: int) -> dict[str, Any]:
+    """Return a colour and a marker that tell a line from the others, in grey too."""
+    return {
+        "color": f"C{number % 10}",
+        "marker": "osD^vP*Xh<>"[number % 11],
+        "linestyle": ("-", "--", ":")[number // 10 % 3],
+        "markersize": 4,
+        "linewidth": 1.4,
+    }
+
+
+def _named(axes: Any, title: str, x: str, y: str) -> None:
+    axes.set_title(title, loc="left")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.legend(fontsize="x-small", frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
+
+
+def _curves(curves: Mapping[str, Any], title: str) -> bytes | None:
+    shown = {name: points for name, points in curves.items() if points and ":" not in name}
+    if not shown:
+        return None
+    figure, axes = _axes()
+    for number, (name, points) in enumerate(shown.items()):
+        axes.plot(*zip(*points, strict=True), label=name, **_looks(number))
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlim(left=0)
+    _named(axes, title, "Mean forwarded tokens a question", "Share right")
+    return _png(figure)
+
+
+def _stream(stream: Mapping[str, Any]) -> bytes | None:
+    shown = {
+        name: parts
+        for name, parts in stream.items()
+        if name.startswith("latentseek") and ":" not in name and len(parts) > 1
+    }
+    if not shown:
+        return None
+    figure, axes = _axes()
+    for number, (name, parts) in enumerate(shown.items()):
+        places = [(part["from"] + part["to"]) / 2 for part in parts]
+        axes.plot(places, [part["steps"] for part in parts], label=name, **_looks(number))
+    axes.set_ylim(bottom=0)
+    _named(axes, "Steps along the questions", "Question", "Mean gradient steps")
+    return _png(figure)
+
+
+def _days(prepared: Mapping[str, Any] | None) -> bytes | None:
+    if not prepared or not prepared["days"]:
+        return None
+    figure, axes = _axes()
+    start = 0
+    for number, day in enumerate(prepared["days"]):
+        steps = [row["steps"] for row in day["questions"]]
+        size = max(1, len(steps) // 8)
+        places = range(0, len(steps), size)
+        means = [sum(steps[at : at + size]) / len(steps[at : at + size]) for at in places]
+        axes.plot(
+            [start + at + size / 2 for at in places],
+            means,
+            label=f"day {number + 1}, then night: {day['night']['verdict']}",
+            **_looks(number),
+        )
+        start += len(steps)
+        axes.axvline(start, color="black", alpha=0.3, linewidth=1)
+    axes.set_ylim(bottom=0)
+    _named(axes, "The training days", "Question", "Mean gradient steps")
+    return _png(figure)
+
+
+def _rewards(rewards: Mapping[str, Any]) -> bytes | None:
+    shown = {name: row for name, row in rewards.items() if len(row) > 1 and ":" not in name}
+    if not shown:
+        return None
+    figure, axes = _axes()
+    for number, (name, row) in enumerate(shown.items()):
+        axes.plot(range(len(row)), row, label=name, **_looks(number))
+    _named(axes, "Reward histories", "Round (0: the first answer)", "Mean best reward so far")
+    return _png(figure)
+
+
+def _sweeps(group: Mapping[str, Any]) -> dict[str, bytes]:
+    """One plot a swept setting: accuracy, with intervals, and cost."""
+    found: dict[str, dict[str, list[tuple[float, Any]]]] = {}
+    for name, figures in group.items():
+        method, *given = name.split(":")
+        if len(given) == 1:
+            setting, _, value = given[0].partition("=")
+            found.setdefault(setting, {}).setdefault(method, []).append((float(value), figures))
+    return {f"sweep-{name}": _sweep(name, methods) for name, methods in found.items()}
+
+
+def _sweep(setting: str, methods: Mapping[str, list[tuple[float, Any]]]) -> bytes:
+    figure, axes = _axes()
+    cost = axes.twinx()
+    for number, (name, points) in enumerate(methods.items()):
+        points.sort(key=lambda point: point[0])
+        values = [value for value, _ in points]
+        right = [found["accuracy"] for _, found in points]
+        bars = [
+            [one["mean"] - one["low"] for one in right],
+            [one["high"] - one["mean"] for one in right],
+        ]
+        looks = _looks(number)
+        axes.errorbar(
+            values, [one["mean"] for one in right], yerr=bars, capsize=3, label=name, **looks
+        )
+        tokens = [found["forwarded"]["mean"] for _, found in points]
+        cost.plot(values, tokens, color=looks["color"], alpha=0.4, linestyle=":")
+    axes.set_ylim(-0.02, 1.02)
+    cost.set_ylim(bottom=0)
+    cost.set_ylabel("Mean forwarded tokens (dotted)")
+    axes.set_title(f"Sensitivity to {setting}", loc="left")
+    axes.set_xlabel(setting)
+    axes.set_ylabel("Share right")
+    axes.legend(fontsize="x-small", frameon=False, loc="lower right")
+    return _png(figure)

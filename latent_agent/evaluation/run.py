@@ -1,0 +1,249 @@
+"""Run an evaluation so that a kill at any moment costs at most the answer in hand."""
+
+import json
+import os
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from latent_agent.errors import EvaluationError
+from latent_agent.evaluation.bench import Bench, attempt
+from latent_agent.evaluation.items import Item
+from latent_agent.evaluation.preparing import prepare
+from latent_agent.evaluation.records import Record
+from latent_agent.evaluation.specs import Spec
+from latent_agent.night_job import Watch
+from latent_memory import LatentMemory
+
+RECORDS, SETTINGS, PREPARED = "records.jsonl", "settings.json", "prepared"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be answered.
+
+    Attributes:
+        specs: The methods.
+        items: The questions.
+        seeds: Seeds; each has its own order of the questions.
+        days: Training questions, day by day; empty: nothing is trained.
+    """
+
+    specs: Sequence[Spec]
+    items: Sequence[Item]
+    seeds: Sequence[int] = (0,)
+    days: Sequence[Sequence[Item]] = ()
+
+    @property
+    def total(self) -> int:
+        """How many answers that makes."""
+        return len(self.specs) * len(self.items) * len(self.seeds)
+
+    def order(self, seed: int) -> list[Item]:
+        """Return the questions in the order of a seed."""
+        shuffled = list(self.items)
+        random.Random(f"order-{seed}").shuffle(shuffled)
+        return shuffled
+
+    def steps(self) -> Iterator[tuple[int, int, Item, Spec]]:
+        """Yield seed, place, item and method, in the order in which they are answered."""
+        for seed in self.seeds:
+            for place, item in enumerate(self.order(seed)):
+                for spec in self.specs:
+                    yield seed, place, item, spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What an evaluation came to."""
+
+    records: Sequence[Record]
+    prepared: Mapping[str, Any] | None
+
+
+def evaluate(
+    bench: Bench, plan: Plan, folder: Path, settings: Mapping[str, Any], watch: Watch
+) -> Finished:
+    """Answer all that is not answered yet; what is answered lies in ``records.jsonl``.
+
+    Args:
+        bench: What all methods share.
+        plan: What is to be answered.
+        folder: Where all of it is kept.
+        settings: What the answers hang on; a folder keeps to one.
+        watch: Follows the work.
+
+    Raises:
+        EvaluationError: If the folder holds another evaluation, or one that is still at it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.enter_context(_alone(folder))
+        _keep_to(folder, settings)
+        done = read_records(folder / RECORDS, mend=True)
+        prepared = None
+        if any(spec.trained for spec in plan.specs):
+            prepared = prepare(bench, plan.days, folder / PREPARED, watch)
+            stack.callback(prepared.close)
+            bench = replace(bench, remembered=prepared.remembered)
+        streams = _streams(stack, plan, folder, done)
+        records = _answer(bench, plan, folder / RECORDS, done, streams, watch)
+    return Finished(records=records, prepared=None if prepared is None else prepared.told)
+
+
+def _answer(
+    bench: Bench,
+    plan: Plan,
+    path: Path,
+    done: Sequence[Record],
+    streams: Mapping[tuple[str, int], LatentMemory],
+    watch: Watch,
+) -> list[Record]:
+    known = {record.key: record for record in done}
+    found: list[Record] = []
+    with path.open("ab") as file:
+        for seed, place, item, spec in plan.steps():
+            blank = Record(
+                method=str(spec), seed=seed, item=item.key, place=place, family=item.family,
+                planted=item.planted, question=item.question, truth=item.truth,
+            )  # fmt: skip
+            if blank.key not in known:
+                own = replace(spec.on(bench, seed), stream=streams.get((str(spec), seed)))
+                record = attempt(spec.method, own, item, blank)
+                file.write(_line(record))
+                file.flush()
+                os.fsync(file.fileno())
+                known[blank.key] = record
+            found.append(known[blank.key])
+            watch.tick("answering", len(found), plan.total)
+    return found
+
+
+def _line(record: Record) -> bytes:
+    # Text that is no valid Unicode (half a surrogate pair) is escaped, not refused.
+    return json.dumps(asdict(record)).encode() + b"\n"
+
+
+def read_records(path: Path, *, mend: bool = False) -> list[Record]:
+    """Read what was answered.
+
+    Args:
+        path: The file; there may be none yet.
+        mend: Cut off a last line that a kill left unfinished.
+
+    Raises:
+        EvaluationError: If another line is no record.
+    """
+    if not path.is_file():
+        return []
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if mend and whole < len(content):
+        os.truncate(path, whole)
+    found: list[Record] = []
+    for number, line in enumerate(content[:whole].splitlines(), 1):
+        try:
+            found.append(Record.from_json(json.loads(line)))
+        except (ValueError, TypeError, KeyError) as error:
+            raise EvaluationError(
+                f"every line of {str(path)!r} must be a record, got {line[:80]!r} in line {number} "
+                f"({error}); give another --out"
+            ) from error
+    return found
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise EvaluationError(
+            f"one process at a time may write a folder, but {str(folder)!r} is being written; "
+            "wait for it, or give another --out"
+        ) from error
+
+
+def _keep_to(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write down what the answers hang on, or compare with what was."""
+    path = folder / SETTINGS
+    wanted = json.loads(json.dumps(settings))
+    if path.is_file():
+        kept = json.loads(path.read_text("utf-8"))
+        for name in sorted(kept["answers"].keys() | wanted["answers"].keys()):
+            before, now = kept["answers"].get(name), wanted["answers"].get(name)
+            if before != now:
+                raise EvaluationError(
+                    f"a folder must keep to one evaluation, but {str(folder)!r} was begun with "
+                    f"{name}={before!r}, got {now!r}; give another --out, or what it was begun with"
+                )
+        wanted = {**wanted, "first_versions": kept.get("first_versions", kept["versions"])}
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")
+    new.replace(path)
+
+
+def _streams(
+    stack: ExitStack, plan: Plan, folder: Path, done: Sequence[Record]
+) -> dict[tuple[str, int], LatentMemory]:
+    """Open the memories that are written along the questions, as far as they are vouched for."""
+    found: dict[tuple[str, int], LatentMemory] = {}
+    for spec in plan.specs:
+        for seed in plan.seeds if spec.streams else ():
+            path = folder / "streams" / f"{str(spec).replace(':', '-')}-{seed}.sqlite3"
+            stored = [r.stored for r in done if (r.method, r.seed) == (str(spec), seed)]
+            found[str(spec), seed] = stack.enter_context(_replayed(path, stored))
+    return found
+
+
+def _replayed(path: Path, stored: Sequence[bool]) -> LatentMemory:
+    """Return a memory as it was after so many calls, index and all.
+
+    A trace may be stored whose record is not: that call is made again. And an index hangs on when
+    it was built, so that the calls before are gone through anew, without a model.
+    """
+    path.parent.mkdir(exist_ok=True)
+    before = path.with_suffix(".before.sqlite3")
+    if path.is_file() and not before.is_file():
+        _rename(path, before)
+    _remove(path)
+    memory = LatentMemory(path)
+    if not before.is_file():
+        return memory
+    with LatentMemory(before) as old:
+        shelves = old.shelves()
+        traces = old.stream(shelves[0].shelf) if shelves else iter(())
+        for left in stored:
+            one = next(traces).trace if left else None
+            if shelves and memory.shelves():
+                any_vector = one.embedding if one is not None else _any_vector(memory)
+                memory.recall(any_vector, shelf=shelves[0].shelf, k=1)
+            if one is not None:
+                memory.add(one)
+    _remove(before)
+    return memory
+
+
+def _any_vector(memory: LatentMemory) -> Any:
+    shelf = memory.shelves()[0].shelf
+    return next(iter(memory.stream(shelf))).trace.embedding
+
+
+def _files(path: Path) -> list[Path]:
+    return [Path(f"{path}{ending}") for ending in ("", "-wal", "-shm")]
+
+
+def _rename(path: Path, target: Path) -> None:
+    for old, new in zip(reversed(_files(path)), reversed(_files(target)), strict=True):
+        if old.is_file():
+            old.rename(new)
+
+
+def _remove(path: Path) -> None:
+    for file in _files(path):
+        file.unlink(missing_ok=True)

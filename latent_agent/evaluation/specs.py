@@ -1,0 +1,125 @@
+"""A method as it is named on a command line: ``latentseek:learning_rate=0.1``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from latent_agent.errors import EvaluationError
+from latent_agent.evaluation.bench import Bench, Method
+from latent_agent.evaluation.controls import CONTROLS
+from latent_agent.evaluation.methods import METHODS, STREAM
+from latent_agent.settings import Settings
+from latent_agent.teaching.misjudging import Misjudging
+
+KNOWN: Mapping[str, Method] = {**METHODS, **CONTROLS}
+TRAINED = ("latentseek+memory", "latentseek+prior", "latentseek+both", *list(CONTROLS)[2:])
+PLAIN = ("greedy", "self-consistency", "best-of-n", "latentseek", "latentseek+psrm")
+ALL = (*PLAIN, "latentseek+memory", "latentseek+prior", "latentseek+both", *CONTROLS)
+_SETTINGS = {field.name for field in fields(Settings)} - {"seed", "stop", "judge"}
+_WHOLE = {field.name for field in fields(Settings) if field.type in (int, int | None)}
+_OWN = ("sampling", "misjudge")  # the samples' temperature; share of answers misjudged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A method with settings of its own."""
+
+    name: str
+    given: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        """Render it as it is named on a command line."""
+        return ":".join([self.name, *(f"{name}={value:g}" for name, value in self.given)])
+
+    @classmethod
+    def parse(cls, text: str) -> "Spec":
+        """Read a method's name.
+
+        Raises:
+            EvaluationError: If the method or a setting is unknown.
+        """
+        name, *given = text.strip().split(":")
+        if name not in KNOWN:
+            raise EvaluationError(
+                f"a method must be one of {', '.join(KNOWN)}, got {name!r}; for example "
+                "--methods greedy,best-of-n,latentseek, or --methods all"
+            )
+        return cls(name=name, given=tuple(setting(one) for one in given))
+
+    def using(self, **given: float) -> "Spec":
+        """Return the same method with more settings of its own."""
+        return Spec(name=self.name, given=(*self.given, *given.items()))
+
+    @property
+    def trained(self) -> bool:
+        """Whether it needs training questions."""
+        return self.name in TRAINED
+
+    @property
+    def streams(self) -> bool:
+        """Whether it writes a memory along the questions."""
+        return self.name == STREAM
+
+    @property
+    def method(self) -> Method:
+        """What answers an item."""
+        return KNOWN[self.name]
+
+    def on(self, bench: Bench, seed: int) -> Bench:
+        """Return a bench with this method's settings, and a seed."""
+        own = dict(self.given)
+        sampling, misjudge = own.pop("sampling", bench.temperature), own.pop("misjudge", 0.0)
+        reward = Misjudging(bench.reward, misjudge, seed) if misjudge else bench.reward
+        given: dict[str, Any] = dict(own)
+        if "fraction" in given:
+            given.setdefault("prefix_tokens", None)
+        settings = replace(bench.settings, seed=seed, **given)
+        return replace(bench, settings=settings, reward=reward, temperature=sampling)
+
+
+def parse_methods(text: str) -> list[Spec]:
+    """Read a list of methods, with ``all`` for the usual table; ``greedy`` always is among them."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    spread = [one for name in names for one in (ALL if name == "all" else (name,))]
+    return [Spec.parse(name) for name in dict.fromkeys(["greedy", *spread])]
+
+
+def swept(specs: Sequence[Spec], sweeps: Sequence[str]) -> list[Spec]:
+    """Add the variants of all methods but ``greedy`` that sweeps ask for.
+
+    Args:
+        specs: The methods.
+        sweeps: Texts like ``learning_rate=0.01,0.03``.
+    """
+    found = list(specs)
+    for sweep in sweeps:
+        name, _, values = sweep.partition("=")
+        pairs = [setting(f"{name}={value}") for value in values.split(",")]
+        for spec in specs:
+            if spec.name != "greedy":
+                found += [spec.using(**dict([pair])) for pair in pairs]
+    return list(dict.fromkeys(found))
+
+
+def setting(text: str) -> tuple[str, float]:
+    """Read a setting: its name, and a number.
+
+    Raises:
+        EvaluationError: If it is none.
+    """
+    name, _, value = text.partition("=")
+    known = sorted([*_SETTINGS, *_OWN])
+    try:
+        if name not in known:
+            raise ValueError(f"there is no setting {name!r}")
+        return name, _fitting(name, float(value))
+    except ValueError as error:
+        raise EvaluationError(
+            f"a method's setting must be written name=number, got {text!r} ({error}); the names "
+            f"are {', '.join(known)}"
+        ) from error
+
+
+def _fitting(name: str, value: float) -> float | int:
+    """Return a whole number where the setting is one."""
+    return int(value) if name in _WHOLE and value == int(value) else value

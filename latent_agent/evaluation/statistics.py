@@ -1,0 +1,94 @@
+"""Error bars and paired tests over questions.
+
+Several seeds of one question are no new questions: they are averaged first, and questions are what
+is drawn anew.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latent_agent.errors import EvaluationError
+
+_RESAMPLES = 2000
+_BLOCK = 500  # resamples held in memory at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean with its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One method less another, question by question.
+
+    Attributes:
+        difference: Mean difference, with its bootstrap interval.
+        better: Questions on which the first does better.
+        worse: Questions on which it does worse.
+        p: Of the exact sign test over these, two-sided; McNemar's exact test for one seed.
+    """
+
+    difference: Estimate
+    better: int
+    worse: int
+    p: float
+
+
+def _scipy() -> Any:
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise EvaluationError(
+            "statistics need scipy, which is not installed; run: pip install "
+            "'latent-agent[evaluate]'"
+        ) from error
+    return stats
+
+
+def estimate(values: Sequence[float], *, share: bool = False) -> Estimate:
+    """Return the mean of one value a question, with a 95% percentile bootstrap interval.
+
+    Args:
+        values: One for each question.
+        share: The values are shares of right answers. Where all are the same a bootstrap knows no
+            doubt, so that Wilson's interval takes its place.
+    """
+    row = np.asarray(values, float)
+    if not len(row):
+        return Estimate(mean=math.nan, low=math.nan, high=math.nan)
+    mean = float(row.mean())
+    if (row == row[0]).all():
+        if share and mean in (0.0, 1.0):
+            found = _scipy().binomtest(int(row.sum()), len(row)).proportion_ci(method="wilson")
+            return Estimate(mean=mean, low=float(found.low), high=float(found.high))
+        return Estimate(mean=mean, low=mean, high=mean)
+    found = (
+        _scipy()
+        .bootstrap(
+            (row,),
+            np.mean,
+            n_resamples=_RESAMPLES,
+            batch=_BLOCK,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        )
+        .confidence_interval
+    )
+    return Estimate(mean=mean, low=float(found.low), high=float(found.high))
+
+
+def compare(one: Sequence[float], other: Sequence[float]) -> Comparison:
+    """Compare two methods on the same questions, in the same order."""
+    gaps = np.asarray(one, float) - np.asarray(other, float)
+    better, worse = int((gaps > 0).sum()), int((gaps < 0).sum())
+    p = _scipy().binomtest(better, better + worse).pvalue if better + worse else 1.0
+    return Comparison(difference=estimate(gaps.tolist()), better=better, worse=worse, p=float(p))

@@ -1,0 +1,176 @@
+"""What the records come to: accuracy and cost of each method, and one against another."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from latent_agent.evaluation.records import Record
+from latent_agent.evaluation.statistics import compare, estimate
+
+REFERENCE = "latentseek"
+_POINTS = 24  # of a curve
+Rows = Mapping[str, Sequence[Record]]
+
+
+def summarise(records: Sequence[Record], prepared: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return everything that tables and plots show, as plain values."""
+    by_method = {
+        method: [record for record in records if record.method == method]
+        for method in dict.fromkeys(record.method for record in records)
+    }
+    return {
+        "questions": len({record.item for record in records}),
+        "seeds": sorted({record.seed for record in records}),
+        "groups": {name: _group(rows) for name, rows in _groups(by_method).items()},
+        "curves": curves(by_method),
+        "curves_planted": curves(_only(by_method, lambda record: record.planted)),
+        "stream": {name: _stream(rows) for name, rows in by_method.items()},
+        "rewards": {name: _rewards(rows) for name, rows in by_method.items()},
+        "prepared": prepared,
+    }
+
+
+def _only(by_method: Rows, wanted: Callable[[Record], bool]) -> dict[str, list[Record]]:
+    return {
+        name: found for name, rows in by_method.items() if (found := [r for r in rows if wanted(r)])
+    }
+
+
+def _groups(by_method: Rows) -> dict[str, Rows]:
+    """All questions, the planted families together, and each family."""
+    families = dict.fromkeys(r.family for rows in by_method.values() for r in rows if r.family)
+    found: dict[str, Rows] = {"all": by_method}
+    if planted := _only(by_method, lambda record: record.planted):
+        found["planted"] = planted
+    if len(families) > 1:
+        for family in families:
+            found[family] = _only(by_method, lambda record, family=family: record.family == family)
+    return found
+
+
+def _group(by_method: Rows) -> dict[str, Any]:
+    greedy = {r.item: r for r in by_method.get("greedy", ())}
+    reference = by_method.get(REFERENCE)
+    return {
+        name: {
+            **_figures(rows, greedy),
+            "against": None
+            if reference is None or name == REFERENCE
+            else _against(reference, rows),
+        }
+        for name, rows in by_method.items()
+    }
+
+
+def _figures(rows: Sequence[Record], greedy: Mapping[str, Record]) -> dict[str, Any]:
+    known = [(greedy[r.item], r) for r in rows if r.item in greedy]
+    were_right = [now for before, now in known if before.right]
+    were_wrong = [now for before, now in known if not before.right]
+    lengths = [
+        now.answer_tokens / before.answer_tokens for before, now in known if before.answer_tokens
+    ]
+    return {
+        "answers": len(rows),
+        "failures": sum(row.stopped == "failed" for row in rows),
+        "accuracy": asdict(estimate(_means(rows, lambda r: r.right), share=True)),
+        "forwarded": asdict(estimate(_means(rows, lambda r: r.cost))),
+        "steps": asdict(estimate(_means(rows, lambda r: r.steps))),
+        "seconds": float(np.mean([r.seconds for r in rows])),
+        "at_once": float(np.mean([r.at_once for r in rows])),
+        "length": float(np.mean(lengths)) if lengths else None,
+        "kept": [sum(r.right for r in were_right), len(were_right)],
+        "mended": [sum(r.right for r in were_wrong), len(were_wrong)],
+    }
+
+
+def _means(rows: Sequence[Record], figure: Callable[[Record], float]) -> list[float]:
+    """Average a figure over the seeds of each question, questions in one order."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(row.item, []).append(float(figure(row)))
+    return [sum(found[item]) / len(found[item]) for item in sorted(found)]
+
+
+def _against(reference: Sequence[Record], rows: Sequence[Record]) -> dict[str, Any]:
+    """Compare LatentSeek with a method as they are, and with the method cut to the same cost.
+
+    Cut: every call is stopped at one limit, chosen so that the mean cost is LatentSeek's, or less.
+    """
+    shared = {r.item for r in reference} & {r.item for r in rows}
+    ours, theirs = [[r for r in side if r.item in shared] for side in (reference, rows)]
+    limit = limit_for(theirs, float(np.mean([r.cost for r in ours])))
+    right = _means(ours, lambda r: r.right)
+    return {
+        "as_they_are": asdict(compare(right, _means(theirs, lambda r: r.right))),
+        "equal_cost": asdict(compare(right, _means(theirs, lambda r: r.right_within(limit)))),
+        "limit": limit,
+        "accuracy_at_equal_cost": float(np.mean([r.right_within(limit) for r in theirs])),
+        "fewer_steps": asdict(
+            estimate(
+                np.subtract(
+                    _means(ours, lambda r: r.steps), _means(theirs, lambda r: r.steps)
+                ).tolist()
+            )
+        ),
+    }
+
+
+def limit_for(rows: Sequence[Record], mean: float) -> float:
+    """Return the highest limit on each call at which the calls cost no more than ``mean``."""
+    costs = np.array([row.cost for row in rows], float)
+    if costs.mean() <= mean:
+        return float(costs.max())
+    low, high = 0.0, float(costs.max())
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.minimum(costs, middle).mean() <= mean else (low, middle)
+    return low
+
+
+def curves(by_method: Rows) -> dict[str, list[list[float]]]:
+    """Return points (mean forwarded tokens, accuracy) for each method, one a limit on the calls."""
+    found: dict[str, list[list[float]]] = {}
+    for name, rows in by_method.items():
+        costs = np.array([row.cost for row in rows], float)
+        told = sorted({point.forwarded for row in rows for point in row.points} | set(costs))
+        picked = np.unique(np.quantile(told, np.linspace(0, 1, _POINTS))) if told else []
+        found[name] = [
+            [
+                float(np.minimum(costs, limit).mean()),
+                float(np.mean([row.right_within(limit) for row in rows])),
+            ]
+            for limit in picked
+        ]
+    return found
+
+
+def _stream(rows: Sequence[Record], parts: int = 8) -> list[dict[str, float]]:
+    """Return mean steps and accuracy along the order of the questions."""
+    places = max(row.place for row in rows) + 1
+    found: list[dict[str, float]] = []
+    for part in range(min(parts, places)):
+        begin, end = places * part // parts, places * (part + 1) // parts
+        some = [row for row in rows if begin <= row.place < end]
+        if some:
+            found.append(
+                {
+                    "from": begin + 1,
+                    "to": end,
+                    "steps": float(np.mean([row.steps for row in some])),
+                    "accuracy": float(np.mean([row.right for row in some])),
+                }
+            )
+    return found
+
+
+def _rewards(rows: Sequence[Record]) -> list[float]:
+    """Return the mean of the best reward so far after each round; a search that ended keeps its."""
+    histories = [list(row.rewards) for row in rows if row.rewards]
+    longest = max(map(len, histories), default=0)
+    best = [
+        np.maximum.accumulate(history + [max(history)] * (longest - len(history)))
+        for history in histories
+    ]
+    return np.mean(best, axis=0).tolist() if best else []
