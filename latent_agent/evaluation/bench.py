@@ -86,7 +86,7 @@ class Bench:
 
 
 class Heard:
-    """Keeps the verdicts that a call tells."""
+    """Keeps the answers that a call tells of: the draft once it stands, and each one judged."""
 
     def __init__(self) -> None:
         self.said: list[Mapping[str, Any]] = []
@@ -95,11 +95,14 @@ class Heard:
         """Take in an event."""
         if event == "verdict":
             self.said.append(told)
+        elif event == "draft":
+            unjudged = {"reward": None, "accepted": False, "road": "draft", "checks": {}}
+            self.said.append({**told, **unjudged})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One item answered: the outcome, the verdicts on the way, and how one answer was chosen."""
+    """One item answered: the outcome, the answers on the way, and how one of them is chosen."""
 
     outcome: Outcome
     said: Sequence[Mapping[str, Any]] = ()

@@ -60,8 +60,8 @@ def self_consistency(bench: Bench, item: Item) -> Asked:
 
     winner = trials[voted([{"text": trial.text} for trial in trials])]
     outcome = replace(searched(call, search, winner), rewards=())
-    # Nobody judged: the value that stands for that must not be taken for a reward.
-    said = [{**one, "reward": None, "checks": {}} for one in heard.said]
+    # The draft was told twice, and has one vote; and what nobody judged has no reward.
+    said = [{**one, "reward": None} for one in heard.said if one["reward"] is not None]
     return Asked(outcome=outcome, said=said, choose=voted)
 
 

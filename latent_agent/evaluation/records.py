@@ -115,12 +115,18 @@ class Record:
 
 
 Said = Mapping[str, Any]
-"""What a ``verdict`` event tells: text, reward, accepted, road, checks, forwarded_tokens."""
+"""An answer on the way: text, reward (None: not judged), accepted, road, checks, forwarded_tokens."""
 
 
 def best_said(said: Sequence[Said]) -> int:
-    """Return which answer a search would return: accepted first, then by reward, then the first."""
-    ranks = [(bool(one["accepted"]), float(one["reward"])) for one in said]
+    """Return which answer a search would return: accepted first, then by reward, then the first.
+
+    One that nobody judged is returned only while there is no other.
+    """
+    ranks = [
+        (bool(one["accepted"]), -2.0 if one["reward"] is None else float(one["reward"]))
+        for one in said
+    ]
     return ranks.index(max(ranks))
 
 
