@@ -9,6 +9,7 @@ from latent_agent.cli.bench import bench
 from latent_agent.cli.bench_batch import batch
 from latent_agent.cli.bench_call import call
 from latent_agent.cli.bench_night import night
+from latent_agent.cli.calibrate import calibrate
 from latent_agent.cli.consolidate import consolidate
 from latent_agent.cli.demo import demo
 from latent_agent.cli.doctor import doctor
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(ask)
 app.command()(evaluate)
+app.command()(calibrate)
 app.command()(consolidate)
 app.command()(migrate)
 app.command()(doctor)

@@ -79,6 +79,12 @@ def evaluate(
         list[str] | None,
         typer.Option(help="A day's families with + between them, or 'all'; once for each day."),
     ] = None,
+    night_calls: Annotated[
+        int, typer.Option(help="Questions that a night's gate asks again, at most.", min=0)
+    ] = 180,
+    peek: Annotated[
+        bool, typer.Option("--peek", help="Only report on what --out holds by now.")
+    ] = False,
     dtype: Annotated[str | None, typer.Option(help="Name of a torch dtype.")] = None,
     device: Annotated[str | None, typer.Option(help="Torch device.")] = None,
     as_json: Json = False,
@@ -90,6 +96,8 @@ def evaluate(
     """
     from latent_agent.evaluation.setup import Asked, experiment
 
+    if peek:
+        return _told(_peeked(out), out, as_json)
     if train is None and data.startswith("bundled"):
         train = "bundled:train"
     asked = Asked(
@@ -97,11 +105,13 @@ def evaluate(
         families=tuple(filter(None, families.split("+"))), seeds=seeds, check=check,
         ending=ending, recipe=recipe, misjudge=misjudge, sampling=sampling, train=train,
         sweeps=tuple(sweep or ()), train_questions=train_questions, days=tuple(day or ("all",)),
-        reward=built_in_reward(reward), dtype=dtype, device=device,
+        night_calls=night_calls, reward=built_in_reward(reward), dtype=dtype, device=device,
         settings=_given(settings or [], max_iterations=max_iterations, max_tokens=max_tokens),
     )  # fmt: skip
-    made = experiment(asked)
-    summary = _run(asked, made, out)
+    return _told(_run(asked, experiment(asked), out), out, as_json)
+
+
+def _told(summary: dict[str, Any], out: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(summary))
     else:
@@ -113,6 +123,17 @@ def _given(texts: list[str], **named: Any) -> dict[str, Any]:
     from latent_agent.evaluation.specs import setting
 
     return {**{name: value for name, value in map(setting, texts)}, **named}
+
+
+def _peeked(out: Path) -> dict[str, Any]:
+    from latent_agent.evaluation.report import write_report
+    from latent_agent.evaluation.run import peek
+    from latent_agent.evaluation.summary import summarise
+
+    finished, settings = peek(out)
+    summary = summarise(finished.records, finished.prepared)
+    write_report(out, summary, finished.records, settings)
+    return summary
 
 
 def _run(asked: "Asked", made: "Experiment", out: Path) -> dict[str, Any]:

@@ -35,7 +35,11 @@ class Prepared:
 
 
 def prepare(
-    bench: Bench, days: Sequence[Sequence[Item]], folder: Path, watch: Watch, seed: int = 0
+    bench: Bench,
+    days: Sequence[Sequence[Item]],
+    folder: Path,
+    watch: Watch,
+    night: NightSettings,
 ) -> Prepared:
     """Live through the days and nights, unless that was done before.
 
@@ -44,13 +48,13 @@ def prepare(
         days: The questions of each day.
         folder: Where the memories lie. What a kill left half done is begun anew.
         watch: Follows the work.
-        seed: Of nights and shuffles.
+        night: How nights are run; its seed is that of the shuffles, too.
     """
     if not (folder / _TOLD).is_file():
         unfinished = folder.with_name(folder.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        told = _live(bench, days, unfinished, watch, seed)
+        told = _live(bench, days, unfinished, watch, night)
         (unfinished / _TOLD).write_text(json.dumps(told, indent=1), "utf-8")
         unfinished.rename(folder)
     told = json.loads((folder / _TOLD).read_text("utf-8"))
@@ -66,30 +70,36 @@ def prepare(
 
 
 def _live(
-    bench: Bench, days: Sequence[Sequence[Item]], folder: Path, watch: Watch, seed: int
+    bench: Bench,
+    days: Sequence[Sequence[Item]],
+    folder: Path,
+    watch: Watch,
+    night: NightSettings,
 ) -> dict[str, Any]:
     told: list[dict[str, Any]] = []
     with LatentMemory(folder / _MEMORY) as memory:
         nights: list[dict[str, Any]] = []
         for number, items in enumerate(days, 1):
             told.append({"questions": _day(bench, memory, items, f"day {number}", watch)})
-            nights.append(_night(bench, memory, watch, seed))
+            nights.append(_night(bench, memory, watch, night))
             told[-1]["night"] = nights[-1]
         shelf = _shelf(memory)
         traces = [] if shelf is None else [stored.trace for stored in memory.stream(shelf)]
         prior = _prior(memory, shelf, nights)
     with LatentMemory(folder / _SHUFFLED) as shuffled:
-        shuffled.add_many(_under_other_questions(traces, seed))
+        shuffled.add_many(_under_other_questions(traces, night.seed))
     with LatentMemory(folder / _MISLED) as misled:
-        misled.add_many(_with_other_winners(traces, seed))
-        night = _night(bench, misled, watch, seed)
-        misled_prior = _prior(misled, _shelf(misled), [night])
+        misled.add_many(_with_other_winners(traces, night.seed))
+        # It is read whatever a gate would say of it, so that none is asked.
+        unasked = replace(night, gate=replace(night.gate, calls=0))
+        misled_night = _night(bench, misled, watch, unasked)
+        misled_prior = _prior(misled, _shelf(misled), [misled_night])
     return {
         "reward": bench.reward.id,
         "traces": len(traces),
         "prior": prior,
         "misled_prior": misled_prior,
-        "misled_night": night,
+        "misled_night": misled_night,
         "days": told,
     }
 
@@ -117,7 +127,9 @@ def _day(
     return rows
 
 
-def _night(bench: Bench, memory: LatentMemory, watch: Watch, seed: int) -> dict[str, Any]:
+def _night(
+    bench: Bench, memory: LatentMemory, watch: Watch, night: NightSettings
+) -> dict[str, Any]:
     """Run a night; what cannot be learnt from is told, and ends nothing."""
     shelf = _shelf(memory)
     if shelf is None:
@@ -128,7 +140,7 @@ def _night(bench: Bench, memory: LatentMemory, watch: Watch, seed: int) -> dict[
         shelf=shelf,
         reward=bench.reward,
         search=bench.settings,
-        settings=NightSettings(seed=seed),
+        settings=night,
         watch=watch,
     )
     try:

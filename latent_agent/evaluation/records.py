@@ -115,7 +115,7 @@ class Record:
 
 
 Said = Mapping[str, Any]
-"""An answer on the way: text, reward (None: not judged), accepted, road, checks, forwarded_tokens."""
+"""An answer: text, reward (None: not judged), accepted, road, checks, forwarded_tokens."""
 
 
 def best_said(said: Sequence[Said]) -> int:

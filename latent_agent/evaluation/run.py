@@ -5,7 +5,7 @@ import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.preparing import prepare
 from latent_agent.evaluation.records import Record
 from latent_agent.evaluation.specs import Spec
-from latent_agent.night_job import Watch
+from latent_agent.night_job import NightSettings, Watch
 from latent_memory import LatentMemory
 
 RECORDS, SETTINGS, PREPARED = "records.jsonl", "settings.json", "prepared"
@@ -32,12 +32,14 @@ class Plan:
         items: The questions.
         seeds: Seeds; each has its own order of the questions.
         days: Training questions, day by day; empty: nothing is trained.
+        night: How the night after each day is run.
     """
 
     specs: Sequence[Spec]
     items: Sequence[Item]
     seeds: Sequence[int] = (0,)
     days: Sequence[Sequence[Item]] = ()
+    night: NightSettings = field(default_factory=NightSettings)
 
     @property
     def total(self) -> int:
@@ -88,7 +90,7 @@ def evaluate(
         done = read_records(folder / RECORDS, mend=True)
         prepared = None
         if any(spec.trained for spec in plan.specs):
-            prepared = prepare(bench, plan.days, folder / PREPARED, watch)
+            prepared = prepare(bench, plan.days, folder / PREPARED, watch, plan.night)
             stack.callback(prepared.close)
             bench = replace(bench, remembered=prepared.remembered)
         streams = _streams(stack, plan, folder, done)
@@ -127,6 +129,28 @@ def _answer(
 def _line(record: Record) -> bytes:
     # Text that is no valid Unicode (half a surrogate pair) is escaped, not refused.
     return json.dumps(asdict(record)).encode() + b"\n"
+
+
+def peek(folder: Path) -> tuple[Finished, Mapping[str, Any]]:
+    """Return what a folder holds so far, and its settings: questions that all methods answered.
+
+    Raises:
+        EvaluationError: If there is nothing yet.
+    """
+    records, told = read_records(folder / RECORDS), folder / PREPARED / "prepared.json"
+    if not records or not (folder / SETTINGS).is_file():
+        raise EvaluationError(
+            f"there must be answers to report on, got none in {str(folder)!r}; run the evaluation "
+            "without --peek first"
+        )
+    settings = json.loads((folder / SETTINGS).read_text("utf-8"))
+    wanted = set(settings["methods"])
+    met: dict[tuple[int, str], set[str]] = {}
+    for record in records:
+        met.setdefault((record.seed, record.item), set()).add(record.method)
+    whole = [r for r in records if r.method in wanted and met[r.seed, r.item] >= wanted]
+    prepared = json.loads(told.read_text("utf-8")) if told.is_file() else None
+    return Finished(records=whole or records, prepared=prepared), settings
 
 
 def read_records(path: Path, *, mend: bool = False) -> list[Record]:

@@ -16,6 +16,7 @@ from latent_agent.evaluation.checking import checker_named
 from latent_agent.evaluation.items import Item, digest, load_items
 from latent_agent.evaluation.run import Plan
 from latent_agent.evaluation.specs import parse_methods, swept
+from latent_agent.night_job import NightSettings
 from latent_agent.reward import as_reward
 from latent_agent.settings import settings_for
 from latent_agent.shared_model import open_model
@@ -47,6 +48,7 @@ class Asked:
     train: str | None = None
     train_questions: int = 200
     days: Sequence[str] = ("all",)
+    night_calls: int = 180
     dtype: str | None = None
     device: str | None = None
 
@@ -83,6 +85,7 @@ def experiment(asked: Asked) -> Experiment:
         items=load_items(asked.data, asked.questions, asked.draw, asked.families),
         seeds=range(asked.seeds),
         days=training_days(asked) if asked.train or any(spec.trained for spec in specs) else (),
+        night=NightSettings.told(if_new=1, calls=asked.night_calls, seed=0),
     )
     return Experiment(bench=bench, plan=plan)
 
@@ -133,6 +136,7 @@ def written(asked: Asked, made: Experiment) -> dict[str, Any]:
             "settings": asdict(bench.settings),
             "reward": bench.reward.id,
             "sampling": asked.sampling,
+            "night": asdict(plan.night),
             "days": [digest(day) for day in plan.days],
             "questions_a_day": [len(day) for day in plan.days],
             "families_of_days": list(asked.days) if plan.days else [],

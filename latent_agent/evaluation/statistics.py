@@ -68,8 +68,7 @@ def estimate(values: Sequence[float], *, share: bool = False) -> Estimate:
     mean = float(row.mean())
     if (row == row[0]).all():
         if share and mean in (0.0, 1.0):
-            found = _scipy().binomtest(int(row.sum()), len(row)).proportion_ci(method="wilson")
-            return Estimate(mean=mean, low=float(found.low), high=float(found.high))
+            return _wilson(mean, len(row))
         return Estimate(mean=mean, low=mean, high=mean)
     found = (
         _scipy()
@@ -86,9 +85,45 @@ def estimate(values: Sequence[float], *, share: bool = False) -> Estimate:
     return Estimate(mean=mean, low=float(found.low), high=float(found.high))
 
 
+def _wilson(mean: float, count: int) -> Estimate:
+    found = _scipy().binomtest(round(mean * count), count).proportion_ci(method="wilson")
+    return Estimate(mean=mean, low=float(found.low), high=float(found.high))
+
+
 def compare(one: Sequence[float], other: Sequence[float]) -> Comparison:
     """Compare two methods on the same questions, in the same order."""
     gaps = np.asarray(one, float) - np.asarray(other, float)
     better, worse = int((gaps > 0).sum()), int((gaps < 0).sum())
     p = _scipy().binomtest(better, better + worse).pvalue if better + worse else 1.0
     return Comparison(difference=estimate(gaps.tolist()), better=better, worse=worse, p=float(p))
+
+
+def ratio(hits: Sequence[float], counts: Sequence[float]) -> Estimate:
+    """Return all hits over all counts, with a bootstrap interval over questions.
+
+    Args:
+        hits: Of each question.
+        counts: Of each question, out of how many. Questions without any do not count.
+    """
+    alls = np.asarray(counts, float)
+    ones, alls = np.asarray(hits, float)[alls > 0], alls[alls > 0]
+    if not len(alls):
+        return Estimate(mean=math.nan, low=math.nan, high=math.nan)
+    mean = float(ones.sum() / alls.sum())
+    if mean in (0.0, 1.0) or len(alls) == 1:
+        # Answers to one question hang together, so that questions are what counts.
+        return _wilson(mean, len(alls))
+    found = (
+        _scipy()
+        .bootstrap(
+            (ones, alls),
+            lambda one, count, axis=-1: one.sum(axis=axis) / count.sum(axis=axis),
+            paired=True,
+            n_resamples=_RESAMPLES,
+            batch=_BLOCK,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        )
+        .confidence_interval
+    )
+    return Estimate(mean=mean, low=float(found.low), high=float(found.high))

@@ -1,0 +1,95 @@
+"""``latent-agent calibrate``: how well does this model judge itself; before it is switched on."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from latent_agent.cli.evaluate import (
+    Check,
+    Data,
+    Ending,
+    Misjudge,
+    Out,
+    Questions,
+    RewardName,
+    Sampling,
+)
+from latent_agent.cli.options import Json, Model, Recipe, built_in_reward
+from latent_agent.cli.watching import watching
+
+
+def calibrate(
+    model: Model = "bundled",
+    data: Data = "bundled:validation",
+    out: Out = Path("calibration"),
+    questions: Questions = None,
+    samples: Annotated[int, typer.Option(help="Answers beside the draft.", min=1)] = 10,
+    sampling: Sampling = 1.0,
+    check: Check = "auto",
+    ending: Ending = "",
+    recipe: Recipe = "default",
+    max_tokens: Annotated[int | None, typer.Option(help="Longest answer.", min=1)] = None,
+    reward: RewardName = "self",
+    misjudge: Misjudge = 0.0,
+    dtype: Annotated[str | None, typer.Option(help="Name of a torch dtype.")] = None,
+    device: Annotated[str | None, typer.Option(help="Torch device.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Sample answers to questions with known answers, let the model judge all, and compare.
+
+    Tells how often the judge is right, check by check, what best-of-N gains with it and would gain
+    with the truth, and whether to switch self-reward on. A run that was killed goes on.
+    """
+    from latent_agent.evaluation.calibration import calibrate as compared
+    from latent_agent.evaluation.run import evaluate
+    from latent_agent.evaluation.setup import Asked, experiment, written
+    from latent_agent.evaluation.specs import Spec
+    from latent_agent.night_job import Watch
+
+    asked = Asked(
+        model=model, data=data, questions=questions, check=check, ending=ending, recipe=recipe,
+        sampling=sampling, reward=built_in_reward(reward), misjudge=misjudge, dtype=dtype,
+        device=device, settings={"max_iterations": samples, "max_tokens": max_tokens},
+    )  # fmt: skip
+    made = experiment(asked)
+    plan = replace(made.plan, specs=[Spec(name="judged-samples")])
+    with watching() as report:
+        told = written(asked, replace(made, plan=plan))
+        finished = evaluate(made.bench, plan, out, told, Watch(report=report))
+    figures = compared(finished.records)
+    (out / "calibration.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    if as_json:
+        typer.echo(json.dumps(figures))
+    else:
+        _show(figures)
+
+
+def _show(figures: Mapping[str, Any]) -> None:
+    table = Table(title=f"{figures['answers']} answers to {figures['questions']} questions, judged")
+    table.add_column("Verdict")
+    for name in ("Agreement", "Wrong accepted", "Right refused"):
+        table.add_column(name, justify="right")
+    for name, found in (("accepted", figures["verdict"]), *figures["checks"].items()):
+        cells = (found[one] for one in ("agreement", "false_accepts", "false_refusals"))
+        table.add_row(name, *(_share(cell) for cell in cells))
+    console = Console()
+    console.print(table)
+    for name, text in (
+        ("draft", "The draft alone"),
+        ("by_judge", "Best of the answers by this judge"),
+        ("by_truth", "Best of the answers by the truth"),
+    ):
+        console.print(f"{text}: {_share(figures[name])} right", highlight=False)
+    console.print(figures["recommendation"], highlight=False)
+
+
+def _share(found: Mapping[str, float]) -> str:
+    if found["mean"] != found["mean"]:
+        return "none"
+    return f"{found['mean']:.1%} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"

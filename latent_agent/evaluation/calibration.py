@@ -1,0 +1,99 @@
+"""How well a model judges itself, and whether to let it: read from judged samples."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from latent_agent.evaluation.records import Point, Record
+from latent_agent.evaluation.statistics import compare, estimate, ratio
+
+_LITTLE = 0.02  # of accuracy: too little to be worth a judge
+_MANY = 0.15  # of wrong answers accepted: a search often ends on a wrong one
+
+
+def calibrate(records: Sequence[Record]) -> dict[str, Any]:
+    """Return how verdicts compare with the truth, and best-of-N by either.
+
+    Args:
+        records: Of the method ``judged-samples``: each answer with what the judge said of it.
+    """
+    known = [record for record in records if judged(record)]
+    drafts = [float(judged(record)[0].right) for record in known]
+    chosen = [float(record.right) for record in known]
+    best = [float(any(point.right for point in judged(record))) for record in known]
+    figures: dict[str, Any] = {
+        "questions": len(records),
+        "failures": len(records) - len(known),
+        "answers": sum(len(judged(record)) for record in known),
+        "verdict": _verdict(known, lambda point: point.accepted),
+        "checks": {
+            name: _verdict(known, lambda point, name=name: point.checks[name] > 0.5)
+            for name in _checks(known)
+        },
+        "draft": asdict(estimate(drafts, share=True)),
+        "by_judge": asdict(estimate(chosen, share=True)),
+        "by_truth": asdict(estimate(best, share=True)),
+        "gain": asdict(compare(chosen, drafts)),
+        "room": float(np.mean(best) - np.mean(drafts)) if known else 0.0,
+    }
+    return {**figures, "recommendation": recommend(figures)}
+
+
+def judged(record: Record) -> list[Point]:
+    """Return the answers that the judge was asked about, each different one once."""
+    return [point for point in record.points if point.reward is not None]
+
+
+def _checks(records: Sequence[Record]) -> list[str]:
+    return list(
+        dict.fromkeys(name for record in records for p in judged(record) for name in p.checks)
+    )
+
+
+def _verdict(records: Sequence[Record], passed: Callable[[Point], bool]) -> dict[str, Any]:
+    """Compare one kind of verdict with the truth of the final answer."""
+
+    def share(hit: Callable[[Point], bool], among: Callable[[Point], bool]) -> dict[str, float]:
+        asked = [[point for point in judged(record) if among(point)] for record in records]
+        hits = [float(sum(map(hit, points))) for points in asked]
+        return asdict(ratio(hits, [float(len(points)) for points in asked]))
+
+    return {
+        "agreement": share(lambda p: passed(p) == p.right, lambda _: True),
+        "false_accepts": share(passed, lambda p: not p.right),
+        "false_refusals": share(lambda p: not passed(p), lambda p: p.right),
+    }
+
+
+def recommend(figures: Mapping[str, Any]) -> str:
+    """Say in plain words whether to let the model judge itself."""
+    gain, room = figures["gain"]["difference"], figures["room"]
+    told = (
+        f"judged by itself, best-of-N has {figures['by_judge']['mean']:.1%} right, the draft alone "
+        f"{figures['draft']['mean']:.1%}, and with a perfect judge it would be "
+        f"{figures['by_truth']['mean']:.1%}"
+    )
+    if not figures["answers"]:
+        return "Nothing can be said: no answer could be judged. See the errors in records.jsonl."
+    if gain["high"] < 0:
+        return (
+            f"Leave self-reward off: it makes this model worse ({told}). Use an outside judge "
+            "(JudgeReward), a format (FormatReward), or no search (max_iterations=0)."
+        )
+    if room < _LITTLE:
+        return f"There is little to gain on these questions, with any judge: {told}."
+    if gain["low"] <= 0:
+        return (
+            f"Not shown either way by {figures['questions']} questions: {told}, and the difference "
+            f"may be chance. Calibrate on more questions before you switch self-reward on."
+        )
+    advice = f"Switch self-reward on: {told}, which is {gain['mean'] / room:.0%} of the room."
+    accepts = figures["verdict"]["false_accepts"]["mean"]
+    if accepts > _MANY:
+        advice += (
+            f" But {accepts:.0%} of the wrong answers are accepted, and end a search: a better "
+            "judge would still help."
+        )
+    return advice
