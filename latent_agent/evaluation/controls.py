@@ -1,14 +1,13 @@
 """What a sceptic asks for: the same search with the one thing left out that is said to matter."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 import torch
 
 from latent_agent.call import Call
-from latent_agent.evaluation.bench import Asked, Bench, Heard
+from latent_agent.evaluation.bench import Asked, Bench, Heard, Method
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.methods import (
     Proposals,
@@ -65,7 +64,7 @@ def reused_tokens(bench: Bench, item: Item) -> Asked:
     call, settings = bench.call(item, heard), bench.settings
     recalled = reading(past, past.memory, None).recall(call, settings)
 
-    def starts() -> Any:
+    def starts() -> Iterator[Start]:
         if recalled.neighbours:
             prefix = favourite(recalled.neighbours, settings.momentum_temperature)
             if prefix != call.opening().tokens[: len(prefix)]:
@@ -78,7 +77,7 @@ def reused_tokens(bench: Bench, item: Item) -> Asked:
     return Asked(outcome=replace(outcome, neighbours=recalled.ids), said=heard.said)
 
 
-def favourite(neighbours: list[Neighbour] | Any, temperature: float) -> tuple[int, ...]:
+def favourite(neighbours: Sequence[Neighbour], temperature: float) -> tuple[int, ...]:
     """Return the winning tokens with the most weight; weights as in the momentum transfer."""
     similarities = torch.tensor([neighbour.similarity for neighbour in neighbours])
     weights = torch.softmax(similarities / temperature, dim=0).tolist()
@@ -102,7 +101,7 @@ def shuffled_prior(bench: Bench, item: Item) -> Asked:
     return alone.search(item, reading(past, past.misled, past.misled_prior))
 
 
-CONTROLS: Mapping[str, Any] = {
+CONTROLS: Mapping[str, Method] = {
     "flip": flipped,
     "noise": noisy,
     "tokens": reused_tokens,

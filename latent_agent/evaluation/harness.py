@@ -35,7 +35,8 @@ class HarnessModel(LM):  # pyright: ignore[reportUntypedBaseClass]
 
     def __init__(self, chat: ChatLatentSeek | None = None, **given: Any) -> None:
         super().__init__()
-        self._chat = chat or ChatLatentSeek(**{"model": "bundled", "memory": None, **given})
+        arguments: dict[str, Any] = {"model": "bundled", "memory": None, **given}
+        self._chat = chat or ChatLatentSeek(**arguments)
 
     @classmethod
     def create_from_arg_obj(

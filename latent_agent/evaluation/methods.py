@@ -1,13 +1,13 @@
 """The methods that are compared, each a function of a bench and an item."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from latent_agent.call import Call
 from latent_agent.errors import BudgetSpent, EvaluationError, RewardError
-from latent_agent.evaluation.bench import NAMESPACE, Asked, Bench, Heard, Remembered
+from latent_agent.evaluation.bench import NAMESPACE, Asked, Bench, Heard, Method, Remembered
 from latent_agent.evaluation.checking import KnownTruth
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.records import best_said, most_voted
@@ -20,6 +20,8 @@ from latent_memory import LatentMemory
 
 STREAM = "latentseek+stream"
 Proposals = Iterator[tuple[tuple[int, ...], Sampler]]
+Propose = Callable[[Call], Proposals]
+"""Makes prefixes of a call whose draft stands, with a sampler each for what follows them."""
 
 
 class Unasked(Reward):
@@ -55,7 +57,7 @@ def self_consistency(bench: Bench, item: Item) -> Asked:
     if not trials:
         return Asked(outcome=unjudged(call, search))
 
-    def voted(said: Any) -> int:
+    def voted(said: Sequence[Mapping[str, Any]]) -> int:
         return most_voted([bench.checker.final(item, one["text"]) for one in said])
 
     winner = trials[voted([{"text": trial.text} for trial in trials])]
@@ -107,7 +109,7 @@ def along_the_stream(bench: Bench, item: Item) -> Asked:
     return bench.search(item, live)
 
 
-def truthful(method: Any) -> Any:
+def truthful(method: Method) -> Method:
     """Return a method with the known truth for its judge (PSRM)."""
 
     def told(bench: Bench, item: Item) -> Asked:
@@ -116,13 +118,15 @@ def truthful(method: Any) -> Any:
     return told
 
 
-def propose(bench: Bench, item: Item, proposals: Any, road: str, *, through: bool = False) -> Asked:
+def propose(
+    bench: Bench, item: Item, proposals: Propose, road: str, *, through: bool = False
+) -> Asked:
     """Try the draft, then up to K prefixes that ``proposals`` makes of the call, by the judge.
 
     Args:
         bench: What all methods share.
         item: What is asked.
-        proposals: Makes prefixes, with a sampler each for what follows them.
+        proposals: Makes what is tried after the draft.
         road: What the answers' road is called.
         through: Go on after an answer was accepted.
     """
@@ -142,7 +146,7 @@ def propose(bench: Bench, item: Item, proposals: Any, road: str, *, through: boo
 
 
 def _tried(
-    call: Call, search: Search, bench: Bench, proposals: Any, road: str, through: bool
+    call: Call, search: Search, bench: Bench, proposals: Propose, road: str, through: bool
 ) -> str:
     settings, latents = bench.settings, None
     for start in call.starts(()):
@@ -181,7 +185,7 @@ def reading(past: Remembered, memory: LatentMemory, prior: str | None) -> Recoll
     return Recollection(memory, NAMESPACE, past.reward, "read", prior=prior)
 
 
-METHODS: Mapping[str, Any] = {
+METHODS: Mapping[str, Method] = {
     "greedy": greedy,
     "self-consistency": self_consistency,
     "best-of-n": best_of_n,

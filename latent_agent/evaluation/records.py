@@ -110,8 +110,9 @@ class Record:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Record":
         """Build it from what was written."""
-        points = tuple(Point(**point) for point in row["points"])
-        return cls(**{**row, "points": points})
+        made: dict[str, Any] = dict(row)
+        made["points"] = tuple(Point(**point) for point in row["points"])
+        return cls(**made)
 
 
 Said = Mapping[str, Any]

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +124,13 @@ def gallery(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
     if not rows:
         return []
     greedy = {r.item: r.right for r in records if r.method == "greedy"}
-    kinds = (
-        ("Mended: a wrong draft, a right answer", lambda r: r.right and not greedy.get(r.item)),
-        ("Spoilt: a right draft, a wrong answer", lambda r: not r.right and greedy.get(r.item)),
-        ("Believed: wrong, and accepted", lambda r: not r.right and r.stopped == "threshold"),
-        ("Given up: wrong, and known to be", lambda r: not r.right and r.stopped != "threshold"),
-    )
-    return [
-        (name, found) for name, wanted in kinds if (found := [r for r in rows if wanted(r)][:_EACH])
-    ]
+    kinds: Mapping[str, Callable[[Record], bool]] = {
+        "Mended: a wrong draft, a right answer": lambda r: r.right and not greedy.get(r.item),
+        "Spoilt: a right draft, a wrong answer": lambda r: (
+            not r.right and greedy.get(r.item, False)
+        ),
+        "Believed: wrong, and accepted": lambda r: not r.right and r.stopped == "threshold",
+        "Given up: wrong, and known to be": lambda r: not r.right and r.stopped != "threshold",
+    }
+    found = {name: [r for r in rows if wanted(r)][:_EACH] for name, wanted in kinds.items()}
+    return [(name, some) for name, some in found.items() if some]

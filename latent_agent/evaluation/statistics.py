@@ -85,6 +85,10 @@ def estimate(values: Sequence[float], *, share: bool = False) -> Estimate:
     return Estimate(mean=mean, low=float(found.low), high=float(found.high))
 
 
+def _of_all(hits: Any, counts: Any, axis: int = -1) -> Any:
+    return hits.sum(axis=axis) / counts.sum(axis=axis)
+
+
 def _wilson(mean: float, count: int) -> Estimate:
     found = _scipy().binomtest(round(mean * count), count).proportion_ci(method="wilson")
     return Estimate(mean=mean, low=float(found.low), high=float(found.high))
@@ -117,7 +121,7 @@ def ratio(hits: Sequence[float], counts: Sequence[float]) -> Estimate:
         _scipy()
         .bootstrap(
             (ones, alls),
-            lambda one, count, axis=-1: one.sum(axis=axis) / count.sum(axis=axis),
+            _of_all,
             paired=True,
             n_resamples=_RESAMPLES,
             batch=_BLOCK,
