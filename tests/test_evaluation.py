@@ -134,7 +134,8 @@ def test_shuffles_leave_no_trace_where_it_was(small):
             found[name] = [stored.trace for stored in memory.stream(info.shelf)]
     for true, shuffled, misled in zip(*found.values(), strict=True):
         assert (shuffled.embedding != true.embedding).any()
-        assert (shuffled.optimised == true.optimised).all()
+        # Packed anew: the last bit may differ.
+        np.testing.assert_allclose(shuffled.optimised, true.optimised, rtol=1e-5, atol=1e-6)
         assert (misled.embedding == true.embedding).all()
         assert (misled.optimised != true.optimised[: len(misled.optimised)]).any()
 
@@ -171,7 +172,8 @@ class Page(HTMLParser):
         if tag == "img":
             self.pictures.append(dict(attrs)["src"])
         self.cells += tag == "td"
-        assert not any(name in ("src", "href") and "//" in (value or "") for name, value in attrs)
+        assert tag not in ("script", "link", "iframe")
+        assert all(value.startswith("data:") for name, value in attrs if name in ("src", "href"))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag

@@ -21,7 +21,7 @@ from latent_agent.errors import EvaluationError
 _CHAT = "latent-agent chat: "  # begins what `apply_chat_template` returns
 
 
-@register_model("latent-agent")
+@register_model("latent-agent")  # pyright: ignore[reportUntypedClassDecorator]
 class HarnessModel(LM):  # pyright: ignore[reportUntypedBaseClass]
     """`ChatLatentSeek` as the harness knows models.
 

@@ -11,14 +11,16 @@ _SIZE = (7.2, 4.4)
 
 def draw_all(summary: Mapping[str, Any]) -> dict[str, bytes]:
     """Return every plot that the summary has figures for, by name."""
+    plain = [name for name in summary["groups"]["all"] if ":" not in name]
+    looks = {name: _looks(number) for number, name in enumerate(plain)}  # the same in every plot
     found = {
-        "accuracy": _curves(summary["curves"], "Accuracy against cost, all questions"),
+        "accuracy": _curves(summary["curves"], looks, "Accuracy against cost, all questions"),
         "accuracy-planted": _curves(
-            summary["curves_planted"], "Accuracy against cost, planted families"
+            summary["curves_planted"], looks, "Accuracy against cost, planted families"
         ),
-        "stream": _stream(summary["stream"]),
+        "stream": _stream(summary["stream"], looks),
         "days": _days(summary["prepared"]),
-        "rewards": _rewards(summary["rewards"]),
+        "rewards": _rewards(summary["rewards"], looks),
         **_sweeps(summary["groups"]["all"]),
     }
     return {name: picture for name, picture in found.items() if picture is not None}
@@ -48,14 +50,18 @@ def _png(figure: Any) -> bytes:
     return buffer.getvalue()
 
 
+Looks = Mapping[str, Mapping[str, Any]]
+
+
 def _looks(number: int) -> dict[str, Any]:
     """Return a colour and a marker that tell a line from the others, in grey too."""
     return {
         "color": f"C{number % 10}",
-        "marker": "osD^vP*Xh<>"[number % 11],
+        "marker": "osD^vP*Xh<>pd"[number % 13],
         "linestyle": ("-", "--", ":")[number // 10 % 3],
         "markersize": 4,
         "linewidth": 1.4,
+        "alpha": 0.8,
     }
 
 
@@ -66,20 +72,20 @@ def _named(axes: Any, title: str, x: str, y: str) -> None:
     axes.legend(fontsize="x-small", frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
 
 
-def _curves(curves: Mapping[str, Any], title: str) -> bytes | None:
+def _curves(curves: Mapping[str, Any], looks: Looks, title: str) -> bytes | None:
     shown = {name: points for name, points in curves.items() if points and ":" not in name}
     if not shown:
         return None
     figure, axes = _axes()
-    for number, (name, points) in enumerate(shown.items()):
-        axes.plot(*zip(*points, strict=True), label=name, **_looks(number))
+    for name, points in shown.items():
+        axes.plot(*zip(*points, strict=True), label=name, **looks[name])
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlim(left=0)
     _named(axes, title, "Mean forwarded tokens a question", "Share right")
     return _png(figure)
 
 
-def _stream(stream: Mapping[str, Any]) -> bytes | None:
+def _stream(stream: Mapping[str, Any], looks: Looks) -> bytes | None:
     shown = {
         name: parts
         for name, parts in stream.items()
@@ -88,9 +94,9 @@ def _stream(stream: Mapping[str, Any]) -> bytes | None:
     if not shown:
         return None
     figure, axes = _axes()
-    for number, (name, parts) in enumerate(shown.items()):
+    for name, parts in shown.items():
         places = [(part["from"] + part["to"]) / 2 for part in parts]
-        axes.plot(places, [part["steps"] for part in parts], label=name, **_looks(number))
+        axes.plot(places, [part["steps"] for part in parts], label=name, **looks[name])
     axes.set_ylim(bottom=0)
     _named(axes, "Steps along the questions", "Question", "Mean gradient steps")
     return _png(figure)
@@ -104,11 +110,10 @@ def _days(prepared: Mapping[str, Any] | None) -> bytes | None:
     for number, day in enumerate(prepared["days"]):
         steps = [row["steps"] for row in day["questions"]]
         size = max(1, len(steps) // 8)
-        places = range(0, len(steps), size)
-        means = [sum(steps[at : at + size]) / len(steps[at : at + size]) for at in places]
+        parts = [steps[at : at + size] for at in range(0, len(steps), size)]
         axes.plot(
-            [start + at + size / 2 for at in places],
-            means,
+            [start + size * at + len(part) / 2 for at, part in enumerate(parts)],
+            [sum(part) / len(part) for part in parts],
             label=f"day {number + 1}, then night: {day['night']['verdict']}",
             **_looks(number),
         )
@@ -119,13 +124,13 @@ def _days(prepared: Mapping[str, Any] | None) -> bytes | None:
     return _png(figure)
 
 
-def _rewards(rewards: Mapping[str, Any]) -> bytes | None:
+def _rewards(rewards: Mapping[str, Any], looks: Looks) -> bytes | None:
     shown = {name: row for name, row in rewards.items() if len(row) > 1 and ":" not in name}
     if not shown:
         return None
     figure, axes = _axes()
-    for number, (name, row) in enumerate(shown.items()):
-        axes.plot(range(len(row)), row, label=name, **_looks(number))
+    for name, row in shown.items():
+        axes.plot(range(len(row)), row, label=name, **looks[name])
     _named(axes, "Reward histories", "Round (0: the first answer)", "Mean best reward so far")
     return _png(figure)
 

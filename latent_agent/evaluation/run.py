@@ -229,7 +229,8 @@ def _replayed(path: Path, stored: Sequence[bool]) -> LatentMemory:
     """Return a memory as it was after so many calls, index and all.
 
     A trace may be stored whose record is not: that call is made again. And an index hangs on when
-    it was built, so that the calls before are gone through anew, without a model.
+    it was built, so that the calls before are gone through anew, without a model. The latents are
+    packed anew, which may turn their last bit.
     """
     path.parent.mkdir(exist_ok=True)
     before = path.with_suffix(".before.sqlite3")
