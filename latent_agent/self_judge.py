@@ -41,6 +41,8 @@ class SelfJudge:
         shared = min(common_length(prompts), min(len(ids) for ids in prompts) - 1)
         if shared:
             self._sequence.read(prompts[0][:shared], "judge")
+        else:
+            self._sequence = CachedSequence(self._backbone, self._meter)
         tails = [ids[shared:] for ids in prompts]
         # Padding would stretch a sliding window, so such models answer one by one.
         groups = [[n] for n in range(len(tails))] if self._backbone.slides else [range(len(tails))]
