@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from latent_agent.cli import app
 from latent_agent.errors import SettingError
 
-SMALL = ["--shape", "3M", "--questions", "3", "--rows", "3", "--tokens", "8", "--steps", "2"]
+SMALL = ["--shape", "tiny", "--questions", "3", "--rows", "3", "--tokens", "8", "--steps", "2"]
 
 
 def run(*arguments: str) -> str:
@@ -38,7 +38,7 @@ def test_the_table_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--rows", "4"], "give --questions 4"), (["--shape", "7B"], "one of .*'7B'; try 100M")],
+    [(["--rows", "4"], "give --questions 4"), (["--shape", "7B"], "one of .*'7B'; choose one")],
 )
 def test_what_cannot_be_measured_is_refused(arguments: list[str], said: str) -> None:
     with pytest.raises(SettingError, match=said):

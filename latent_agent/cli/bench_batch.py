@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +19,6 @@ from rich.console import Console
 from rich.table import Table
 
 from latent_agent.cli.options import Json
-from latent_agent.cli.random_model import SHAPES, made_up_text, random_model, word_tokenizer
 from latent_agent.cli.watching import watching
 from latent_agent.errors import SettingError
 
@@ -55,7 +55,7 @@ class _Run:
 
 
 def batch(
-    shape: Annotated[str, typer.Option(help=f"One of {', '.join(SHAPES)}.")] = "100M",
+    shape: Annotated[str, typer.Option(help="As of bench call: 20M, 100M, 0.5B, 1.5B.")] = "100M",
     rows: Annotated[
         list[int] | None, typer.Option(help="Calls at once; may be given more than once.", min=1)
     ] = None,
@@ -96,10 +96,12 @@ def measure(
     """Measure each width ``repeats`` times, in turn, and return the figures."""
     import torch
 
+    from latent_agent.benchmark.shapes import made_up_words
+
     chat = _chat(shape, load, dtype, device)
-    vocabulary = SHAPES[shape][3]
+    words = made_up_words(500)
     asked = [
-        made_up_text(load.prompt + 3 * number, vocabulary, number)
+        " ".join(Random(number).choices(words, k=load.prompt + 3 * number))
         for number in range(load.questions)
     ]
     chat.invoke(asked[0], max_iterations=0, max_tokens=2)  # reads the model in
@@ -112,7 +114,7 @@ def measure(
     return {
         "shape": shape,
         "parameters": sum(weight.numel() for weight in chat.model.parameters()),
-        "vocabulary": vocabulary,
+        "vocabulary": chat.model.config.vocab_size,
         "dtype": dtype,
         "device": device,
         "threads": torch.get_num_threads(),
@@ -130,11 +132,12 @@ def measure(
 
 def _chat(shape: str, load: Load, dtype: str, device: str) -> "ChatLatentSeek":
     from latent_agent import ChatLatentSeek, SelfReward
+    from latent_agent.benchmark.shapes import shaped_config, shaped_model, word_tokenizer
 
-    model = random_model(shape, dtype, device)
+    config = shaped_config(shape)
     return ChatLatentSeek(
-        model=model,
-        tokenizer=word_tokenizer(SHAPES[shape][3]),
+        model=shaped_model(config, dtype, device),
+        tokenizer=word_tokenizer(config.vocab_size),
         recipe="latentseek",
         reward=SelfReward(max_tokens=load.verdict),
         memory=None,
