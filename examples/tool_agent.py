@@ -1,9 +1,10 @@
 """A LangGraph agent with two tools: it keeps its talks in a checkpointer and facts in a store.
 
-Runs as it is on the bundled model, which makes simple calls; it needs `pip install langchain
-langgraph-checkpoint-sqlite`. For a real one, put its Hugging Face id or folder in MODEL, one whose
-chat template knows tools, and your own tools in place of these. What the model learns from its
-answers is kept apart by the namespace in the config, talks by the thread.
+It needs `pip install langchain langgraph-checkpoint-sqlite`. It runs as it is on the bundled
+model, which is told of the tools but was not taught to call them, and so answers by itself. For a
+real one, put its Hugging Face id or folder in MODEL, one whose chat template knows tools, and your
+own tools in place of these. What the model learns from its answers is kept apart by the namespace
+in the config, talks by the thread.
 """
 
 import tempfile
@@ -45,9 +46,12 @@ with (
     chat = ChatLatentSeek(model=MODEL, memory=Path(folder) / "memory.sqlite3")
     agent = create_agent(chat, [multiply, get_weather], checkpointer=talks, store=store)
     config: RunnableConfig = {"configurable": {"thread_id": "ann-1", "namespace": "ann"}}
+    kept = 0
     for text in ("What is 6 * 7?", "What is the weather in Rome?"):
         messages = agent.invoke({"messages": [HumanMessage(text)]}, config)["messages"]
-        for call in messages[-3].tool_calls:
-            print(f"{text} calls {call['name']}({call['args']}): {messages[-2].text}")
-        print(messages[-1].text)
-    print(f"{len(messages)} messages are kept in this thread")
+        for message in messages[kept:]:
+            for call in getattr(message, "tool_calls", ()):
+                print(f"calls {call['name']}({call['args']})")
+            print(f"{message.type}: {message.text}")
+        kept = len(messages)
+    print(f"{kept} messages are kept in this thread")

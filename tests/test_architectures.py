@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from latent_agent import ChatLatentSeek, SelfReward
+from latent_agent.adam import Adam
 from latent_agent.backbone import Backbone
 from latent_agent.completion import Completion, Limits, complete
 from latent_agent.errors import ModelError
@@ -119,14 +120,14 @@ def test_a_cropped_cache_changes_nothing_past_a_sliding_window(name: str) -> Non
 def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = endless(tiny_model("llama", dtype))
     answer = draft(backbone, IDS, 20)
-    made: list[torch.optim.Adam] = []
+    made: list[Adam] = []
 
-    class SeenAdam(torch.optim.Adam):
-        def __init__(self, *args, **kwargs) -> None:
-            super().__init__(*args, **kwargs)
+    class SeenAdam(Adam):
+        def __init__(self, z: torch.Tensor, learning_rate: float) -> None:
+            super().__init__(z, learning_rate)
             made.append(self)
 
-    monkeypatch.setattr(torch.optim, "Adam", SeenAdam)
+    monkeypatch.setattr("latent_agent.refine.Adam", SeenAdam)
     seen: list[tuple[int, ...]] = []
 
     def attempt(prefix: tuple[int, ...], sampler: Sampler) -> Trial:
@@ -142,8 +143,8 @@ def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.M
     settings = Settings(max_iterations=3, learning_rate=0.3)
     search = refine([start], backbone, attempt, settings)
     (adam,) = made
-    (state,) = adam.state.values()
-    assert {state["exp_avg"].dtype, state["exp_avg_sq"].dtype} == {torch.float32}
+    kept = [value for value in vars(adam).values() if isinstance(value, torch.Tensor)]
+    assert [tensor.dtype for tensor in kept] == [torch.float32] * 3
     assert search.best is not None
     assert search.best.latents.dtype == torch.float32
     found = backbone.decode(search.best.latents, Sampler(0.0))
