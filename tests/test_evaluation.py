@@ -24,9 +24,10 @@ from latent_agent.evaluation.checking import Told, World
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.records import Point, Record
 from latent_agent.evaluation.report import write_report
-from latent_agent.evaluation.run import _replayed, evaluate, peek, read_records
+from latent_agent.evaluation.run import evaluate, peek, read_records
 from latent_agent.evaluation.setup import Asked, experiment, written
 from latent_agent.evaluation.specs import KNOWN, Spec, parse_methods, swept
+from latent_agent.evaluation.streams import replayed
 from latent_agent.evaluation.summary import summarise
 from latent_agent.night_job import Watch
 from latent_memory import LatentMemory, Shelf, Trace
@@ -167,6 +168,7 @@ class Page(HTMLParser):
         self.open, self.pictures, self.cells = [], [], 0
 
     def handle_starttag(self, tag, attrs):
+        attrs = [(name, value or "") for name, value in attrs]
         if tag not in ("meta", "img"):
             self.open.append(tag)
         if tag == "img":
@@ -259,7 +261,7 @@ def a_trace(number: int) -> Trace:
 
 def test_a_stream_forgets_what_no_record_vouches_for(tmp_path):
     path, asked = tmp_path / "streams" / "one.sqlite3", a_trace(99)
-    live = _replayed(path, [])
+    live = replayed(path, [])
     stored = [number % 3 != 1 for number in range(50)]
     for number, left in enumerate(stored):
         if left:
@@ -268,7 +270,7 @@ def test_a_stream_forgets_what_no_record_vouches_for(tmp_path):
     before = live.recall(asked.embedding, shelf=asked.shelf)
     live.add(a_trace(50))  # its record was lost in the kill
     live.close()
-    with _replayed(path, stored) as again:
+    with replayed(path, stored) as again:
         after = again.recall(asked.embedding, shelf=asked.shelf)
         assert again.stats().traces == sum(stored)
     seen = [[(n.stored.id, n.stored.trace.query, n.similarity) for n in r] for r in (before, after)]

@@ -17,6 +17,7 @@ from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.preparing import prepare
 from latent_agent.evaluation.records import Record
 from latent_agent.evaluation.specs import Spec
+from latent_agent.evaluation.streams import replayed
 from latent_agent.night_job import NightSettings, Watch
 from latent_memory import LatentMemory
 
@@ -221,54 +222,5 @@ def _streams(
         for seed in plan.seeds if spec.streams else ():
             path = folder / "streams" / f"{str(spec).replace(':', '-')}-{seed}.sqlite3"
             stored = [r.stored for r in done if (r.method, r.seed) == (str(spec), seed)]
-            found[str(spec), seed] = stack.enter_context(_replayed(path, stored))
+            found[str(spec), seed] = stack.enter_context(replayed(path, stored))
     return found
-
-
-def _replayed(path: Path, stored: Sequence[bool]) -> LatentMemory:
-    """Return a memory as it was after so many calls, index and all.
-
-    A trace may be stored whose record is not: that call is made again. And an index hangs on when
-    it was built, so that the calls before are gone through anew, without a model. The latents are
-    packed anew, which may turn their last bit.
-    """
-    path.parent.mkdir(exist_ok=True)
-    before = path.with_suffix(".before.sqlite3")
-    if path.is_file() and not before.is_file():
-        _rename(path, before)
-    _remove(path)
-    memory = LatentMemory(path)
-    if not before.is_file():
-        return memory
-    with LatentMemory(before) as old:
-        shelves = old.shelves()
-        traces = old.stream(shelves[0].shelf) if shelves else iter(())
-        for left in stored:
-            one = next(traces).trace if left else None
-            if shelves and memory.shelves():
-                any_vector = one.embedding if one is not None else _any_vector(memory)
-                memory.recall(any_vector, shelf=shelves[0].shelf, k=1)
-            if one is not None:
-                memory.add(one)
-    _remove(before)
-    return memory
-
-
-def _any_vector(memory: LatentMemory) -> Any:
-    shelf = memory.shelves()[0].shelf
-    return next(iter(memory.stream(shelf))).trace.embedding
-
-
-def _files(path: Path) -> list[Path]:
-    return [Path(f"{path}{ending}") for ending in ("", "-wal", "-shm")]
-
-
-def _rename(path: Path, target: Path) -> None:
-    for old, new in zip(reversed(_files(path)), reversed(_files(target)), strict=True):
-        if old.is_file():
-            old.rename(new)
-
-
-def _remove(path: Path) -> None:
-    for file in _files(path):
-        file.unlink(missing_ok=True)
