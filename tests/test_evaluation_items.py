@@ -12,7 +12,7 @@ from latent_agent.evaluation.checking import Choice, Exact, Fitting, Formula, ch
 from latent_agent.evaluation.items import Item, load_items
 from latent_agent.evaluation.records import Point, Record, best_said, most_voted
 from latent_agent.evaluation.statistics import compare, estimate, ratio
-from latent_agent.evaluation.summary import curves, limit_for
+from latent_agent.evaluation.summary import curves, tries_for
 
 
 def write(folder: Path, *rows: object) -> str:
@@ -210,15 +210,12 @@ def record(name: str, *points: tuple[int, bool], cost: int | None = None) -> Rec
     )  # fmt: skip
 
 
-def test_accuracy_within_a_budget():
+def test_accuracy_against_cost():
     one = record("a", (10, False), (30, True), cost=40)
     two = record("b", (20, True))
-    assert [one.right_within(at) for at in (5, 10, 30, 40)] == [False, False, True, True]
-    points = curves({"m": [one, two]})["m"]
-    assert points[0] == [10.0, 0.0]
-    assert points[-1] == [30.0, 1.0]
-    assert limit_for([one, two], 100.0) == 40.0
-    assert limit_for([one, two], 25.0) == pytest.approx(30.0)  # (30 + 20) / 2
+    assert [one.after(tries) for tries in (0, 1, 2)] == [(10, False), (40, True), (40, True)]
+    assert curves({"m": [one, two]})["m"] == [[15.0, 0.5], [30.0, 1.0]]
+    assert [tries_for([one, two], mean) for mean in (15.0, 16.0, 99.0)] == [0, 1, 2]
 
 
 def test_a_record_survives_json():

@@ -81,7 +81,9 @@ def _curves(curves: Mapping[str, Any], looks: Looks, title: str) -> bytes | None
         axes.plot(*zip(*points, strict=True), label=name, **looks[name])
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlim(left=0)
-    _named(axes, title, "Mean forwarded tokens a question", "Share right")
+    _named(
+        axes, title, "Mean forwarded tokens a question, one answer more at each mark", "Share right"
+    )
     return _png(figure)
 
 

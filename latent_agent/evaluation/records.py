@@ -100,12 +100,14 @@ class Record:
         """Whether the first answer that was judged passed."""
         return self.stopped == "threshold" and len(self.rewards) == 1
 
-    def right_within(self, tokens: float) -> bool:
-        """Tell whether the answer would be right had the call been cut off after so many tokens."""
-        if tokens >= self.cost:
-            return self.right
-        known = [point for point in self.points if point.forwarded <= tokens]
-        return bool(known) and known[-1].answer_right
+    def after(self, tries: int) -> tuple[int, bool]:
+        """Return the cost, and whether the answer is right, had it ended after so many answers.
+
+        The draft is answer 0 where it stands before it is judged.
+        """
+        if tries >= len(self.points) - 1:
+            return self.cost, self.right
+        return self.points[tries].forwarded, self.points[tries].answer_right
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Record":

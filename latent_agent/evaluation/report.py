@@ -28,9 +28,10 @@ NOTES = (
     "Steps: gradient steps, or answers tried after the draft. At once: the first answer that was "
     "judged passed. Length: the answer's, over the greedy answer's. Kept: right greedy answers "
     "that stayed right. Mended: wrong ones that were made right.",
-    "At equal cost: each call of the other method is cut off at one limit, so that its mean cost "
-    "is LatentSeek's, or less. p: exact sign test on the questions that differ (McNemar's for one "
-    "seed), two-sided, not corrected for the number of comparisons.",
+    "At equal cost: the other method ends after the fewest answers at which it has spent as much "
+    "as LatentSeek, or more. Its steps and tokens less: what it saves beside LatentSeek; below 0 it "
+    "takes more. p: exact sign test on the questions that differ (McNemar's for one seed), "
+    "two-sided, not corrected for the number of comparisons.",
 )
 
 

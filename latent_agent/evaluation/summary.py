@@ -10,7 +10,6 @@ from latent_agent.evaluation.records import Record
 from latent_agent.evaluation.statistics import compare, estimate
 
 REFERENCE = "latentseek"
-_POINTS = 24  # of a curve
 Rows = Mapping[str, Sequence[Record]]
 
 
@@ -96,52 +95,45 @@ def _means(rows: Sequence[Record], figure: Callable[[Record], float]) -> list[fl
 def _against(reference: Sequence[Record], rows: Sequence[Record]) -> dict[str, Any]:
     """Compare LatentSeek with a method as they are, and with the method cut to the same cost.
 
-    Cut: every call is stopped at one limit, chosen so that the mean cost is LatentSeek's, or less.
+    Cut: it ends after the fewest answers at which it has spent what LatentSeek spends, or more.
     """
     shared = {r.item for r in reference} & {r.item for r in rows}
     ours, theirs = [[r for r in side if r.item in shared] for side in (reference, rows)]
-    limit = limit_for(theirs, float(np.mean([r.cost for r in ours])))
+    tries = tries_for(theirs, float(np.mean([r.cost for r in ours])))
     right = _means(ours, lambda r: r.right)
+
+    def saved(figure: Callable[[Record], float]) -> dict[str, float]:
+        return asdict(estimate(np.subtract(_means(ours, figure), _means(theirs, figure)).tolist()))
+
     return {
         "as_they_are": asdict(compare(right, _means(theirs, lambda r: r.right))),
-        "equal_cost": asdict(compare(right, _means(theirs, lambda r: r.right_within(limit)))),
-        "limit": limit,
-        "accuracy_at_equal_cost": float(np.mean([r.right_within(limit) for r in theirs])),
-        "fewer_steps": asdict(
-            estimate(
-                np.subtract(
-                    _means(ours, lambda r: r.steps), _means(theirs, lambda r: r.steps)
-                ).tolist()
-            )
-        ),
+        "equal_cost": asdict(compare(right, _means(theirs, lambda r: r.after(tries)[1]))),
+        "tries": tries,
+        "cost_at_tries": float(np.mean([r.after(tries)[0] for r in theirs])),
+        "fewer_steps": saved(lambda r: r.steps),
+        "fewer_tokens": saved(lambda r: r.cost),
     }
 
 
-def limit_for(rows: Sequence[Record], mean: float) -> float:
-    """Return the highest limit on each call at which the calls cost no more than ``mean``."""
-    costs = np.array([row.cost for row in rows], float)
-    if costs.mean() <= mean:
-        return float(costs.max())
-    low, high = 0.0, float(costs.max())
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if np.minimum(costs, middle).mean() <= mean else (low, middle)
-    return low
+def tries_for(rows: Sequence[Record], mean: float) -> int:
+    """Return the fewest answers after which calls cost ``mean`` or more; all if they never do."""
+    longest = max(len(row.points) for row in rows)
+    for tries in range(longest):
+        if np.mean([row.after(tries)[0] for row in rows]) >= mean:
+            return tries
+    return longest
 
 
 def curves(by_method: Rows) -> dict[str, list[list[float]]]:
-    """Return points (mean forwarded tokens, accuracy) for each method, one a limit on the calls."""
+    """Return points (mean forwarded tokens, accuracy) for each method, one an answer more."""
     found: dict[str, list[list[float]]] = {}
     for name, rows in by_method.items():
-        costs = np.array([row.cost for row in rows], float)
-        told = sorted({point.forwarded for row in rows for point in row.points} | set(costs))
-        picked = np.unique(np.quantile(told, np.linspace(0, 1, _POINTS))) if told else []
+        ends = [
+            [row.after(tries) for row in rows] for tries in range(max(len(r.points) for r in rows))
+        ]
         found[name] = [
-            [
-                float(np.minimum(costs, limit).mean()),
-                float(np.mean([row.right_within(limit) for row in rows])),
-            ]
-            for limit in picked
+            [float(np.mean([cost for cost, _ in end])), float(np.mean([right for _, right in end]))]
+            for end in ends
         ]
     return found
 

@@ -17,7 +17,15 @@ HEADINGS = (
     "Mended",
     "Failed",
 )
-AGAINST = ("Method", "LatentSeek ahead by [95%]", "p", "at equal cost by [95%]", "p")
+AGAINST = (
+    "Method",
+    "LatentSeek ahead by [95%]",
+    "p",
+    "at equal cost by [95%]",
+    "p",
+    "Its steps less [95%]",
+    "Its tokens less [95%]",
+)
 
 
 def method_rows(group: Mapping[str, Any]) -> list[list[str]]:
@@ -48,6 +56,8 @@ def against_rows(group: Mapping[str, Any]) -> list[list[str]]:
             _p(against["as_they_are"]["p"]),
             _points(against["equal_cost"]),
             _p(against["equal_cost"]["p"]),
+            _gap(against["fewer_steps"], 1),
+            _gap(against["fewer_tokens"], 0),
         ]
         for name, found in group.items()
         if (against := found["against"]) is not None
@@ -78,6 +88,11 @@ def share_interval(found: Mapping[str, float]) -> str:
 def _points(found: Mapping[str, Any]) -> str:
     gap = found["difference"]
     return f"{100 * gap['mean']:+.1f} [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
+
+
+def _gap(found: Mapping[str, float], digits: int) -> str:
+    mean, low, high = (f"{found[name]:+.{digits}f}" for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def _p(value: float) -> str:
