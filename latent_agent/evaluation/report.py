@@ -29,8 +29,8 @@ NOTES = (
     "judged passed. Length: the answer's, over the greedy answer's. Kept: right greedy answers "
     "that stayed right. Mended: wrong ones that were made right.",
     "At equal cost: the other method ends after the fewest answers at which it has spent as much "
-    "as LatentSeek, or more. Its steps and tokens less: what it saves beside LatentSeek; below 0 it "
-    "takes more. p: exact sign test on the questions that differ (McNemar's for one seed), "
+    "as LatentSeek, or more. Its steps and tokens less: what it saves beside LatentSeek; below 0 "
+    "it takes more. p: exact sign test on the questions that differ (McNemar's for one seed), "
     "two-sided, not corrected for the number of comparisons.",
 )
 
