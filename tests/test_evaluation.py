@@ -326,6 +326,15 @@ def test_a_failure_is_wrong_and_stays_in_the_count(tmp_path):
     assert (group["failures"], group["answers"], group["accuracy"]["mean"]) == (2, 2, 0.0)
 
 
+def test_what_a_report_needs_is_asked_for_first(monkeypatch, tmp_path):
+    monkeypatch.setattr("latent_agent.evaluation.extras._PACKAGES", ("scipy", "no_such_package"))
+    with pytest.raises(EvaluationError, match=r"\['no_such_package'\] cannot be found; run: pip"):
+        CliRunner().invoke(
+            app, ["evaluate", "--out", str(tmp_path / "none")], catch_exceptions=False
+        )
+    assert not (tmp_path / "none").exists()
+
+
 def test_methods_by_name():
     assert [str(spec) for spec in parse_methods("latentseek,greedy")] == ["greedy", "latentseek"]
     found = swept(parse_methods("latentseek"), ["learning_rate=0.01,0.1", "misjudge=0.1"])

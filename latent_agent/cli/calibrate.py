@@ -46,6 +46,9 @@ def calibrate(
     Tells how often the judge is right, check by check, what best-of-N gains with it and would gain
     with the truth, and whether to switch self-reward on. A run that was killed goes on.
     """
+    from latent_agent.evaluation.extras import require_extras
+
+    require_extras()
     from latent_agent.evaluation.calibration import calibrate as compared
     from latent_agent.evaluation.run import evaluate
     from latent_agent.evaluation.setup import Asked, experiment, written

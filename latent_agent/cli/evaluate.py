@@ -94,8 +94,10 @@ def evaluate(
     A run that was killed goes on where it was: give the same command again. The folder holds
     report.md, report.html, summary.json, records.jsonl (each answer) and settings.json.
     """
+    from latent_agent.evaluation.extras import require_extras
     from latent_agent.evaluation.setup import Asked, experiment
 
+    require_extras()
     if peek:
         return _told(_peeked(out), out, as_json)
     if train is None and data.startswith("bundled"):

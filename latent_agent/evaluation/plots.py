@@ -4,7 +4,9 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from latent_agent.errors import EvaluationError
+# Not pyplot: it keeps state, and looks for a display.
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 _SIZE = (7.2, 4.4)
 
@@ -27,15 +29,6 @@ def draw_all(summary: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _axes() -> tuple[Any, Any]:
-    try:
-        # Not pyplot: it keeps state, and looks for a display.
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise EvaluationError(
-            "plots need matplotlib, which is not installed; run: pip install "
-            "'latent-agent[evaluate]'"
-        ) from error
     figure = Figure(figsize=_SIZE, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from latent_agent.errors import EvaluationError
+from scipy import stats
 
 _RESAMPLES = 2000
 _BLOCK = 500  # resamples held in memory at a time
@@ -43,17 +42,6 @@ class Comparison:
     p: float
 
 
-def _scipy() -> Any:
-    try:
-        from scipy import stats
-    except ImportError as error:
-        raise EvaluationError(
-            "statistics need scipy, which is not installed; run: pip install "
-            "'latent-agent[evaluate]'"
-        ) from error
-    return stats
-
-
 def estimate(values: Sequence[float], *, share: bool = False) -> Estimate:
     """Return the mean of one value a question, with a 95% percentile bootstrap interval.
 
@@ -70,18 +58,14 @@ def estimate(values: Sequence[float], *, share: bool = False) -> Estimate:
         if share and mean in (0.0, 1.0):
             return _wilson(mean, len(row))
         return Estimate(mean=mean, low=mean, high=mean)
-    found = (
-        _scipy()
-        .bootstrap(
-            (row,),
-            np.mean,
-            n_resamples=_RESAMPLES,
-            batch=_BLOCK,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        )
-        .confidence_interval
-    )
+    found = stats.bootstrap(
+        (row,),
+        np.mean,
+        n_resamples=_RESAMPLES,
+        batch=_BLOCK,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
     return Estimate(mean=mean, low=float(found.low), high=float(found.high))
 
 
@@ -90,7 +74,7 @@ def _of_all(hits: Any, counts: Any, axis: int = -1) -> Any:
 
 
 def _wilson(mean: float, count: int) -> Estimate:
-    found = _scipy().binomtest(round(mean * count), count).proportion_ci(method="wilson")
+    found = stats.binomtest(round(mean * count), count).proportion_ci(method="wilson")
     return Estimate(mean=mean, low=float(found.low), high=float(found.high))
 
 
@@ -98,7 +82,7 @@ def compare(one: Sequence[float], other: Sequence[float]) -> Comparison:
     """Compare two methods on the same questions, in the same order."""
     gaps = np.asarray(one, float) - np.asarray(other, float)
     better, worse = int((gaps > 0).sum()), int((gaps < 0).sum())
-    p = _scipy().binomtest(better, better + worse).pvalue if better + worse else 1.0
+    p = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
     return Comparison(difference=estimate(gaps.tolist()), better=better, worse=worse, p=float(p))
 
 
@@ -117,17 +101,13 @@ def ratio(hits: Sequence[float], counts: Sequence[float]) -> Estimate:
     if mean in (0.0, 1.0) or len(alls) == 1:
         # Answers to one question hang together, so that questions are what counts.
         return _wilson(mean, len(alls))
-    found = (
-        _scipy()
-        .bootstrap(
-            (ones, alls),
-            _of_all,
-            paired=True,
-            n_resamples=_RESAMPLES,
-            batch=_BLOCK,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        )
-        .confidence_interval
-    )
+    found = stats.bootstrap(
+        (ones, alls),
+        _of_all,
+        paired=True,
+        n_resamples=_RESAMPLES,
+        batch=_BLOCK,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
     return Estimate(mean=mean, low=float(found.low), high=float(found.high))
