@@ -158,6 +158,9 @@ def _sweep(setting: str, methods: Mapping[str, list[tuple[float, Any]]]) -> byte
         )
         tokens = [found["forwarded"]["mean"] for _, found in points]
         cost.plot(values, tokens, color=looks["color"], alpha=0.4, linestyle=":")
+    swept = [value for points in methods.values() for value, _ in points]
+    if min(swept) > 0 and max(swept) > 20 * min(swept):
+        axes.set_xscale("log")
     axes.set_ylim(-0.02, 1.02)
     cost.set_ylim(bottom=0)
     cost.set_ylabel("Mean forwarded tokens (dotted)")
