@@ -75,7 +75,8 @@ def _told(
     summary: Mapping[str, Any], records: Sequence[Record], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     groups = summary["groups"]
-    headings, families = family_rows(groups)
+    headings, right = family_rows(groups, "accuracy", ".0%")
+    _, steps = family_rows(groups, "steps", ".2f")
     answers = settings["answers"]
     return {
         "title": f"{answers['model']} on {answers['data']}",
@@ -93,7 +94,7 @@ def _told(
             if name in groups and (rows := against_rows(groups[name]))
         ],
         "family_headings": headings,
-        "families": families if len(headings) > 1 else [],
+        "families": {"Right": right, "Steps": steps} if len(headings) > 1 else {},
         "nights": _nights(summary["prepared"]),
         "gallery": gallery(records),
         "settings": json.dumps(settings, indent=1),

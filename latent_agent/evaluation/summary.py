@@ -39,7 +39,7 @@ def _only(by_method: Rows, wanted: Callable[[Record], bool]) -> dict[str, list[R
 
 def _groups(by_method: Rows) -> dict[str, Rows]:
     """All questions, the planted families together, and each family."""
-    families = dict.fromkeys(r.family for rows in by_method.values() for r in rows if r.family)
+    families = sorted({r.family for rows in by_method.values() for r in rows if r.family})
     found: dict[str, Rows] = {"all": by_method}
     if planted := _only(by_method, lambda record: record.planted):
         found["planted"] = planted

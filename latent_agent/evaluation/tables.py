@@ -64,14 +64,16 @@ def against_rows(group: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def family_rows(groups: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of accuracy by family; methods down, families across."""
+def family_rows(
+    groups: Mapping[str, Any], figure: str, form: str
+) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows of a figure's mean by family; methods down, families across."""
     names = [name for name in groups if name != "all"]
     rows = [
         [
             method,
             *(
-                f"{groups[name][method]['accuracy']['mean']:.0%}" if method in groups[name] else ""
+                format(groups[name][method][figure]["mean"], form) if method in groups[name] else ""
                 for name in names
             ),
         ]
