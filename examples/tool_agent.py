@@ -1,10 +1,11 @@
 """A LangGraph agent with two tools: it keeps its talks in a checkpointer and facts in a store.
 
 It needs `pip install langchain langgraph-checkpoint-sqlite`. It runs as it is on the bundled
-model, which is told of the tools but was not taught to call them, and so answers by itself. For a
-real one, put its Hugging Face id or folder in MODEL, one whose chat template knows tools, and your
-own tools in place of these. What the model learns from its answers is kept apart by the namespace
-in the config, talks by the thread.
+model, which is told of the tools but was not taught to call them, and so answers by itself.
+
+For a real one, put its Hugging Face id or folder in MODEL, one whose chat template knows tools, and
+your own tools in place of these. What the model learns from its answers is kept apart by the
+namespace in the config, talks by the thread.
 """
 
 import tempfile
