@@ -1,13 +1,12 @@
 """Options that several commands share."""
 
 import sys
-from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from latent_agent.errors import SettingError
+from latent_agent.importing import named
 
 Model = Annotated[
     str, typer.Option(help="'bundled', a Hugging Face id, or a local folder.", show_default=True)
@@ -57,10 +56,8 @@ def built_in_reward(name: str) -> Any:
             f"reward must be 'self', 'psrm' (demo only) or module:attribute, got {name!r}; "
             "for example --reward my_rewards:length"
         )
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
     try:
-        return getattr(import_module(module), attribute)
+        return named(module, attribute)
     except (ImportError, AttributeError) as error:
         raise SettingError(
             f"reward must be importable, got {name!r} ({error}); run the command from the folder "

@@ -1,17 +1,15 @@
 """Is an answer right, and what does it say in the end."""
 
 import re
-import sys
 import threading
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from pathlib import Path
 from typing import Any, Protocol
 
 import math_verify
 
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.items import LETTERS, Item
+from latent_agent.importing import named
 from latent_agent.reward import Case, Reward, Score
 from latent_agent.teaching.world import final_answer
 
@@ -170,10 +168,8 @@ def checker_named(name: str) -> Checker:
             f"check must be one of {', '.join(CHECKERS)} or module:attribute, got {name!r}; for "
             "example --check my_checks:same"
         )
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
     try:
-        return Told(getattr(import_module(module), attribute))
+        return Told(named(module, attribute))
     except (ImportError, AttributeError) as error:
         raise EvaluationError(
             f"check must be importable, got {name!r} ({error}); run the command from the folder "
