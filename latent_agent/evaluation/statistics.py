@@ -5,7 +5,7 @@ is drawn anew.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +58,15 @@ def estimate(values: Sequence[float], *, share: bool = False) -> Estimate:
         if share and mean in (0.0, 1.0):
             return _wilson(mean, len(row))
         return Estimate(mean=mean, low=mean, high=mean)
+    return _bootstrapped(mean, (row,), np.mean)
+
+
+def _bootstrapped(mean: float, samples: tuple[Any, ...], figure: Callable[..., Any]) -> Estimate:
+    """Return a figure of samples, paired if there are two, with its interval over questions."""
     found = stats.bootstrap(
-        (row,),
-        np.mean,
+        samples,
+        figure,
+        paired=len(samples) > 1,
         n_resamples=_RESAMPLES,
         batch=_BLOCK,
         method="percentile",
@@ -101,13 +107,4 @@ def ratio(hits: Sequence[float], counts: Sequence[float]) -> Estimate:
     if mean in (0.0, 1.0) or len(alls) == 1:
         # Answers to one question hang together, so that questions are what counts.
         return _wilson(mean, len(alls))
-    found = stats.bootstrap(
-        (ones, alls),
-        _of_all,
-        paired=True,
-        n_resamples=_RESAMPLES,
-        batch=_BLOCK,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return Estimate(mean=mean, low=float(found.low), high=float(found.high))
+    return _bootstrapped(mean, (ones, alls), _of_all)
