@@ -1,5 +1,6 @@
 """Any causal LM: latents give back their tokens, and a whole call runs, on tiny random models."""
 
+import copy
 import hashlib
 from typing import Any
 
@@ -190,6 +191,16 @@ def test_judging_in_a_batch_changes_no_reply(name: str) -> None:
     for prompt, reply in zip(prompts, replies, strict=True):
         ids = encode_chat(tiny_tokenizer(), [Turn("user", prompt)])
         assert reply == backbone.text(without_cache(model, ids, 6))
+
+
+def test_prompts_that_share_nothing_with_those_before_are_judged_anew() -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    backbone = Backbone(tiny_model("llama"), tokenizer)
+    judge = SelfJudge(backbone, Meter())
+    judge.ask([JudgeRequest(prompt=PROMPT, max_tokens=6)])
+    others = [JudgeRequest(prompt=prompt, max_tokens=6) for prompt in ("Is it?", "No, 7 are left.")]
+    assert judge.ask(others) == SelfJudge(backbone, Meter()).ask(others)
 
 
 class Rescaled(LlamaForCausalLM):
