@@ -21,7 +21,7 @@ from latent_agent.teaching.tokenizer import END_OF_TURN, render, user_prompt
 from latent_agent.teaching.words import Words
 
 SOLVING_SHARE = 0.4
-COPIED_TALKS = (0.7, 0.1)  # of the talks, how many are copying at first, and later
+COPIED_TALKS = (0.9, 0.1)  # of the talks, how many are copying at first, and later
 JUDGED_TALKS = 0.1  # of the talks, how many are judged instead of held
 LONGEST_TALK = 288  # tokens; a longer talk is drawn anew
 POOL = 8  # batches drawn together and sorted by length, so that little is padded
@@ -37,6 +37,7 @@ class Stage:
     Attributes:
         name: Seeds the stage's draws.
         talks: Share of the examples that are talks; the rest is the world's.
+        copying_talks: The same share in the steps of copying.
         harvests: Shares of the training after which the model is asked itself.
         asked: How many questions the model is asked then.
         steps: Optimiser steps.
@@ -54,6 +55,7 @@ class Stage:
     peak: float
     warm_up: int
     flat: float
+    copying_talks: float = 0.0
     copying: int = 0
 
 
@@ -72,11 +74,12 @@ TALKS = Stage(
     talks=0.4,
     harvests=(0.0, 0.5),
     asked=3_000,
-    steps=4_000,
+    steps=5_000,
     peak=1.5e-3,
     warm_up=100,
     flat=0.5,
-    copying=1_000,
+    copying_talks=0.7,
+    copying=1_500,
 )
 
 
@@ -146,8 +149,10 @@ def _talk_row(encoder: Encoder, rng: Random, copied: float) -> Row:
 def _draw_row(
     encoder: Encoder, stage: Stage, step: int, rng: Random, met: Sequence[Candidate]
 ) -> Row:
-    if stage.talks and rng.random() < stage.talks:
-        return _talk_row(encoder, rng, COPIED_TALKS[step >= stage.copying])
+    is_later = step >= stage.copying
+    share = stage.talks if is_later else stage.copying_talks
+    if share and rng.random() < share:
+        return _talk_row(encoder, rng, COPIED_TALKS[is_later])
     solves = rng.random() < SOLVING_SHARE
     return encoder.row(solving_example(rng) if solves else judging_example(rng, met))
 
