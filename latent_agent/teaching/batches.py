@@ -74,12 +74,12 @@ TALKS = Stage(
     talks=0.4,
     harvests=(0.0, 0.5),
     asked=3_000,
-    steps=5_000,
+    steps=6_000,
     peak=1.5e-3,
     warm_up=100,
     flat=0.5,
     copying_talks=0.7,
-    copying=1_500,
+    copying=2_000,
 )
 
 
