@@ -8,12 +8,12 @@ from collections.abc import Sequence as Seq
 from typing import Any
 
 import torch
-from torch.nn import functional
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from latent_agent.decoding import Decoding
 from latent_agent.errors import ModelError
 from latent_agent.gathered import can_gather
+from latent_agent.head import Head
 from latent_agent.sampling import Sampler
 
 _ROWS = 8  # rows of logits held at a time: all N of a large vocabulary take much memory
@@ -39,23 +39,20 @@ class Backbone:
         self.context_window: int | None = context_window(text_config)
         self.slides = bool(getattr(text_config, "sliding_window", None))
         self._body: Any = model.base_model
-        self._linear: Any = model.get_output_embeddings()
-        self._soft_cap: float | None = getattr(text_config, "final_logit_softcapping", None)
-        self._scale = float(getattr(text_config, "logit_scale", None) or 1.0) / float(
-            getattr(text_config, "logits_scaling", None) or 1.0
-        )
-        if self._linear is None or self._body is model:
+        linear: Any = model.get_output_embeddings()
+        if linear is None or self._body is model:
             raise ModelError(
                 f"the model must have a body and an LM head, got {type(model).__name__}; "
                 "use a class whose name ends in ForCausalLM"
             )
+        self._head = Head(linear, text_config)
         gathers = self._probe() and not self.slides  # padding would stretch a sliding window
         self.decoding = Decoding(self.step, gathers=gathers)
 
     @property
     def vocabulary(self) -> int:
         """How many logits the head makes."""
-        return self._linear.weight.shape[0]
+        return self._head.weight.shape[0]
 
     def logits(self, latents: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
         """Turn latents (N, d) into logits (N, vocabulary), float32 and differentiable.
@@ -67,13 +64,11 @@ class Backbone:
             latents: The latents, (N, d).
             tokens: Ids, (M,), to which the vocabulary is cut: the logits are (N, M) then.
         """
-        weight, bias = self._linear.weight.detach(), self._linear.bias
-        if tokens is not None:
-            weight, bias = weight[tokens], None if bias is None else bias[tokens]
-        scores = functional.linear(latents.to(weight.dtype), weight, bias).float() * self._scale
-        if self._soft_cap:
-            scores = torch.tanh(scores / self._soft_cap) * self._soft_cap
-        return scores
+        return self._head.logits(latents, tokens)
+
+    def pull_back(self, latents: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """Turn a gradient (N, vocabulary) of logits into one of latents, (N, d); see `Head`."""
+        return self._head.pull_back(latents, gradient)
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor, sampler: Sampler) -> tuple[int, ...]:
@@ -82,9 +77,8 @@ class Backbone:
         In half precision the rows go through the head one by one, as they did in the draft: the
         sums of a wider matrix product round otherwise, and would pick other tokens.
         """
-        whole = self._linear.weight.dtype == torch.float32
         tokens: list[int] = []
-        for rows in latents.split(_ROWS if whole else 1):
+        for rows in latents.split(_ROWS if self._head.whole else 1):
             for scores in self.logits(rows):
                 tokens.append(sampler.choose(scores, tokens))
                 if tokens[-1] in self.stop_ids:
@@ -121,8 +115,7 @@ class Backbone:
             half precision go through the head one by one.
         """
         latents = self.states(ids, cache, mask, positions)[:, -1].float()
-        whole = self._linear.weight.dtype == torch.float32
-        parts = (latents,) if whole else latents.split(1)
+        parts = (latents,) if self._head.whole else latents.split(1)
         return latents, torch.cat([self.logits(rows) for rows in parts])
 
     @torch.no_grad()
@@ -158,7 +151,7 @@ class Backbone:
         ours = self.logits(torch.cat(read, dim=1)[0])
         theirs = self.model(input_ids=ids, use_cache=False).logits[0].float()
         gap = (ours - theirs).abs().max().item()
-        rough = 1e-3 if self._linear.weight.dtype == torch.float32 else 0.02
+        rough = 1e-3 if self._head.whole else 0.02
         if not gap <= rough * (1 + theirs.abs().max().item()):
             raise ModelError(
                 "the head must turn the cached body's states into the model's own logits, but "

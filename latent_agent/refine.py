@@ -13,6 +13,7 @@ import torch
 from latent_agent.adam import Adam
 from latent_agent.constraint import FREE, Constraint, mask_along
 from latent_agent.errors import BudgetSpent, RewardError
+from latent_agent.likelihood import Chosen, likelihood_gradient
 from latent_agent.reward.base import Score
 from latent_agent.sampling import Sampler
 from latent_agent.settings import Settings
@@ -53,7 +54,11 @@ class LatentSpace(Protocol):
     """What turns latents (N, d) into logits (N, vocabulary) and tokens; the backbone does."""
 
     def logits(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return differentiable float32 logits."""
+        """Return float32 logits."""
+        ...
+
+    def pull_back(self, latents: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """Turn a gradient (N, vocabulary) with respect to logits into one to latents, (N, d)."""
         ...
 
     def decode(self, latents: torch.Tensor, sampler: Sampler) -> tuple[int, ...]:
@@ -158,6 +163,7 @@ def ascend(
     return "iterations"
 
 
+@torch.no_grad()
 def policy_gradient(
     z: torch.Tensor,
     trials: Sequence[Trial],
@@ -172,37 +178,39 @@ def policy_gradient(
     independent, so a few rows are taken at a time: with a large vocabulary, the logits of all N
     would take more memory than the model's own work.
     """
-    parts = [
-        _rows_gradient(rows, _ROWS * part, trials, space, settings, constraint)
-        for part, rows in enumerate(z.detach().split(_ROWS))
-    ]
+    parts: list[torch.Tensor] = []
+    for first in range(0, len(z), _ROWS):
+        rows = z[first : first + _ROWS]
+        logits = space.logits(rows).div_(settings.temperature or 1.0)
+        pull = _logits_gradient(logits, first, trials, settings, constraint)
+        parts.append(space.pull_back(rows, pull.div_(settings.temperature or 1.0)))
     return torch.cat(parts)
 
 
-@torch.enable_grad()
-def _rows_gradient(
-    rows: torch.Tensor,
+def _logits_gradient(
+    logits: torch.Tensor,
     first: int,
     trials: Sequence[Trial],
-    space: LatentSpace,
     settings: Settings,
     constraint: Constraint,
 ) -> torch.Tensor:
-    """Return the gradient at some rows (n, d), of which the first is row ``first`` of ``z``."""
-    rows = rows.requires_grad_()
-    logits = space.logits(rows) / (settings.temperature or 1.0)
-    log_pi = torch.log_softmax(logits, dim=-1)
-    objective = rows.sum() * 0.0
-    for trial in trials:
-        chosen = trial.prefix[first : first + len(rows)]
-        if constraint is not FREE:
-            masked = mask_along(constraint, logits, trial.prefix, first)
-            log_pi = torch.log_softmax(masked, dim=-1)
-        tokens = torch.tensor(chosen, dtype=torch.long, device=rows.device)
-        log_likelihood = log_pi[: len(tokens)].gather(-1, tokens[:, None]).sum()
-        objective = objective + (trial.score.value + settings.reward_offset) * log_likelihood
-    (gradient,) = torch.autograd.grad(objective / len(trials), rows)
-    return gradient
+    """Return the gradient with respect to some rows of logits, of which ``first`` is the first."""
+    chosen = [
+        Chosen(
+            tokens=torch.tensor(
+                trial.prefix[first : first + len(logits)], dtype=torch.long, device=logits.device
+            ),
+            weight=(trial.score.value + settings.reward_offset) / len(trials),
+        )
+        for trial in trials
+    ]
+    if constraint is FREE:
+        return likelihood_gradient(logits, chosen)
+    total = torch.zeros_like(logits)
+    for trial, one in zip(trials, chosen, strict=True):
+        masked = mask_along(constraint, logits, trial.prefix, first)
+        total[: len(masked)] += likelihood_gradient(masked, [one])
+    return total
 
 
 def out_of_patience(rewards: Sequence[float], patience: int | None) -> bool:

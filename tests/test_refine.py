@@ -1,9 +1,12 @@
 """The gradient, a few rows at a time, against the plain formula on all of them."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from latent_agent.backbone import Backbone
+from latent_agent.head import Head
 from latent_agent.refine import Trial, policy_gradient
 from latent_agent.reward import Score
 from latent_agent.settings import Settings
@@ -13,6 +16,7 @@ HEADS = {
     "llama": "lm_head.weight",
     "gemma2": "model.embed_tokens.weight",
     "granite": "lm_head.weight",
+    "cohere": "model.embed_tokens.weight",
 }
 
 
@@ -20,7 +24,7 @@ def trial(prefix, value):
     return Trial(prefix=tuple(prefix), tokens=(), text="", score=Score(value=value), finish="stop")
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma2", "granite"])
+@pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("rows", [1, 16, 17, 50])
 def test_gradient_equals_the_plain_one(name, rows):
     space = Backbone(tiny_model(name), tiny_tokenizer())
@@ -39,7 +43,7 @@ def test_gradient_equals_the_plain_one(name, rows):
     logits = whole @ head.T
     if name == "gemma2":
         logits = torch.tanh(logits / 5.0) * 5.0
-    if name == "granite":
+    if name in ("granite", "cohere"):
         logits = logits / 4.0
     log_pi = (logits / 0.7).log_softmax(-1)
     parts = [
@@ -66,3 +70,51 @@ def test_no_more_than_a_few_rows_of_logits_are_held():
     policy_gradient(z, [trial([1] * 200, -1.0)], space, Settings())
     assert sum(held[-25:]) == 200
     assert max(held) <= 8
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize(
+    "config", [{}, {"final_logit_softcapping": 5.0}, {"logit_scale": 0.25}, {"logits_scaling": 8.0}]
+)
+def test_a_head_pulls_back_what_autograd_would(config, biased, dtype):
+    draw = torch.Generator().manual_seed(1)
+    linear = torch.nn.Linear(16, 9000, bias=biased).to(getattr(torch, dtype))
+    for weight in linear.parameters():
+        weight.data.normal_(generator=draw)
+    head = Head(linear, SimpleNamespace(**config))
+    z = torch.randn(5, 16, generator=draw, requires_grad=True)
+    given = torch.randn(5, 9000, generator=draw)
+    (wanted,) = torch.autograd.grad(head.logits(z), z, given)
+    found = head.pull_back(z.detach(), given.clone())
+    # Autograd rounds what it pulls back to the weight's precision; ours does not.
+    rough = 1e-4 if dtype == "float32" else 0.03
+    torch.testing.assert_close(found, wanted, rtol=rough, atol=rough * wanted.abs().max().item())
+
+
+def test_in_half_precision_sums_are_kept_in_single():
+    draw = torch.Generator().manual_seed(2)
+    linear = torch.nn.Linear(16, 20_000, bias=False).to(torch.bfloat16)
+    z, given = torch.randn(5, 16, generator=draw), torch.randn(5, 20_000, generator=draw)
+    wanted = given.double() @ linear.weight.detach().double()
+    found = Head(linear, SimpleNamespace()).pull_back(z, given)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_where_a_constraint_leaves_one_token_the_gradient_is_zero():
+    class OneThenMany:
+        def mask(self, logits, tokens):
+            allowed = {3} if len(tokens) % 2 == 0 else {1, 5, 7}
+            shut = torch.tensor([token not in allowed for token in range(len(logits))])
+            return logits.masked_fill(shut, float("-inf"))
+
+    space = Backbone(tiny_model(), tiny_tokenizer())
+    z = torch.randn(12, 32, generator=torch.Generator().manual_seed(0))
+    chosen = [trial([3, 5] * 6, -0.5), trial([3, 1, 3], -1.0)]
+    gradient = policy_gradient(z, chosen, space, Settings(), OneThenMany())
+    assert not gradient[::2].any()
+
+    many = z.clone().requires_grad_()
+    log_pi = space.logits(many)[:, [1, 5, 7]].log_softmax(-1)
+    (-0.5 * log_pi[1::2, 1].sum() - log_pi[1, 0]).div(2).backward()
+    torch.testing.assert_close(gradient[1::2], many.grad[1::2], rtol=1e-4, atol=1e-7)
