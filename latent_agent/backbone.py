@@ -14,6 +14,7 @@ from latent_agent.decoding import Decoding
 from latent_agent.errors import ModelError
 from latent_agent.gathered import can_gather
 from latent_agent.head import Head
+from latent_agent.roomy import RoomyCache
 from latent_agent.sampling import Sampler
 
 _ROWS = 8  # rows of logits held at a time: all N of a large vocabulary take much memory
@@ -143,7 +144,7 @@ class Backbone:
     def _probe(self) -> bool:
         """Check the head and the cache; return whether caches can be gathered to a batch."""
         ids = torch.tensor([[0, 1, 2]], device=self.device)
-        cache = DynamicCache()
+        cache = RoomyCache()
         read = [self.states(ids[:, :2], cache)]
         self.states(ids[:, 2:], cache)
         cache.crop(-1)

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn import functional
 from transformers import Cache, DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-_ROOM = 64  # columns that a batch grows by at a time
+from latent_agent.roomy import ROOM, RoomyLayer
 
 
 @dataclass(eq=False)
@@ -42,35 +40,7 @@ class Lane:
 def can_gather(cache: DynamicCache) -> bool:
     """Whether a cache can be part of a batch: some layers keep no columns, or not all of them."""
     layers: Sequence[Any] = cache.layers
-    return all(type(layer) is DynamicLayer and layer.is_initialized for layer in layers)
-
-
-class RoomyLayer(DynamicLayer):
-    """Keys and values with room at their end: a pass copies what is new, not what is there."""
-
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor, width: int) -> None:
-        super().__init__()
-        self.lazy_initialization(keys, values)
-        self._room = (keys, values)
-        self.crop_to(width)
-
-    def crop_to(self, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keep the first columns, and return them."""
-        keys, values = (states.narrow(-2, 0, width) for states in self._room)
-        self.keys, self.values, self._width = keys, values, width
-        return keys, values
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write new columns, and return all."""
-        at, new = self._width, key_states.shape[-2]
-        if at + new > self._room[0].shape[-2]:
-            keys, values = (functional.pad(old, (0, 0, 0, new + _ROOM)) for old in self._room)
-            self._room = (keys, values)
-        for room, states in zip(self._room, (key_states, value_states), strict=True):
-            room.narrow(-2, at, new).copy_(states)
-        return self.crop_to(at + new)
+    return all(type(layer) is RoomyLayer and layer.is_initialized for layer in layers)
 
 
 class Gathered:
@@ -107,12 +77,12 @@ class Gathered:
         for name in ("keys", "values"):
             first: torch.Tensor = getattr(self.lanes[0].layers[index], name)
             _, heads, _, size = first.shape
-            states = first.new_zeros(self._rows[-1].stop, heads, self._width + _ROOM, size)
+            states = first.new_zeros(self._rows[-1].stop, heads, self._width + ROOM, size)
             for lane, rows, start in zip(self.lanes, self._rows, self._starts, strict=True):
                 own: torch.Tensor = getattr(lane.layers[index], name)
                 states[rows, :, start : self._width] = own
             gathered.append(states)
-        return RoomyLayer(gathered[0], gathered[1], self._width)
+        return RoomyLayer.over(gathered[0], gathered[1], self._width)
 
     def inputs(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return ids, mask and positions of a pass over the next tokens, one column wider."""
@@ -129,7 +99,7 @@ class Gathered:
         """Forget what a pass that failed has added to some layers."""
         layers: list[Any] = self.cache.layers
         for layer in layers:
-            layer.crop_to(self._width)
+            layer.hold(self._width)
 
     def split(self, made: torch.Tensor) -> list[torch.Tensor]:
         """Return each lane's part of what was made for all rows."""

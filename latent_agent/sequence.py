@@ -11,6 +11,7 @@ from latent_agent.backbone import Backbone
 from latent_agent.embedding import pool
 from latent_agent.gathered import Lane
 from latent_agent.meter import Meter, Stage
+from latent_agent.roomy import RoomyCache
 
 
 class CachedSequence:
@@ -23,9 +24,7 @@ class CachedSequence:
     def __init__(self, backbone: Backbone, meter: Meter) -> None:
         self._backbone = backbone
         self._meter = meter
-        # Without a config every layer keeps all its states, also where attention slides: the mask
-        # does the sliding, and the cache can be cropped to any length.
-        self._cache = DynamicCache()
+        self._cache = RoomyCache()
         self._ids: list[int] = []
         self._latent: torch.Tensor | None = None  # the latent after the ids, while it is known
         self._logits: torch.Tensor | None = None  # of that latent, if they were made with it
@@ -81,7 +80,7 @@ class CachedSequence:
 
     def branch(self, rows: int) -> DynamicCache:
         """Copy the cache for a batch of so many rows that all go on from here."""
-        cache = DynamicCache()
+        cache = RoomyCache()
         layers: list[Any] = self._cache.layers
         for index, layer in enumerate(layers):
             if layer.is_initialized:  # some architectures share states between layers
