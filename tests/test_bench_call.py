@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 from latent_agent.benchmark.compare import figures
 from latent_agent.benchmark.floor import Floor
 from latent_agent.benchmark.parts import PARTS
+from latent_agent.benchmark.pictures import draw_sweep
 from latent_agent.benchmark.plan import Bench, Plan
 from latent_agent.benchmark.record import record
 from latent_agent.benchmark.shapes import SHAPES, shaped_config, shaped_model, word_tokenizer
-from latent_agent.benchmark.sweep import exponent, sweep
+from latent_agent.benchmark.sweep import attention_share, exponent, straight, sweep
 from latent_agent.benchmark.workers import Run
 from latent_agent.cli import app
 from latent_agent.errors import SettingError
@@ -145,11 +146,50 @@ def test_seconds_that_grow_as_the_tokens_have_the_exponent_one():
     assert exponent(squared) == pytest.approx(2)
 
 
-def test_a_sweep_forwards_tokens_in_proportion_to_steps():
+def test_a_straight_line_is_told_from_a_bent_one():
+    points = [{"forwarded_tokens": n, "cpu_seconds": 2 + 0.01 * n} for n in (64, 500, 2048)]
+    line = straight(points)
+    assert line["ms_per_token"] == pytest.approx(10)
+    assert line["fixed_seconds"] == pytest.approx(2)
+    assert line["farthest"] == pytest.approx(0, abs=1e-9)
+    assert line["late_over_early"] == pytest.approx(1)
+    bent = straight([{**p, "cpu_seconds": p["forwarded_tokens"] ** 2} for p in points])
+    assert bent["late_over_early"] == pytest.approx((2048 + 500) / (500 + 64))
+    assert bent["farthest"] > 0.05
+
+
+def test_attention_takes_a_growing_share_and_a_known_one():
+    config = shaped_config("20M")
+    long = Plan(shape="20M", prompt_tokens=80, answer_tokens=2048)
+    attention = 2 * 5 * 384 * (80 + 1024)
+    assert attention_share(long, config, 20_000_000) == pytest.approx(
+        attention / (attention + 20_000_000)
+    )
+
+
+def test_a_sweep_needs_matplotlib_only_for_its_picture(monkeypatch, tmp_path):
+    found = {
+        "shape": "tiny",
+        **{f"by_{by}": [] for by in ("length", "steps")},
+        **{f"line_by_{by}": {} for by in ("length", "steps")},
+        **{f"exponent_by_{by}": 1.0 for by in ("length", "steps")},
+    }
+    monkeypatch.setattr("latent_agent.benchmark.pictures.can_draw", lambda: False)
+    monkeypatch.setattr("latent_agent.benchmark.sweep.sweep", lambda *_: found)
+    picture = tmp_path / "cost.png"
+    with pytest.raises(SettingError, match="or add --json"):
+        run(*SMALL, "--sweep", str(picture))
+    assert json.loads(run(*SMALL, "--sweep", str(picture), "--json")) == found
+    assert not picture.exists()
+
+
+def test_a_sweep_forwards_tokens_in_proportion_to_steps(tmp_path):
     found = sweep(PLAN, lambda *_: None, lengths=(16, 32), steps=(1, 2, 4))
     assert [point["answer_tokens"] for point in found["by_length"]] == [16, 32]
     spent = [point["forwarded_tokens"] for point in found["by_steps"]]
     assert (spent[2] - spent[1]) / (spent[1] - spent[0]) == pytest.approx(2, rel=0.2)
+    draw_sweep(found, tmp_path / "cost.png")
+    assert (tmp_path / "cost.png").stat().st_size > 10_000
 
 
 def test_ratios_are_taken_run_by_run():

@@ -1,10 +1,10 @@
-"""How a call's cost grows with the answer's length and with the steps: a plot, and two slopes."""
+"""How a call's cost grows with the answer's length and with the steps, as figures."""
 
 import math
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from latent_agent.benchmark.parts import ours
@@ -15,6 +15,7 @@ LENGTHS = (64, 128, 256, 512, 1024, 2048)
 STEPS = (1, 2, 5, 10, 20, 50)
 
 Report = Callable[[str, int, int], None]
+Point = Mapping[str, float]
 
 
 def sweep(
@@ -37,7 +38,7 @@ def sweep(
     bench = Bench(plan)
     plans = [replace(plan, answer_tokens=length) for length in lengths]
     plans += [replace(plan, answer_tokens=min(lengths), iterations=number) for number in steps]
-    points: list[dict[str, float]] = []
+    points: list[Point] = []
     for at, one in enumerate(plans):
         report("sweeping", at, len(plans))
         points.append(_measure(bench, one))
@@ -45,15 +46,20 @@ def sweep(
     return {
         "shape": plan.shape,
         "parameters": bench.parameters(),
+        "prompt_tokens": plan.prompt_tokens,
+        "seed": plan.seed,
         "by_length": by_length,
         "by_steps": by_steps,
         "exponent_by_length": exponent(by_length),
         "exponent_by_steps": exponent(by_steps),
+        "line_by_length": straight(by_length),
+        "line_by_steps": straight(by_steps),
     }
 
 
-def _measure(bench: Bench, plan: Plan) -> dict[str, float]:
+def _measure(bench: Bench, plan: Plan) -> Point:
     part = ours(bench.planned(plan), ())
+    config: Any = bench.model.config.get_text_config()
     began, worked = time.perf_counter(), time.process_time()
     done = part()
     return {
@@ -62,54 +68,53 @@ def _measure(bench: Bench, plan: Plan) -> dict[str, float]:
         "seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time() - worked,
         "forwarded_tokens": done.forwarded,
+        "attention_share": attention_share(plan, config, bench.parameters()),
     }
 
 
-def exponent(points: Sequence[dict[str, float]]) -> float:
+def exponent(points: Sequence[Point]) -> float:
     """Return by which power of the forwarded tokens the processor's seconds grow; 1 is linear.
 
     The slope of a straight line through the logarithms of both, by least squares.
     """
     tokens = [math.log(point["forwarded_tokens"]) for point in points]
     seconds = [math.log(point["cpu_seconds"]) for point in points]
-    middle = sum(tokens) / len(tokens)
-    above = sum((x - middle) * y for x, y in zip(tokens, seconds, strict=True))
-    return above / sum((x - middle) ** 2 for x in tokens)
+    return statistics.linear_regression(tokens, seconds).slope
 
 
-def draw(found: dict[str, Any], picture: Path) -> None:
-    """Plot the seconds against the answer's length and against the steps, into a PNG.
+def straight(points: Sequence[Point]) -> dict[str, float]:
+    """Fit a straight line of the processor's seconds on the forwarded tokens, by least squares.
 
-    Raises:
-        SettingError: If matplotlib is not installed.
+    Returns:
+        ``ms_per_token`` and ``fixed_seconds``, the line; ``farthest``, the largest distance of a
+        point from it, as a share of the largest value; ``late_over_early``, what a token more
+        costs between the last two points over what it costs between the first two.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SettingError(
-            "--sweep draws with matplotlib, which is not installed; "
-            "pip install 'latent-agent[plot]', or give --json alone"
-        ) from error
-    figure: Any = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, points, across, label in (
-        (figure.add_subplot(1, 2, 1), found["by_length"], "answer_tokens", "answer tokens (T)"),
-        (figure.add_subplot(1, 2, 2), found["by_steps"], "iterations", "gradient steps (K)"),
-    ):
-        _draw(axes, points, across, label)
-    figure.suptitle(f"One call, shape {found['shape']}, every step changes the prefix")
-    figure.savefig(picture, dpi=150)
+    tokens = [point["forwarded_tokens"] for point in points]
+    seconds = [point["cpu_seconds"] for point in points]
+    slope, fixed = statistics.linear_regression(tokens, seconds)
+    gaps = [abs(y - fixed - slope * x) for x, y in zip(tokens, seconds, strict=True)]
+    return {
+        "ms_per_token": 1000 * slope,
+        "fixed_seconds": fixed,
+        "farthest": max(gaps) / max(seconds),
+        "late_over_early": _marginal(points[-2:]) / _marginal(points[:2]),
+    }
 
 
-def _draw(axes: Any, points: Sequence[dict[str, float]], across: str, label: str) -> None:
-    at = [point[across] for point in points]
-    axes.plot(at, [point["cpu_seconds"] for point in points], "o-", label="processor seconds")
-    axes.set_xlabel(label)
-    axes.set_ylabel("processor seconds")
-    axes.set_ylim(bottom=0)
-    tokens = axes.twinx()
-    forwarded = [point["forwarded_tokens"] for point in points]
-    tokens.plot(at, forwarded, "s--", color="tab:gray", label="forwarded tokens")
-    tokens.set_ylabel("forwarded tokens")
-    tokens.set_ylim(bottom=0)
-    lines = axes.get_lines() + tokens.get_lines()
-    axes.legend(lines, [line.get_label() for line in lines], loc="upper left")
+def _marginal(pair: Sequence[Point]) -> float:
+    less, more = pair
+    tokens = more["forwarded_tokens"] - less["forwarded_tokens"]
+    return (more["cpu_seconds"] - less["cpu_seconds"]) / tokens
+
+
+def attention_share(plan: Plan, config: Any, parameters: int) -> float:
+    """Return attention's share of the multiplications of an answer's tokens, on average.
+
+    Attention reads all columns before a token, so that it alone grows as the square of the length.
+    All weights multiply once a token: those of the embeddings as the head's.
+    """
+    wide: int = config.num_attention_heads * (config.hidden_size // config.num_attention_heads)
+    columns = plan.prompt_tokens + plan.answer_tokens / 2
+    attention = 2 * config.num_hidden_layers * wide * columns
+    return attention / (attention + parameters)

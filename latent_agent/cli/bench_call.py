@@ -49,7 +49,7 @@ def call(
     device: Annotated[str | None, typer.Option(help="Torch device.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights and questions.", min=0)] = 0,
     sweep: Annotated[
-        Path | None, typer.Option(help="Plot cost against T and K into this PNG instead.")
+        Path | None, typer.Option(help="Cost against T and K instead, also as this PNG.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -85,12 +85,14 @@ def call(
         threads=threads,
         seed=seed,
     )
-    found = _swept(plan, sweep) if sweep else _compared(plan, parts, repeats)
+    swept = sweep is not None
+    found = _swept(plan, sweep, as_json=as_json) if swept else _compared(plan, parts, repeats)
     if as_json:
         typer.echo(json.dumps(found))
     elif sweep is None:
         _show(found)
     else:
+        _show_sweep(found)
         typer.echo(f"wrote {sweep}")
 
 
@@ -107,13 +109,43 @@ def _compared(plan: "Plan", parts: str, repeats: int) -> dict[str, Any]:
         return compare(plan, chosen, repeats, report)
 
 
-def _swept(plan: "Plan", picture: Path) -> dict[str, Any]:
-    from latent_agent.benchmark.sweep import draw, sweep
+def _swept(plan: "Plan", picture: Path, *, as_json: bool) -> dict[str, Any]:
+    from latent_agent.benchmark.pictures import can_draw, draw_sweep, require_drawing
+    from latent_agent.benchmark.sweep import sweep
 
+    if not as_json:
+        require_drawing("--sweep")
     with watching() as report:
         found = sweep(plan, report)
-    draw(found, picture)
+    if can_draw():
+        draw_sweep(found, picture)
     return found
+
+
+def _show_sweep(found: dict[str, Any]) -> None:
+    console = Console()
+    table = Table("T", "K")
+    for column in ("seconds", "cpu s", "forwarded", "ms a token", "attention"):
+        table.add_column(column, justify="right")
+    for point in [*found["by_length"], *found["by_steps"]]:
+        table.add_row(
+            str(point["answer_tokens"]),
+            str(point["iterations"]),
+            f"{point['seconds']:,.2f}",
+            f"{point['cpu_seconds']:,.2f}",
+            f"{point['forwarded_tokens']:,}",
+            f"{1000 * point['cpu_seconds'] / point['forwarded_tokens']:.2f}",
+            f"{100 * point['attention_share']:.0f}%",
+        )
+    console.print(table)
+    for by in ("length", "steps"):
+        line = found[f"line_by_{by}"]
+        console.print(
+            f"by {by}: {line['ms_per_token']:.2f} ms a forwarded token, at most "
+            f"{100 * line['farthest']:.1f}% off a straight line;\na token more costs "
+            f"{line['late_over_early']:.2f} times as much at the far end as at the near one; "
+            f"exponent {found[f'exponent_by_{by}']:.2f}"
+        )
 
 
 def _show(found: dict[str, Any]) -> None:
