@@ -9,6 +9,7 @@ from latent_agent.cli.bench import bench
 from latent_agent.cli.bench_batch import batch
 from latent_agent.cli.bench_call import call
 from latent_agent.cli.bench_night import night
+from latent_agent.cli.bench_profile import profile
 from latent_agent.cli.calibrate import calibrate
 from latent_agent.cli.consolidate import consolidate
 from latent_agent.cli.demo import demo
@@ -38,6 +39,7 @@ app.add_typer(prior, name="prior")
 bench.command()(call)
 bench.command()(night)
 bench.command()(batch)
+bench.command()(profile)
 app.add_typer(bench, name="bench")
 
 

@@ -1,0 +1,100 @@
+"""Where a thread's time goes, by looking at its stack now and then; the work itself is untouched.
+
+Each look books the processor's time since the look before to the stage that the stack shows. What
+other programs do meanwhile costs seconds, but no processor time of this process.
+"""
+
+import inspect
+import sys
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from types import CodeType, FrameType
+from typing import Any
+
+from latent_agent.adam import Adam
+from latent_agent.backbone import Backbone
+from latent_agent.call import Call
+from latent_agent.recollection import Recollection
+from latent_agent.refine import policy_gradient
+from latent_agent.self_judge import SelfJudge, _Rows  # pyright: ignore[reportPrivateUsage]
+from latent_agent.sequence import CachedSequence
+
+_EVERY = 0.002  # seconds between two looks
+
+REST = "the rest"
+STAGES: Sequence[tuple[str, Sequence[Any]]] = (
+    ("judge: prompts", (SelfJudge.ask, CachedSequence.read)),
+    ("judge: prompts", (SelfJudge.ask, _Rows._read)),  # pyright: ignore[reportPrivateUsage]
+    ("judge: verdicts", (SelfJudge.ask,)),
+    ("prompt", (CachedSequence.embed,)),
+    ("prompt", (Call.draft, CachedSequence.read)),
+    ("write to memory", (Recollection.remember,)),
+    ("draft", (Call.draft,)),
+    ("draft", (Call.opening,)),
+    ("recall", (Recollection.recall,)),
+    ("gradient", (policy_gradient,)),
+    ("gradient", (Adam.ascend,)),
+    ("latents to tokens", (Backbone.decode,)),
+    ("changed prefix", (Call.attempt, CachedSequence.read)),
+    ("tail after it", (Call.attempt,)),
+)
+"""Stages, and the functions that must all be at work; the first that fits counts."""
+
+ORDER = (
+    "prompt", "draft", "recall", "gradient", "latents to tokens", "changed prefix",
+    "tail after it", "judge: prompts", "judge: verdicts", "write to memory", REST,
+)  # fmt: skip
+"""The stages as a call meets them."""
+
+
+def _code(work: Any) -> CodeType:
+    return inspect.unwrap(work).__code__
+
+
+_RULES = [(stage, {_code(work) for work in works}) for stage, works in STAGES]
+
+
+def stage_of(frame: FrameType | None) -> str:
+    """Return which stage a stack is in."""
+    at_work: set[object] = set()
+    while frame is not None:
+        at_work.add(frame.f_code)
+        frame = frame.f_back
+    return next((stage for stage, codes in _RULES if codes <= at_work), REST)
+
+
+@contextmanager
+def sampled(spent: dict[str, float]) -> Generator[None]:
+    """Book the processor seconds of what this thread does to stages, until this is left."""
+    watched, done = threading.get_ident(), threading.Event()
+
+    def look() -> None:
+        before = time.process_time()
+        while not done.wait(_EVERY):
+            stage = stage_of(sys._current_frames().get(watched))
+            now = time.process_time()
+            spent[stage] = spent.get(stage, 0.0) + now - before
+            before = now
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def shares(spent: Mapping[str, float], calls: int) -> list[dict[str, float | str]]:
+    """Return each stage's processor seconds a call, and its share, in the order of a call."""
+    total = sum(spent.values()) or 1.0
+    return [
+        {
+            "stage": stage,
+            "cpu_seconds": spent.get(stage, 0.0) / calls,
+            "share": spent.get(stage, 0.0) / total,
+        }
+        for stage in ORDER
+    ]
