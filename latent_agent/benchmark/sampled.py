@@ -73,7 +73,8 @@ def sampled(spent: dict[str, float]) -> Generator[None]:
     def look() -> None:
         before = time.process_time()
         while not done.wait(_EVERY):
-            stage = stage_of(sys._current_frames().get(watched))
+            frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
+            stage = stage_of(frames.get(watched))
             now = time.process_time()
             spent[stage] = spent.get(stage, 0.0) + now - before
             before = now
