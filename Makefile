@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type format
+.PHONY: help demo test lint type format cli docs docs-serve
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Answer held-out questions with the bundled model, draft beside final answer
 	$(BIN)/latent-agent demo
@@ -25,6 +26,15 @@ lint: $(STAMP) ## Check the code with ruff (rules and format)
 type: $(STAMP) ## Check the types with pyright
 	$(BIN)/pyright
 
+cli: $(STAMP) ## Write the command line's help into docs/cli.md
+	$(BIN)/typer latent_agent.cli utils docs --name latent-agent --title "Command line" --output docs/cli.md
+
+docs: $(DOCS_STAMP) ## Build the docs into site/; a warning is an error
+	$(BIN)/mkdocs build
+
+docs-serve: $(DOCS_STAMP) ## Show the docs on http://127.0.0.1:8000 and build them anew at each change
+	$(BIN)/mkdocs serve
+
 format: $(STAMP) ## Format the code and sort its imports with ruff
 	$(BIN)/ruff check --select I --fix
 	$(BIN)/ruff format
@@ -33,4 +43,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(f"Python 3.11 or newer is needed, $(PYTHON) is {v}: name another with make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
+	@touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[docs]"
 	@touch $@
