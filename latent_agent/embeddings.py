@@ -33,7 +33,7 @@ class LatentSeekEmbeddings(BaseModel, Embeddings):
 
     The vectors are raw: cosines between them are all high, and only their order says something.
 
-    Args:
+    Attributes:
         model: ``"bundled"``, a Hugging Face id, a local folder, or a loaded model; read at the
             first text.
         tokenizer: Needed beside a loaded model.

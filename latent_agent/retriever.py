@@ -40,7 +40,7 @@ class TraceRetriever(BaseRetriever):
     (UTC, ISO 8601). Answers of all rewards are found; those of another model or namespace never
     are. Traces whose texts were not stored make no documents.
 
-    Args:
+    Attributes:
         model: The model that the questions were put to.
         tokenizer: Needed beside a loaded model.
         memory: ``"default"``, a path, a ``sqlite:///`` URL, or a ``LatentMemory``.

@@ -84,12 +84,13 @@ def _bash(source: str, where: str) -> str:
         ["bash", "-euo", "pipefail", "-c", source],
         env={**os.environ, "COLUMNS": "80"},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{where}: exit code {done.returncode}\n{done.stderr}"
-    return f"{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{where}: exit code {done.returncode}\n{done.stdout}"
+    return done.stdout
 
 
 def _compare(shown: str, printed: str, where: str) -> None:
