@@ -37,7 +37,7 @@ class ChatLatentSeek(ToolCallingChatModel):
         ``pip install latent-agent``. The bundled model needs nothing else; other models are
         loaded by Hugging Face id or from a local folder. Building the object reads no weights.
 
-    Key init args, completion:
+    Attributes: Completion
         temperature: 0 (default) is greedy; see ``samples``.
         max_tokens: Longest answer, the optimised prefix included.
         stop: Texts that end an answer; they are not part of it.
@@ -47,13 +47,13 @@ class ChatLatentSeek(ToolCallingChatModel):
         timeout: Seconds after which the best answer so far is returned.
         seed: Seed of all sampling.
 
-    Key init args, client:
+    Attributes: Client
         model: ``"bundled"``, a Hugging Face id, a local folder, or a loaded model.
         tokenizer: Needed beside a loaded model.
         dtype: Name of a torch dtype; by default float32 on the CPU, the checkpoint's elsewhere.
         device: Torch device; by default CUDA where there is one.
 
-    Key init args, search:
+    Attributes: Search
         recipe: ``"default"``, ``"latentseek"`` or ``"latentevolve"``; explicit arguments
             override it.
         max_iterations: Gradient steps at most (K); 0 is plain generation, unjudged.
@@ -67,7 +67,7 @@ class ChatLatentSeek(ToolCallingChatModel):
         reward: A built-in reward or any ``(question, answer) -> float`` in [-1, 0]; by default
             the model judges itself.
 
-    Key init args, memory:
+    Attributes: Memory
         memory: Where past questions' latents are kept: ``"default"`` (a database in the user's
             data folder), None (nothing is kept), a path, a ``sqlite:///`` URL, or a
             ``LatentMemory``.
@@ -84,24 +84,24 @@ class ChatLatentSeek(ToolCallingChatModel):
         archive: Least reward at which a call leaves a trace.
 
     Instantiate:
-        .. code-block:: python
+        ```python
+        from latent_agent import ChatLatentSeek
 
-            from latent_agent import ChatLatentSeek
-
-            chat = ChatLatentSeek(model="bundled")
+        chat = ChatLatentSeek(model="bundled")
+        ```
 
     Invoke:
-        .. code-block:: python
-
-            message = chat.invoke("Today is Monday. The trip of Tom was 3 days ago. "
-                                  "What day was the trip?")
-            message.text
+        ```python
+        message = chat.invoke("Today is Monday. The trip of Tom was 3 days ago. "
+                              "What day was the trip?")
+        message.text
+        ```
 
     Stream:
-        .. code-block:: python
-
-            for chunk in chat.stream("..."):
-                print(chunk.text, end="")
+        ```python
+        for chunk in chat.stream("..."):
+            print(chunk.text, end="")
+        ```
 
         The search ends before the answer's first chunk. With ``stream_draft=True`` the draft comes
         before it while it is made, word by word, in chunks without content:
@@ -110,17 +110,17 @@ class ChatLatentSeek(ToolCallingChatModel):
         ``astream_events`` as custom events, and to tracers as child runs.
 
     Async:
-        .. code-block:: python
-
-            await chat.ainvoke("...")
+        ```python
+        await chat.ainvoke("...")
+        ```
 
         The event loop is never blocked; a call that is cancelled stops within one forward pass.
 
     Tool calling:
-        .. code-block:: python
-
-            model = chat.bind_tools([get_weather], tool_choice="any")
-            model.invoke("How is the weather in Oslo?").tool_calls
+        ```python
+        model = chat.bind_tools([get_weather], tool_choice="any")
+        model.invoke("How is the weather in Oslo?").tool_calls
+        ```
 
         The tokenizer's own chat template tells the model of the tools; calls are read back in the
         formats of Hermes and Qwen, Llama 3 and Mistral. Forced calls are held to the tools'
@@ -128,9 +128,9 @@ class ChatLatentSeek(ToolCallingChatModel):
         it passes if its calls fit their schemas, and leaves no trace.
 
     Structured output:
-        .. code-block:: python
-
-            chat.with_structured_output(Trip).invoke("...")
+        ```python
+        chat.with_structured_output(Trip).invoke("...")
+        ```
 
         By default the answer's text is the JSON, held to the schema by a grammar, and judged like
         any other. The prompt stays as it is: say there what the fields mean.

@@ -24,12 +24,12 @@ class LatentSeekEmbeddings(BaseModel, Embeddings):
     holds for that question. Nothing but the LM is needed: one that is in use as a chat model is
     not loaded again.
 
-    .. code-block:: python
+    ```python
+    from langchain_core.vectorstores import InMemoryVectorStore
+    from latent_agent import LatentSeekEmbeddings
 
-        from langchain_core.vectorstores import InMemoryVectorStore
-        from latent_agent import LatentSeekEmbeddings
-
-        store = InMemoryVectorStore(LatentSeekEmbeddings(model="bundled"))
+    store = InMemoryVectorStore(LatentSeekEmbeddings(model="bundled"))
+    ```
 
     The vectors are raw: cosines between them are all high, and only their order says something.
 

@@ -24,12 +24,12 @@ from latent_agent.errors import SettingError
 class LatentSeekLLM(BaseLLM):
     """The chat model for chains that pass plain text: each prompt is one human message.
 
-    .. code-block:: python
+    ```python
+    from latent_agent import LatentSeekLLM
 
-        from latent_agent import LatentSeekLLM
-
-        llm = LatentSeekLLM(model="bundled", memory="answers.sqlite3")
-        llm.invoke("Today is Monday. The test of Tom is in 3 days. What day is the test?")
+    llm = LatentSeekLLM(model="bundled", memory="answers.sqlite3")
+    llm.invoke("Today is Monday. The test of Tom is in 3 days. What day is the test?")
+    ```
 
     It takes the arguments of `ChatLatentSeek`, or one that is there already:
     ``LatentSeekLLM(chat=chat)``. Keywords of a call reach it too, and so does the namespace in

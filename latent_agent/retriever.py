@@ -28,12 +28,12 @@ from latent_memory.trace import Vector
 class TraceRetriever(BaseRetriever):
     """Finds what was asked and answered before, out of the memory of a `ChatLatentSeek`.
 
-    .. code-block:: python
+    ```python
+    from latent_agent import TraceRetriever
 
-        from latent_agent import TraceRetriever
-
-        documents = TraceRetriever(model="bundled", k=3).invoke("How many apples are left?")
-        documents[0].metadata["answer"]
+    documents = TraceRetriever(model="bundled", k=3).invoke("How many apples are left?")
+    documents[0].metadata["answer"]
+    ```
 
     A document's text is the question, an empty line and the answer. Its metadata are ``trace_id``,
     ``namespace``, ``reward`` (the answer's, in [-1, 0]), ``similarity``, ``answer`` and ``created``

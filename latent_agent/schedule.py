@@ -60,13 +60,13 @@ class Nights:
 class ConsolidationScheduler:
     """Consolidates a chat model's memory once enough calls left a trace, without blocking any.
 
-    .. code-block:: python
+    ```python
+    from latent_agent.schedule import ConsolidationScheduler
+    from latent_agent.which_nights import job_for
 
-        from latent_agent.schedule import ConsolidationScheduler
-        from latent_agent.which_nights import job_for
-
-        with ConsolidationScheduler(job_for(chat)):
-            ...
+    with ConsolidationScheduler(job_for(chat)):
+        ...
+    ```
 
     Args:
         job: The night to run.

@@ -26,7 +26,34 @@ PAGES = sorted(
 )
 
 # What no test runs, by page: the block's first line and the reason that the page itself gives.
-NOT_RUN: dict[str, list[str]] = {}
+NOT_RUN: dict[str, list[str]] = {
+    "ARCHITECTURE.md": ["messages ── chat_model ── prompt ──> token ids: a drawing"],
+    "README.md": [
+        "make demo: makes .venv first",
+        "make test: makes .venv first; CI runs it",
+        "python3 -m venv .venv: a download",
+    ],
+    "docs/evaluation.md": [
+        "latent-agent calibrate --model MODEL --data QUESTIONS.jsonl: MODEL stands for yours",
+        "latent-agent evaluate --model MODEL --data QUESTIONS.jsonl --train OTHERS.jsonl "
+        "--methods all --out FOLDER: MODEL stands for yours",
+        "# Sensitivity: rho, learning rate, K, the judge's mistakes: takes hours",
+    ],
+    "docs/how-to/choose-a-model.md": [
+        'latent-agent ask "What is 17 * 23?" --model Qwen/Qwen2.5-0.5B-Instruct: a download',
+    ],
+    "docs/how-to/gpu.md": ["from latent_agent import ChatLatentSeek: wants a GPU"],
+    "docs/how-to/nights.md": [
+        "# A night at three o'clock: crontab -e, and add this line with your own path.: "
+        "a line of a crontab",
+        "# One night; latent-agent-night.timer starts it. Copy both to ~/.config/systemd/user/, "
+        "then:: a systemd unit",
+        "[Unit]: a systemd timer",
+        "systemctl --user daemon-reload: wants systemd",
+    ],
+    "docs/how-to/upgrade.md": ["pip install --upgrade latent-agent: installs"],
+    "docs/tutorial.md": ["python3 -m venv .venv: installs; the tests run in what it installs"],
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,9 +128,24 @@ def test_a_marked_block_is_told_and_not_run(home: Path) -> None:
     assert (page.ran, page.not_run) == (0, ["false: a download"])
 
 
+def test_the_first_error_of_an_empty_home_says_what_helps(home: Path) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["latent-agent", *words], capture_output=True, text=True, check=False, cwd=home
+        )
+
+    refused = run("memory", "status")
+    assert refused.returncode == 2
+    assert "(latent-agent ask QUESTION)" in refused.stderr
+    assert run("ask", "Today is Monday. The trip was 3 days ago. What day was it?").returncode == 0
+    assert run("memory", "status").returncode == 0
+
+
 def test_the_command_lines_page_is_not_stale(home: Path) -> None:
     made = home / "cli.md"
-    recipe = re.search(r"^\t\$\(BIN\)/(typer .*) docs/cli\.md$", (ROOT / "Makefile").read_text(), re.M)
+    recipe = re.search(
+        r"^\t\$\(BIN\)/(typer .*) docs/cli\.md$", (ROOT / "Makefile").read_text(), re.M
+    )
     assert recipe is not None
     subprocess.run([sys.executable, "-m", *shlex.split(recipe[1]), str(made)], check=True)
     assert (ROOT / GENERATED).read_text("utf-8") == made.read_text("utf-8"), "run: make cli"

@@ -71,8 +71,8 @@ def look(path: Path) -> Generator[Connection]:
     """
     if not path.is_file():
         raise LocationError(
-            f"a memory must be a file, got {str(path)!r}, where there is none; check the path, or "
-            "open it with mode='read-write', which makes one"
+            f"a memory must be a file, got {str(path)!r}, where there is none yet; the first "
+            "question makes it (latent-agent ask QUESTION), or name another place with --memory"
         )
     # Nobody has the database open in WAL mode if there is no log: it can be read as it is.
     unused = not _log(path).exists()
