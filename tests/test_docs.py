@@ -7,14 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.code_blocks import Page
-from tests.conftest import move_home
-from tests.warm_command import warm_command
 
 import latent_agent
 import latent_memory
+from tests.code_blocks import Page
+from tests.conftest import move_home
+from tests.warm_command import warm_command
 
 ROOT = Path(__file__).parents[1]
 TUTORIAL = "docs/tutorial.md"
@@ -152,7 +153,7 @@ def test_the_command_lines_page_is_not_stale(home: Path) -> None:
 
 
 @pytest.mark.parametrize("package", [latent_agent, latent_memory])
-def test_the_reference_lacks_no_public_name(package: object) -> None:
+def test_the_reference_lacks_no_public_name(package: Any) -> None:
     module = package.__name__
     page = (ROOT / "docs" / "reference" / f"{module}.md").read_text("utf-8")
     told = re.findall(rf"^::: {module}\.(\w+)$", page, re.MULTILINE)

@@ -13,7 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from importlib import import_module
 from pathlib import Path
 
 _CLIENT = """\
@@ -30,7 +31,7 @@ with socket.socket(socket.AF_UNIX) as server:
 
 
 @contextlib.contextmanager
-def warm_command(folder: Path) -> Iterator[Path]:
+def warm_command(folder: Path) -> Generator[Path]:
     """Give a folder for PATH that holds `latent-agent`."""
     place = str(folder / "server")
     command = folder / "latent-agent"
@@ -47,12 +48,18 @@ def warm_command(folder: Path) -> Iterator[Path]:
         server.wait()
 
 
-def _serve(place: str) -> None:
-    import transformers.models.llama.modeling_llama
+# What commands import, and what takes long to.
+_IMPORTED = (
+    "latent_agent.cli",
+    "latent_agent.chat_model",
+    "latent_agent.consolidate",
+    "transformers.models.llama.modeling_llama",
+)
 
-    import latent_agent.chat_model
-    import latent_agent.cli
-    import latent_agent.consolidate  # noqa: F401
+
+def _serve(place: str) -> None:
+    for name in _IMPORTED:
+        import_module(name)
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listening:
