@@ -52,6 +52,10 @@ NOT_RUN: dict[str, list[str]] = {
         "[Unit]: a systemd timer",
         "systemctl --user daemon-reload: wants systemd",
     ],
+    "docs/how-to/slow-answer.md": [
+        "latent-agent bench call --model bundled --questions 10 --answer-tokens 64: "
+        "takes a minute; tests/test_bench_call.py runs it",
+    ],
     "docs/how-to/upgrade.md": ["pip install --upgrade latent-agent: installs"],
     "docs/tutorial.md": ["python3 -m venv .venv: installs; the tests run in what it installs"],
 }
