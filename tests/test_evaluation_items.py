@@ -69,7 +69,7 @@ def test_a_bad_line_is_told_by_its_number(tmp_path, row, rule):
 
 
 def test_no_file_no_question_no_split(tmp_path):
-    with pytest.raises(EvaluationError, match="must be 'bundled' or a JSON Lines file"):
+    with pytest.raises(EvaluationError, match=r"or a JSON Lines file.*; give the path"):
         load_items(str(tmp_path / "none.jsonl"))
     with pytest.raises(EvaluationError, match="at least one question"):
         load_items(write(tmp_path, ""))

@@ -120,7 +120,8 @@ def read_items(path: Path) -> list[Item]:
         lines = path.read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(
-            f"data must be 'bundled' or a JSON Lines file in UTF-8, got {str(path)!r} ({error})"
+            f"data must be 'bundled' or a JSON Lines file in UTF-8, got {str(path)!r} ({error}); "
+            'give the path of one, for example with lines {"question": "1 + 1 = ?", "answer": "2"}'
         ) from error
     return [_item(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
 

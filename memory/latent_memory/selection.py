@@ -109,7 +109,8 @@ def _most_useful(rows: Sequence[Row[Any]], among: set[int], keep: int) -> set[in
 def _check_conditions(keep: int | None, max_age: timedelta | None, min_score: float | None) -> None:
     if keep is None and max_age is None and min_score is None:
         raise TraceError(
-            "what to prune must be said, got no condition; give keep, max_age or min_score"
+            "what to prune must be said, got no condition; give keep, max_age or min_score, in a "
+            "command --keep, --max-age or --min-score"
         )
     if keep is not None and keep < 0:
         raise TraceError(f"keep must be 0 or more traces a shelf, got {keep!r}")
