@@ -15,11 +15,11 @@ from latent_agent.settings import Settings
 from latent_agent.shared_model import SharedModel
 
 
-def default_reward(judge: str) -> Reward:
-    """Return the built-in reward that a recipe names."""
+def default_reward(judge: str, verdict: str = "generate") -> Reward:
+    """Return the built-in reward that settings name."""
     if judge == "grades":
-        return SelfReward("grades")
-    return SelfReward("checks", strict=judge == "strict")
+        return SelfReward("grades", verdict=verdict)
+    return SelfReward("checks", strict=judge == "strict", verdict=verdict)
 
 
 class LatentAgent:
@@ -44,7 +44,7 @@ class LatentAgent:
     ) -> None:
         self.model = model
         self.settings = settings
-        self.reward = form.reward(reward or default_reward(settings.judge))
+        self.reward = form.reward(reward or default_reward(settings.judge, settings.verdict))
         self.recollection = None if form.constrained else recollection
         self.form = form
 

@@ -64,6 +64,8 @@ class ChatLatentSeek(ToolCallingChatModel):
         threshold: Rewards above it are accepted (tau), in [-1, 0).
         patience: Rounds without a better mean reward before the search ends.
         max_forwarded_tokens: Budget of one call in forwarded tokens.
+        search, positions, position_share, baseline, step, ties, verdict: How the search goes where
+            it need not be LatentSeek's own; see ``latent_agent.settings.Settings``.
         reward: A built-in reward or any ``(question, answer) -> float`` in [-1, 0]; by default
             the model judges itself.
 
@@ -165,6 +167,13 @@ class ChatLatentSeek(ToolCallingChatModel):
     threshold: float | None = None
     patience: int | None = None
     max_forwarded_tokens: int | None = None
+    search: str | None = None
+    positions: str | None = None
+    position_share: float | None = None
+    baseline: str | None = None
+    step: str | None = None
+    ties: str | None = None
+    verdict: str | None = None
     neighbours: int | None = None
     momentum: float | None = None
     momentum_temperature: float | None = None
@@ -274,7 +283,11 @@ class ChatLatentSeek(ToolCallingChatModel):
 
         settings, turns = self._settings(given, stop), to_turns(messages)
         custom = given.get("reward", self.reward)
-        reward = default_reward(settings.judge) if custom is None else as_reward(custom)
+        reward = (
+            default_reward(settings.judge, settings.verdict)
+            if custom is None
+            else as_reward(custom)
+        )
         form, model = self._form(given), self._shared_model(given)
         recollection = self._recollection(given, form.reward(reward))
         agent = LatentAgent(model, settings, reward, recollection, form)

@@ -11,14 +11,15 @@ from typing import Protocol
 import torch
 
 from latent_agent.adam import Adam
-from latent_agent.constraint import FREE, Constraint, mask_along
+from latent_agent.constraint import FREE, Constraint
 from latent_agent.errors import BudgetSpent, RewardError
-from latent_agent.likelihood import Chosen, likelihood_gradient
+from latent_agent.flipping import flips, turned
+from latent_agent.forking import updated
+from latent_agent.margin_step import to_the_edge
+from latent_agent.policy import policy_gradient
 from latent_agent.reward.base import Score
 from latent_agent.sampling import Sampler
 from latent_agent.settings import Settings
-
-_ROWS = 8  # rows of logits held at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +76,14 @@ class Search:
     """The record of one search.
 
     Attributes:
-        best: The best answer seen, with the latents that it was decoded from; ties go to the
-            earlier one. None: nothing was scored.
+        best: The best answer seen, with the latents that it was decoded from. None: nothing was
+            scored.
         rewards: Mean reward of each round: the starts first, then the gradient steps.
         iterations: Gradient steps taken.
         stopped: Why the search ended.
         error: What a failing reward said.
+        ties: Of two answers with the same reward, which is best: the ``first`` or the
+            ``shortest``.
     """
 
     best: Start | None = None
@@ -88,14 +91,20 @@ class Search:
     iterations: int = 0
     stopped: str = "iterations"
     error: str | None = None
+    ties: str = "first"
 
     def record(self, trials: Sequence[Trial], latents: torch.Tensor, threshold: float) -> bool:
         """Take in one round; return whether an answer passes the threshold by now."""
         self.rewards.append(sum(trial.score.value for trial in trials) / len(trials))
         for trial in trials:
-            if self.best is None or rank(trial, threshold) > rank(self.best.trial, threshold):
+            if self.best is None or self._better(trial, self.best.trial, threshold):
                 self.best = Start(trial=trial, latents=latents.clone())
         return self.best is not None and self.best.trial.score.passes(threshold)
+
+    def _better(self, trial: Trial, best: Trial, threshold: float) -> bool:
+        ours, theirs = rank(trial, threshold), rank(best, threshold)
+        shorter = len(trial.tokens) < len(best.tokens)
+        return ours > theirs or (self.ties == "shortest" and ours == theirs and shorter)
 
 
 def refine(
@@ -113,7 +122,7 @@ def refine(
             draft. The search goes on from the last: a warm start that failed led astray.
         space: Latents to logits and tokens.
         attempt: Continues a prefix and scores the answer.
-        settings: Steps, samples, learning rate, threshold, patience.
+        settings: How it is searched, and for how long.
         on_step: Called after each gradient step.
         constraint: What may follow what in an answer.
 
@@ -121,7 +130,7 @@ def refine(
         The best answer seen, with the path to it. A budget that ends, or a reward that fails, ends
         the search with the best answer so far.
     """
-    search = Search()
+    search = Search(ties=settings.ties)
     try:
         start = None
         for start in starts:
@@ -129,7 +138,8 @@ def refine(
                 search.stopped = "threshold"
                 return search
         if start is not None:
-            search.stopped = ascend(search, start, space, attempt, settings, on_step, constraint)
+            walk = flip if settings.search == "flip" else ascend
+            search.stopped = walk(search, start, space, attempt, settings, on_step, constraint)
     except BudgetSpent as spent:
         search.stopped = spent.reason
     except RewardError as failure:
@@ -148,10 +158,14 @@ def ascend(
 ) -> str:
     """Take gradient steps from a start until an answer passes; return why they ended."""
     z = start.latents.detach().clone()
-    adam = Adam(z, settings.learning_rate)
+    adam, moving = Adam(z, settings.learning_rate), updated(z, space.logits, settings)
     trials: Sequence[Trial] = (start.trial,)
     for step in range(1, settings.max_iterations + 1):
-        adam.ascend(policy_gradient(z, trials, space, settings, constraint))
+        gradient = policy_gradient(z, trials, space, settings, constraint)
+        before = z.clone() if settings.step == "margin" else None
+        adam.ascend(gradient if moving is None else gradient * moving)
+        if before is not None:
+            z.copy_(_stretched(before, z - before, space, constraint))
         search.iterations = step
         trials = _try(z, step, space, attempt, settings, constraint)
         passes = search.record(trials, z, settings.threshold)
@@ -163,54 +177,40 @@ def ascend(
     return "iterations"
 
 
-@torch.no_grad()
-def policy_gradient(
-    z: torch.Tensor,
-    trials: Sequence[Trial],
+def flip(
+    search: Search,
+    start: Start,
     space: LatentSpace,
+    attempt: Attempt,
     settings: Settings,
-    constraint: Constraint = FREE,
-) -> torch.Tensor:
-    """Return the gradient of ``J`` at ``z``, (N, d): the mean over trials of R * grad log pi.
-
-    ``pi`` is the policy that chose the tokens, so it is masked by the constraint: where only one
-    token may follow, there was no choice to learn from, and the gradient is zero. Positions are
-    independent, so a few rows are taken at a time: with a large vocabulary, the logits of all N
-    would take more memory than the model's own work.
-    """
-    parts: list[torch.Tensor] = []
-    for first in range(0, len(z), _ROWS):
-        rows = z[first : first + _ROWS]
-        logits = space.logits(rows).div_(settings.temperature or 1.0)
-        pull = _logits_gradient(logits, first, trials, settings, constraint)
-        parts.append(space.pull_back(rows, pull.div_(settings.temperature or 1.0)))
-    return torch.cat(parts)
-
-
-def _logits_gradient(
-    logits: torch.Tensor,
-    first: int,
-    trials: Sequence[Trial],
-    settings: Settings,
+    on_step: Callable[[Search], None],
     constraint: Constraint,
+) -> str:
+    """Turn one token of the start after the other until an answer passes; return why it ended.
+
+    What follows the turned token is written anew, so the prefix ends with it.
+    """
+    z, prefix = start.latents.detach(), start.trial.prefix
+    sampler = Sampler(0.0, constraint=constraint)
+    offered = flips(z, prefix, space.logits, constraint, settings.max_iterations)
+    for step, (place, token) in enumerate(offered, 1):
+        search.iterations = step
+        trial = attempt((*prefix[:place], token), sampler)
+        latents = torch.cat([z[:place], turned(z[place], token, space.logits)[None]])
+        passes = search.record([trial], latents, settings.threshold)
+        on_step(search)
+        if passes:
+            return "threshold"
+        if out_of_patience(search.rewards, settings.patience):
+            return "patience"
+    return "iterations"
+
+
+def _stretched(
+    z: torch.Tensor, step: torch.Tensor, space: LatentSpace, constraint: Constraint
 ) -> torch.Tensor:
-    """Return the gradient with respect to some rows of logits, of which ``first`` is the first."""
-    chosen = [
-        Chosen(
-            tokens=torch.tensor(
-                trial.prefix[first : first + len(logits)], dtype=torch.long, device=logits.device
-            ),
-            weight=(trial.score.value + settings.reward_offset) / len(trials),
-        )
-        for trial in trials
-    ]
-    if constraint is FREE:
-        return likelihood_gradient(logits, chosen)
-    total = torch.zeros_like(logits)
-    for trial, one in zip(trials, chosen, strict=True):
-        masked = mask_along(constraint, logits, trial.prefix, first)
-        total[: len(masked)] += likelihood_gradient(masked, [one])
-    return total
+    sampler = Sampler(0.0, constraint=constraint)
+    return to_the_edge(z, step, space.logits, lambda at: space.decode(at, sampler), constraint)
 
 
 def out_of_patience(rewards: Sequence[float], patience: int | None) -> bool:

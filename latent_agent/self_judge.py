@@ -91,7 +91,7 @@ class _Rows:
         """Write all replies, or read choices from the first logits."""
         if all(request.choices for request in requests):
             pairs = zip(requests, self._read(), strict=True)
-            return [self._choose(request.choices, row) for request, row in pairs]
+            return [self._choose(request, row) for request, row in pairs]
         with self._backbone.decoding.joined(self._lane, keep=False):
             return self._write_all(requests)
 
@@ -132,10 +132,12 @@ class _Rows:
         ended = bool(tokens) and tokens[-1] in self._backbone.stop_ids
         return not ended and len(tokens) < min(request.max_tokens, self._room)
 
-    def _choose(self, choices: Sequence[str], logits: torch.Tensor) -> str:
-        firsts = [self._first_ids(choice) for choice in choices]
+    def _choose(self, request: JudgeRequest, logits: torch.Tensor) -> str:
+        firsts = [self._first_ids(choice) for choice in request.choices]
         scores = [max(logits[token].item() for token in ids) for ids in firsts]
-        return choices[scores.index(max(scores))].strip()
+        if request.weighed:
+            return repr(torch.tensor(scores, dtype=torch.float64).softmax(0)[0].item())
+        return request.choices[scores.index(max(scores))].strip()
 
     def _first_ids(self, word: str) -> set[int]:
         """The first token of a word with and without a space before it."""

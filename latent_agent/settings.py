@@ -1,14 +1,14 @@
 """What a call may be told: frozen settings, and the named recipes that fill them in."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from latent_agent.errors import SettingError
+from latent_agent.setting_rules import check
 
 MAX_PREFIX = 300
-_OPTIONAL = ("prefix_tokens", "patience", "max_forwarded_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,19 @@ class Settings:
             (LatentEvolve keeps a quality of 0.5 or more).
         max_forwarded_tokens: Non-padding positions through the model's body that one call may
             spend; None: no limit.
+        search: ``gradient`` (LatentSeek), or ``flip``: no gradient; the prefix's token of least
+            margin is turned to its rival, then the next, K times. See `latent_agent.flipping`.
+        positions: Which positions of the prefix a gradient step updates: ``all``, or the share of
+            greatest ``entropy`` or of least ``margin``. See `latent_agent.forking`.
+        position_share: That share, in (0, 1].
+        baseline: ``none``, or ``leave-one-out``: each sample's reward is held against the mean of
+            the step's others; needs ``samples``. See `latent_agent.policy`.
+        step: ``fixed`` (Adam's), or ``margin``: the same step, just long enough that a token of the
+            prefix changes; greedy only. See `latent_agent.margin_step`.
+        ties: Of two answers with the same reward, the ``first`` is kept or the ``shortest`` (the
+            brevity of Kimi k1.5's length reward, arXiv 2501.12599, as a tie-break alone).
+        verdict: How the built-in checks are read: ``generate``, ``logits``, or ``probability`` (the
+            probability of "True" for a graded reward). See `SelfReward`.
         judge: Built-in reward used where none is given: ``checks`` (four yes/no checks,
             LatentSeek section 3), ``strict`` (the same, and a failed "answer correct" is never
             accepted) or ``grades`` (five graded scores, LatentEvolve equation 11).
@@ -65,90 +78,22 @@ class Settings:
     momentum_temperature: float = 1.0
     archive: float = -0.5
     max_forwarded_tokens: int | None = None
+    search: str = "gradient"
+    positions: str = "all"
+    position_share: float = 0.2
+    baseline: str = "none"
+    step: str = "fixed"
+    ties: str = "first"
+    verdict: str = "generate"
     judge: str = "checks"
 
     def __post_init__(self) -> None:
-        for name, least in _WHOLE.items():
-            _whole(name, getattr(self, name), least)
-        for name in ("temperature", "learning_rate", "momentum"):
-            _at_least(name, getattr(self, name), 0)
-        if self.timeout is not None:
-            _at_least("timeout", self.timeout, 0)
-        for name, (rule, holds, remedy) in _RANGES.items():
-            _number(name, value := getattr(self, name))
-            if not holds(value):
-                raise SettingError(f"{name} must {rule}, got {value!r}; {remedy}")
-        if self.samples > 1 and self.temperature == 0:
-            raise SettingError(
-                f"samples={self.samples!r} needs a temperature above 0, got "
-                f"temperature={self.temperature!r}: greedy samples are all the same; set "
-                "temperature=1.0, or samples=1"
-            )
+        check(self)
 
     def prefix_length(self, answer_tokens: int) -> int:
         """Return N for an answer of so many tokens: ``min(floor(rho * T), 300)``, at least 1."""
         wanted = self.prefix_tokens or min(math.floor(self.fraction * answer_tokens), MAX_PREFIX)
         return min(max(wanted, 1), answer_tokens)
-
-
-_WHOLE: Mapping[str, int] = {
-    "max_tokens": 1,
-    "max_iterations": 0,
-    "samples": 1,
-    "seed": 0,
-    "neighbours": 0,
-    "prefix_tokens": 1,
-    "patience": 1,
-    "max_forwarded_tokens": 1,
-}
-_RANGES: Mapping[str, tuple[str, Callable[[float], bool], str]] = {
-    "top_p": (
-        "lie in (0, 1]",
-        lambda value: 0 < value <= 1,
-        "1.0 samples from all tokens, 0.9 leaves the unlikely tail out",
-    ),
-    "fraction": (
-        "lie in (0, 1]",
-        lambda value: 0 < value <= 1,
-        "0.2 is the papers' value, or give a fixed number with prefix_tokens",
-    ),
-    "threshold": (
-        "lie in [-1, 0)",
-        lambda value: -1 <= value < 0,
-        "rewards lie in [-1, 0] and only those above it are accepted, so use -0.2 or another "
-        "negative number",
-    ),
-    "archive": (
-        "lie in [-1, 0]",
-        lambda value: -1 <= value <= 0,
-        "-0.5 keeps what scored at least half of what can be had",
-    ),
-    "momentum_temperature": (
-        "be above 0",
-        lambda value: value > 0,
-        "1.0 is the paper's value, less prefers the nearest neighbours",
-    ),
-}
-
-
-def _number(name: str, value: object) -> None:
-    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-    if not math.isfinite(number):
-        raise SettingError(f"{name} must be a finite number, got {value!r}; give a plain number")
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    _number(name, value)
-    if value < least:
-        raise SettingError(f"{name} must be at least {least}, got {value!r}; give {least} or more")
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if value is None and name in _OPTIONAL:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise SettingError(f"{name} must be a whole number, got {value!r}; give {least} or more")
-    _at_least(name, value, least)
 
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {

@@ -60,7 +60,11 @@ def job_for(chat: "ChatLatentSeek") -> NightJob:
     model = open_model(chat.model, chat.tokenizer, chat.dtype, chat.device)
     told = {field.name: getattr(chat, field.name, None) for field in fields(Settings)}
     search = settings_for(chat.recipe, **{**told, "stop": None})
-    reward = default_reward(search.judge) if chat.reward is None else as_reward(chat.reward)
+    reward = (
+        default_reward(search.judge, search.verdict)
+        if chat.reward is None
+        else as_reward(chat.reward)
+    )
     recipe = EMBEDDING if chat.embeddings is None else embedder_name(chat.embeddings)
     shelf = Shelf(
         namespace=chat.namespace,

@@ -7,7 +7,8 @@ import torch
 
 from latent_agent.backbone import Backbone
 from latent_agent.head import Head
-from latent_agent.refine import Trial, policy_gradient
+from latent_agent.policy import policy_gradient
+from latent_agent.refine import Trial
 from latent_agent.reward import Score
 from latent_agent.settings import Settings
 from tests.tiny import tiny_model, tiny_tokenizer

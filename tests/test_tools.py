@@ -15,8 +15,9 @@ from latent_agent.agent import LatentAgent
 from latent_agent.errors import PromptError, SettingError
 from latent_agent.form import Form, grammars
 from latent_agent.messages import to_turns
+from latent_agent.policy import policy_gradient
 from latent_agent.prompt import Turn, encode_chat
-from latent_agent.refine import Trial, policy_gradient
+from latent_agent.refine import Trial
 from latent_agent.reward import Score, SelfReward, ToolCallReward, ToolTurnReward
 from latent_agent.reward.base import Case, Reward
 from latent_agent.reward.rebuild import reward_from_id

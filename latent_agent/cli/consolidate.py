@@ -104,7 +104,9 @@ def _jobs(
     judge = None
     if reward is not None:
         custom = built_in_reward(reward)
-        judge = default_reward(search.judge) if custom is None else as_reward(custom)
+        judge = (
+            default_reward(search.judge, search.verdict) if custom is None else as_reward(custom)
+        )
     anchors = [] if anchor is None else read_anchors(anchor)
     return [
         NightJob(

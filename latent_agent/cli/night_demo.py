@@ -65,7 +65,11 @@ def _tracked(name: str, asked: Sequence[Question]) -> Any:
 def consolidated(chat: ChatLatentSeek, memory: LatentMemory) -> NightReport:
     """Run a night on the one shelf of a memory, as a chat model would search and judge."""
     search = settings_for(chat.recipe)
-    reward = default_reward(search.judge) if chat.reward is None else as_reward(chat.reward)
+    reward = (
+        default_reward(search.judge, search.verdict)
+        if chat.reward is None
+        else as_reward(chat.reward)
+    )
     (info,) = memory.shelves()
     model = open_model(chat.model, chat.tokenizer, chat.dtype, chat.device)
     return consolidate(

@@ -26,18 +26,10 @@ def flipped(bench: Bench, item: Item) -> Asked:
 
     What follows the turned token is written anew, greedily.
     """
-    return propose(bench, item, lambda call: _flips(call, bench), "flip")
-
-
-def _flips(call: Call, bench: Bench) -> Proposals:
-    base = call.base()
-    logits = call.backbone.logits(base)
-    drafted = call.draft().tokens[: len(base)]
-    likeliest = logits.topk(min(bench.settings.max_iterations + 1, logits.shape[-1]), dim=-1)
-    gaps = likeliest.values[:, :1] - likeliest.values[:, 1:]
-    order = gaps.flatten().argsort(stable=True).tolist()
-    for place, rank in (divmod(one, gaps.shape[1]) for one in order):
-        yield (*drafted[:place], int(likeliest.indices[place, rank + 1])), GREEDY
+    greedy = replace(
+        bench.settings, search="flip", temperature=0.0, samples=1, baseline="none", step="fixed"
+    )
+    return replace(bench, settings=greedy).search(item)
 
 
 def noisy(bench: Bench, item: Item) -> Asked:

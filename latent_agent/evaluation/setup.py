@@ -47,6 +47,7 @@ class Asked:
     sweeps: Sequence[str] = ()
     train: str | None = None
     train_questions: int = 200
+    period: int | None = None
     days: Sequence[str] = ("all",)
     night_calls: int = 180
     dtype: str | None = None
@@ -114,8 +115,13 @@ def training_days(asked: Asked) -> list[list[Item]]:
         if not today:
             raise EvaluationError("a day must have questions, got none left; give fewer --day")
         used.update(item.key for item in today)
-        days.append(today)
+        days += _by_period(today, asked.period or len(today))
     return days
+
+
+def _by_period(today: list[Item], period: int) -> list[list[Item]]:
+    """Cut a day into days of ``period`` questions each, the last of which may be shorter."""
+    return [today[at : at + period] for at in range(0, len(today), period)]
 
 
 def written(asked: Asked, made: Experiment) -> dict[str, Any]:

@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from latent_agent.agent import default_reward
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.bench import Bench, Method
 from latent_agent.evaluation.controls import CONTROLS
 from latent_agent.evaluation.methods import METHODS, STREAM
+from latent_agent.reward import Reward, SelfReward
+from latent_agent.setting_rules import CHOICES
 from latent_agent.settings import Settings
 from latent_agent.teaching.misjudging import Misjudging
 
@@ -15,8 +18,9 @@ KNOWN: Mapping[str, Method] = {**METHODS, **CONTROLS}
 TRAINED = ("latentseek+memory", "latentseek+prior", "latentseek+both", *list(CONTROLS)[2:])
 PLAIN = ("greedy", "self-consistency", "best-of-n", "latentseek", "latentseek+psrm")
 ALL = (*PLAIN, "latentseek+memory", "latentseek+prior", "latentseek+both", *CONTROLS)
-_SETTINGS = {field.name for field in fields(Settings)} - {"seed", "stop", "judge"}
+_SETTINGS = {field.name for field in fields(Settings)} - {"seed", "stop"}
 _WHOLE = {field.name for field in fields(Settings) if field.type in (int, int | None)}
+Value = float | str
 _OWN = ("sampling", "misjudge")  # the samples' temperature; share of answers misjudged
 
 
@@ -25,11 +29,11 @@ class Spec:
     """A method with settings of its own."""
 
     name: str
-    given: tuple[tuple[str, float], ...] = ()
+    given: tuple[tuple[str, Value], ...] = ()
 
     def __str__(self) -> str:
         """Render it as it is named on a command line."""
-        return ":".join([self.name, *(f"{name}={value:g}" for name, value in self.given)])
+        return ":".join([self.name, *(f"{name}={shown(value)}" for name, value in self.given)])
 
     @classmethod
     def parse(cls, text: str) -> "Spec":
@@ -46,7 +50,7 @@ class Spec:
             )
         return cls(name=name, given=tuple(setting(one) for one in given))
 
-    def using(self, **given: float) -> "Spec":
+    def using(self, **given: Value) -> "Spec":
         """Return the same method with more settings of its own."""
         return Spec(name=self.name, given=(*self.given, *given.items()))
 
@@ -67,14 +71,25 @@ class Spec:
 
     def on(self, bench: Bench, seed: int) -> Bench:
         """Return a bench with this method's settings, and a seed."""
-        own = dict(self.given)
+        own: dict[str, Any] = dict(self.given)
         sampling, misjudge = own.pop("sampling", bench.temperature), own.pop("misjudge", 0.0)
-        reward = Misjudging(bench.reward, misjudge, seed) if misjudge else bench.reward
-        given: dict[str, Any] = dict(own)
-        if "fraction" in given:
-            given.setdefault("prefix_tokens", None)
-        settings = replace(bench.settings, seed=seed, **given)
+        if "fraction" in own:
+            own.setdefault("prefix_tokens", None)
+        settings = replace(bench.settings, seed=seed, **own)
+        reward = _judge(bench, settings) if own.keys() & {"judge", "verdict"} else bench.reward
+        if misjudge:
+            reward = Misjudging(reward, misjudge, seed)
         return replace(bench, settings=settings, reward=reward, temperature=sampling)
+
+
+def _judge(bench: Bench, settings: Settings) -> Reward:
+    """Return the built-in judge that a method's own settings name."""
+    if not isinstance(bench.reward, SelfReward):
+        raise EvaluationError(
+            "a method can have a judge= or verdict= of its own where the model judges itself, got "
+            f"the reward {bench.reward.id!r}; leave out --reward and --misjudge"
+        )
+    return default_reward(settings.judge, settings.verdict)
 
 
 def parse_methods(text: str) -> list[Spec]:
@@ -101,8 +116,13 @@ def swept(specs: Sequence[Spec], sweeps: Sequence[str]) -> list[Spec]:
     return list(dict.fromkeys(found))
 
 
-def setting(text: str) -> tuple[str, float]:
-    """Read a setting: its name, and a number.
+def shown(value: Value) -> str:
+    """Render a value as it is written on a command line."""
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def setting(text: str) -> tuple[str, Value]:
+    """Read a setting: its name, and a number or one of its words.
 
     Raises:
         EvaluationError: If it is none.
@@ -112,14 +132,19 @@ def setting(text: str) -> tuple[str, float]:
     try:
         if name not in known:
             raise ValueError(f"there is no setting {name!r}")
-        return name, _fitting(name, float(value))
+        return name, _fitting(name, value)
     except ValueError as error:
         raise EvaluationError(
-            f"a method's setting must be written name=number, got {text!r} ({error}); the names "
+            f"a method's setting must be written name=value, got {text!r} ({error}); the names "
             f"are {', '.join(known)}"
         ) from error
 
 
-def _fitting(name: str, value: float) -> float | int:
-    """Return a whole number where the setting is one."""
+def _fitting(name: str, text: str) -> Value:
+    """Return a word where the setting is one, a whole number where it is one."""
+    if name in CHOICES:
+        if text not in CHOICES[name]:
+            raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}")
+        return text
+    value = float(text)
     return int(value) if name in _WHOLE and value == int(value) else value

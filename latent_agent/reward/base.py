@@ -21,11 +21,13 @@ class JudgeRequest:
         max_tokens: Longest reply.
         choices: If given, no reply is written: the likelier of these words is read from the
             logits of one forward pass.
+        weighed: The reply is then the first choice's probability among the choices, as a number.
     """
 
     prompt: str
     max_tokens: int = 64
     choices: tuple[str, ...] = ()
+    weighed: bool = False
 
 
 class Judge(Protocol):

@@ -26,7 +26,9 @@ class SelfReward(Reward):
         weights: Other weights, by check; those left out are not asked.
         strict: A failed "answer correct" is never accepted, however small its weight.
         verdict: ``generate`` lets the judge work before its verdict; ``logits`` reads it from
-            one forward pass, which only serves a model that needs no working. Checks only.
+            one forward pass, which only serves a model that needs no working; ``probability``
+            reads from there how likely True is beside False, for a graded reward (P(True) in
+            Kadavath et al. 2022, arXiv 2207.05221). The last two: checks only.
         max_tokens: Longest reply; None: as long as the model's prompts say.
     """
 
@@ -36,7 +38,7 @@ class SelfReward(Reward):
         *,
         weights: Mapping[str, float] | None = None,
         strict: bool = False,
-        verdict: Literal["generate", "logits"] = "generate",
+        verdict: str = "generate",
         max_tokens: int | None = None,
     ) -> None:
         known = CHECK_WEIGHTS if kind == "checks" else GRADE_WEIGHTS
@@ -47,9 +49,14 @@ class SelfReward(Reward):
                 f"weights must be positive and name some of {list(known)}, got {weights!r}; "
                 "leave a check out to switch it off"
             )
-        if kind == "grades" and verdict == "logits":
+        if verdict not in ("generate", "logits", "probability"):
             raise SettingError(
-                "verdict='logits' reads True or False and needs kind='checks', got "
+                f"verdict must be one of generate, logits, probability, got {verdict!r}; choose "
+                "one of them"
+            )
+        if kind == "grades" and verdict != "generate":
+            raise SettingError(
+                f"verdict={verdict!r} reads True or False and needs kind='checks', got "
                 "kind='grades'; use verdict='generate'"
             )
         self._kind, self._strict, self._verdict = kind, strict, verdict
@@ -86,9 +93,10 @@ class SelfReward(Reward):
         return Score(value=min(quality - 1.0, 0.0), vetoed=vetoed, checks=findings)
 
     def _request(self, prompts: JudgePrompts, name: str, case: Case) -> JudgeRequest:
-        if self._verdict == "logits":
+        if self._verdict != "generate":
             text = fill(prompts.quick[name], case.conversation, case.answer)
-            return JudgeRequest(prompt=text, choices=prompts.words)
+            graded = self._verdict == "probability"
+            return JudgeRequest(prompt=text, choices=prompts.words, weighed=graded)
         texts = prompts.checks if self._kind == "checks" else prompts.grades
         text = fill(texts[name], case.conversation, case.answer)
         return JudgeRequest(prompt=text, max_tokens=self._max_tokens or prompts.max_tokens)
@@ -96,4 +104,6 @@ class SelfReward(Reward):
     def _read(self, reply: str, prompts: JudgePrompts) -> float:
         if self._kind == "grades":
             return read_grade(reply, prompts.grade_scale) or 0.0
+        if self._verdict == "probability":
+            return float(reply)
         return float(read_verdict(reply) is True)
