@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from latent_agent.evaluation import sweeps
+
 _SIZE = (7.2, 4.4)
 
 
@@ -23,7 +25,7 @@ def draw_all(summary: Mapping[str, Any]) -> dict[str, bytes]:
         "stream": _stream(summary["stream"], looks),
         "days": _days(summary["prepared"]),
         "rewards": _rewards(summary["rewards"], looks),
-        **_sweeps(summary["groups"]["all"]),
+        "sensitivity": sweeps.draw(sweeps.swept_settings(summary["groups"]["all"])),
     }
     return {name: picture for name, picture in found.items() if picture is not None}
 
@@ -127,45 +129,4 @@ def _rewards(rewards: Mapping[str, Any], looks: Looks) -> bytes | None:
     for name, row in shown.items():
         axes.plot(range(len(row)), row, label=name, **looks[name])
     _named(axes, "Reward histories", "Round (0: the first answer)", "Mean best reward so far")
-    return _png(figure)
-
-
-def _sweeps(group: Mapping[str, Any]) -> dict[str, bytes]:
-    """One plot a swept setting: accuracy, with intervals, and cost."""
-    found: dict[str, dict[str, list[tuple[float, Any]]]] = {}
-    for name, figures in group.items():
-        method, *given = name.split(":")
-        if len(given) == 1:
-            setting, _, value = given[0].partition("=")
-            found.setdefault(setting, {}).setdefault(method, []).append((float(value), figures))
-    return {f"sweep-{name}": _sweep(name, methods) for name, methods in found.items()}
-
-
-def _sweep(setting: str, methods: Mapping[str, list[tuple[float, Any]]]) -> bytes:
-    figure, axes = _axes()
-    cost = axes.twinx()
-    for number, (name, points) in enumerate(methods.items()):
-        points.sort(key=lambda point: point[0])
-        values = [value for value, _ in points]
-        right = [found["accuracy"] for _, found in points]
-        bars = [
-            [one["mean"] - one["low"] for one in right],
-            [one["high"] - one["mean"] for one in right],
-        ]
-        looks = _looks(number)
-        axes.errorbar(
-            values, [one["mean"] for one in right], yerr=bars, capsize=3, label=name, **looks
-        )
-        tokens = [found["forwarded"]["mean"] for _, found in points]
-        cost.plot(values, tokens, color=looks["color"], alpha=0.4, linestyle=":")
-    swept = [value for points in methods.values() for value, _ in points]
-    if min(swept) > 0 and max(swept) > 20 * min(swept):
-        axes.set_xscale("log")
-    axes.set_ylim(-0.02, 1.02)
-    cost.set_ylim(bottom=0)
-    cost.set_ylabel("Mean forwarded tokens (dotted)")
-    axes.set_title(f"Sensitivity to {setting}", loc="left")
-    axes.set_xlabel(setting)
-    axes.set_ylabel("Share right")
-    axes.legend(fontsize="x-small", frameon=False, loc="lower right")
     return _png(figure)

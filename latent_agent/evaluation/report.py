@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from latent_agent.evaluation import sweeps
 from latent_agent.evaluation.plots import draw_all
 from latent_agent.evaluation.records import Record
 from latent_agent.evaluation.summary import REFERENCE
@@ -95,6 +96,8 @@ def _told(
         ],
         "family_headings": headings,
         "families": {"Right": right, "Steps": steps} if len(headings) > 1 else {},
+        "sweep_headings": sweeps.HEADINGS,
+        "sweeps": sweeps.sweep_rows(sweeps.swept_settings(groups["all"])),
         "nights": _nights(summary["prepared"]),
         "gallery": gallery(records),
         "settings": json.dumps(settings, indent=1),
