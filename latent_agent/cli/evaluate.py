@@ -59,7 +59,7 @@ def evaluate(
     max_iterations: MaxIterations = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer.", min=1)] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other setting: name=number.")
+        list[str] | None, typer.Option("--set", help="Any other setting: name=value.")
     ] = None,
     reward: RewardName = "self",
     misjudge: Misjudge = 0.0,
@@ -68,6 +68,13 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Each method at each value, too: learning_rate=0.01,0.03,0.1"),
     ] = None,
+    each: Annotated[
+        str | None,
+        typer.Option(
+            help="The whole evaluation, training included, at each value, then one table: "
+            "period=50,100; also day, train_questions, or any setting."
+        ),
+    ] = None,
     train: Annotated[
         str | None,
         typer.Option(help="Training questions for memory and prior; as --data."),
@@ -75,6 +82,10 @@ def evaluate(
     train_questions: Annotated[
         int, typer.Option(help="How many a day; a night follows each day (T).", min=1)
     ] = 200,
+    period: Annotated[
+        int | None,
+        typer.Option(help="A night after each so many of a day's questions, too (T).", min=1),
+    ] = None,
     day: Annotated[
         list[str] | None,
         typer.Option(help="A day's families with + between them, or 'all'; once for each day."),
@@ -106,11 +117,31 @@ def evaluate(
         model=model, data=data, methods=methods, questions=questions, draw=draw,
         families=tuple(filter(None, families.split("+"))), seeds=seeds, check=check,
         ending=ending, recipe=recipe, misjudge=misjudge, sampling=sampling, train=train,
-        sweeps=tuple(sweep or ()), train_questions=train_questions, days=tuple(day or ("all",)),
+        sweeps=tuple(sweep or ()), train_questions=train_questions, period=period,
+        days=tuple(day or ("all",)),
         night_calls=night_calls, reward=built_in_reward(reward), dtype=dtype, device=device,
         settings=_given(settings or [], max_iterations=max_iterations, max_tokens=max_tokens),
     )  # fmt: skip
+    if each is not None:
+        return _studied(asked, each, out, as_json)
     return _told(_run(asked, experiment(asked), out), out, as_json)
+
+
+def _studied(asked: "Asked", each: str, out: Path, as_json: bool) -> None:
+    from latent_agent.evaluation.setup import experiment
+    from latent_agent.evaluation.study import Study, write_study
+
+    study = Study.parse(each)
+    variants = {value: (one, experiment(one)) for value, one in study.variants(asked)}
+    found = {
+        value: _run(one, made, study.folder(out, value)) for value, (one, made) in variants.items()
+    }
+    page = write_study(out, study, found)
+    if as_json:
+        typer.echo(json.dumps(study.merged(found)))
+    else:
+        typer.echo(page)
+        typer.echo(f"Study: {out / 'study.md'} and {out / 'study.png'}")
 
 
 def _told(summary: dict[str, Any], out: Path, as_json: bool) -> None:

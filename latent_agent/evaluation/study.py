@@ -1,0 +1,132 @@
+"""The whole evaluation, training included, at several values of one thing: a folder for each."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from latent_agent.errors import EvaluationError
+from latent_agent.evaluation import sweeps
+from latent_agent.evaluation.setup import Asked
+from latent_agent.evaluation.specs import setting
+from latent_agent.evaluation.tables import HEADINGS, family_rows, method_rows
+from latent_agent.settings import Settings
+
+_COUNTS = ("train_questions", "period", "questions", "draw")
+_TRAINING = ("day", "train_questions", "period")  # greedy answers hang on none of them
+_SETTINGS = {field.name for field in fields(Settings)}
+_SHOWN = (0, 1, 2, 3, 5)  # of HEADINGS
+Summary = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One thing, and the values that it takes.
+
+    Attributes:
+        name: ``day``, one of the counts of a command line, or a setting.
+        values: As they are written.
+    """
+
+    name: str
+    values: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Study":
+        """Read ``name=value,value``.
+
+        Raises:
+            EvaluationError: If there is no such thing to vary.
+        """
+        name, _, values = text.partition("=")
+        found = tuple(value.strip() for value in values.split(",") if value.strip())
+        if name not in ("day", *_COUNTS, *_SETTINGS) or not found:
+            raise EvaluationError(
+                f"a study must be written name=value,value, got {text!r}; the names are day, "
+                f"{', '.join(_COUNTS)}, and every setting, for example --each period=50,100,200"
+            )
+        return cls(name=name, values=found)
+
+    def variants(self, asked: Asked) -> Iterator[tuple[str, Asked]]:
+        """Yield each value with the evaluation that it stands for."""
+        for value in self.values:
+            yield value, self._at(asked, value)
+
+    def _at(self, asked: Asked, value: str) -> Asked:
+        if self.name == "day":
+            return replace(asked, days=tuple(value.split("/")))
+        if self.name in _COUNTS:
+            return replace(asked, **{self.name: _count(self.name, value)})
+        name, number = setting(f"{self.name}={value}")
+        return replace(asked, settings={**asked.settings, name: number})
+
+    def folder(self, out: Path, value: str) -> Path:
+        """Return where a value's evaluation lies."""
+        return out / f"{self.name}={value.replace('/', '-then-')}"
+
+    def merged(self, summaries: Mapping[str, Summary]) -> dict[str, dict[str, Any]]:
+        """Return the figures of all values, by group and ``method @ value``; ``greedy`` once."""
+        found: dict[str, dict[str, Any]] = {}
+        for value, summary in summaries.items():
+            for group, methods in summary["groups"].items():
+                rows = found.setdefault(group, {})
+                for method, figures in methods.items():
+                    if method == "greedy" and self.name in _TRAINING:
+                        rows.setdefault(method, figures)
+                    else:
+                        rows[f"{method} @ {self.name}={value}"] = figures
+        return found
+
+    def lines(self, summaries: Mapping[str, Summary], group: str) -> sweeps.Lines:
+        """Return figures by method, a point a value."""
+        found: dict[str, list[tuple[str, sweeps.Figures]]] = {}
+        for value, summary in summaries.items():
+            for method, figures in summary["groups"].get(group, {}).items():
+                found.setdefault(method, []).append((value, figures))
+        return {method: sweeps.in_order(points) for method, points in found.items()}
+
+
+def _count(name: str, value: str) -> int:
+    if not value.isdecimal() or int(value) < (name != "draw"):
+        raise EvaluationError(f"{name} must be a whole number, got {value!r}; give 1 or more")
+    return int(value)
+
+
+def write_study(out: Path, study: Study, summaries: Mapping[str, Summary]) -> str:
+    """Write ``study.json``, ``study.md`` and ``study.png`` into a folder; return the page."""
+    merged = study.merged(summaries)
+    (out / "study.json").write_text(json.dumps(merged, indent=1) + "\n", "utf-8")
+    picture = sweeps.draw(
+        {f"{study.name}, {group}": study.lines(summaries, group) for group in _groups(merged)}
+    )
+    if picture is not None:
+        (out / "study.png").write_bytes(picture)
+    page = "\n".join(_page(study, merged))
+    (out / "study.md").write_text(page, "utf-8")
+    return page
+
+
+def _groups(merged: Mapping[str, Any]) -> list[str]:
+    return [name for name in ("all", "planted") if name in merged]
+
+
+def _page(study: Study, merged: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = [f"# Study: {study.name} at {', '.join(study.values)}", ""]
+    headings = [HEADINGS[number] for number in _SHOWN]
+    for group in _groups(merged):
+        rows = [[row[number] for number in _SHOWN] for row in method_rows(merged[group])]
+        lines += [f"## {group.capitalize()}", "", *_table(headings, rows), ""]
+    for title, figure, form in (("Right", "accuracy", ".0%"), ("Steps", "steps", ".2f")):
+        across, rows = family_rows(merged, figure, form)
+        if len(across) > 1:
+            lines += [f"## {title} by family", "", *_table(across, rows), ""]
+    return [*lines, "![study](study.png)", ""]
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    aligned = "|".join(["---", *("---:" for _ in headings[1:])])
+    return [f"| {' | '.join(line)} |" for line in [headings]] + [
+        f"|{aligned}|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
