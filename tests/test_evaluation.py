@@ -28,8 +28,11 @@ from latent_agent.evaluation.run import evaluate, peek, read_records
 from latent_agent.evaluation.setup import Asked, experiment, written
 from latent_agent.evaluation.specs import KNOWN, Spec, parse_methods, swept
 from latent_agent.evaluation.streams import replayed
+from latent_agent.evaluation.study import Study
 from latent_agent.evaluation.summary import summarise
+from latent_agent.evaluation.sweeps import draw, sweep_rows, swept_settings
 from latent_agent.night_job import Watch
+from latent_agent.reward import SelfReward
 from latent_memory import LatentMemory, Shelf, Trace
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -357,6 +360,90 @@ def test_methods_by_name():
         parse_methods("latentseek:rate=1")
     with pytest.raises(EvaluationError, match="need training questions, got none"):
         experiment(Asked(methods="latentseek+memory"))
+
+
+def test_a_method_can_have_a_judge_of_its_own():
+    found = Spec.parse("latentseek:judge=checks:verdict=logits:search=flip")
+    assert str(found) == "latentseek:judge=checks:verdict=logits:search=flip"
+    made = experiment(Asked(questions=1))
+    own = found.on(made.bench, 0)
+    assert own.settings.search == "flip"
+    assert own.reward.id == SelfReward("checks", verdict="logits").id
+    assert made.bench.reward.id == SelfReward("checks", strict=True).id
+    with pytest.raises(EvaluationError, match="search is one of gradient, flip"):
+        parse_methods("latentseek:search=luck")
+    other = experiment(Asked(questions=1, reward=lambda _q, _a: -0.5))
+    with pytest.raises(EvaluationError, match="where the model judges itself, got the reward"):
+        Spec.parse("latentseek:judge=checks").on(other.bench, 0)
+
+
+def test_sweeps_over_numbers_and_words(small):
+    figures = small.summary["groups"]["all"]["latentseek"]
+    names = [
+        *("greedy", "latentseek", "latentseek:samples=10", "latentseek:samples=2"),
+        *("latentseek:judge=strict", "latentseek:judge=checks", "flip:samples=2:temperature=1"),
+    ]
+    found = swept_settings(dict.fromkeys(names, figures))
+    assert [[value for value, _ in found[name]["latentseek"]] for name in found] == [
+        ["2", "10"],
+        ["strict", "checks"],
+    ]
+    rows = sweep_rows(found)
+    assert [row[:3] for row in rows][:2] == [
+        ["samples", "2", "latentseek"],
+        ["samples", "10", "latentseek"],
+    ]
+    assert len(rows) == 4
+    assert draw(found).startswith(b"\x89PNG")
+    assert draw({}) is None
+
+
+STUDY = (
+    "evaluate", "--methods", "latentseek+prior", "--families", "story+units", "--questions", "4",
+    "--train-questions", "6", "--max-iterations", "1", "--night-calls", "0",
+)  # fmt: skip
+
+
+def test_a_study_runs_the_whole_evaluation_at_each_value(tmp_path):
+    command = [*STUDY, "--each", "day=story,story/units", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, [*command, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert list(found["all"]) == [
+        "greedy",
+        "latentseek+prior @ day=story",
+        "latentseek+prior @ day=story/units",
+    ]
+    folders = [tmp_path / "day=story", tmp_path / "day=story-then-units"]
+    records = [(folder / "records.jsonl").read_bytes() for folder in folders]
+    days = [json.loads((f / "settings.json").read_text("utf-8")) for f in folders]
+    assert [day["answers"]["questions_a_day"] for day in days] == [[6], [6, 6]]
+    page = (tmp_path / "study.md").read_text("utf-8")
+    assert "| latentseek+prior @ day=story/units |" in page
+    assert "## Right by family" in page
+    assert (tmp_path / "study.png").read_bytes().startswith(b"\x89PNG")
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0, again.output
+    assert [(folder / "records.jsonl").read_bytes() for folder in folders] == records
+    assert page in again.output
+
+
+def test_what_a_study_varies():
+    asked = Asked(train="bundled:train", train_questions=10)
+    names = [one.days for _, one in Study.parse("day=all,story/units+money").variants(asked)]
+    assert names == [("all",), ("story", "units+money")]
+    short = dict(Study.parse("period=4,10").variants(asked))
+    days = {value: experiment(replace(one, methods="latentseek+prior")).plan.days
+            for value, one in short.items()}  # fmt: skip
+    assert {value: [len(day) for day in found] for value, found in days.items()} == {
+        "4": [4, 4, 2],
+        "10": [10],
+    }
+    (longer,) = Study.parse("prefix_tokens=15").variants(asked)
+    assert longer[1].settings == {"prefix_tokens": 15}
+    for wrong in ("luck=1", "period=", "period=0"):
+        with pytest.raises(EvaluationError, match=r"a study must be written|period must be"):
+            list(Study.parse(wrong).variants(asked))
 
 
 def test_each_seed_has_an_order_of_its_own():
