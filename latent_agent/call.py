@@ -10,6 +10,7 @@ from latent_agent.completion import Completion, Limits, complete
 from latent_agent.errors import BudgetSpent
 from latent_agent.form import FREE_TEXT, Form
 from latent_agent.meter import Meter, Stage
+from latent_agent.prefix import read_prefix
 from latent_agent.progress import Progress
 from latent_agent.prompt import Turn, last_question, transcript
 from latent_agent.refine import Start, Trial
@@ -122,8 +123,11 @@ class Call:
             RewardError: If the reward breaks its contract.
         """
         for warm in warm_starts:
-            prefix = self.backbone.decode(warm.latents, self._greedy)
-            unmoved = prefix == self.opening().tokens[: len(prefix)]
+            begun = self.opening().tokens
+            prefix = read_prefix(
+                self.backbone.decode, begun, self._settings, warm.latents, self._greedy
+            )
+            unmoved = prefix == begun[: len(prefix)]
             if not unmoved and prefix not in self._completions:
                 trial = self.attempt(prefix, self._greedy, warm.road)
                 yield Start(trial=trial, latents=warm.latents)

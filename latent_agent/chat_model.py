@@ -64,8 +64,8 @@ class ChatLatentSeek(ToolCallingChatModel):
         threshold: Rewards above it are accepted (tau), in [-1, 0).
         patience: Rounds without a better mean reward before the search ends.
         max_forwarded_tokens: Budget of one call in forwarded tokens.
-        search, positions, position_share, baseline, step, ties, verdict: How the search goes where
-            it need not be LatentSeek's own; see ``latent_agent.settings.Settings``.
+        search, positions, position_share, baseline, step, rest, ties, verdict: How the search
+            goes where it need not be LatentSeek's own; see ``latent_agent.settings.Settings``.
         reward: A built-in reward or any ``(question, answer) -> float`` in [-1, 0]; by default
             the model judges itself.
 
@@ -172,6 +172,7 @@ class ChatLatentSeek(ToolCallingChatModel):
     position_share: float | None = None
     baseline: str | None = None
     step: str | None = None
+    rest: str | None = None
     ties: str | None = None
     verdict: str | None = None
     neighbours: int | None = None

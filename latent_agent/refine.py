@@ -6,6 +6,7 @@ arXiv 2505.13308, section 3: ascend ``J(z) = E[R(x, c)]`` with the REINFORCE gra
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -17,6 +18,7 @@ from latent_agent.flipping import flips, turned
 from latent_agent.forking import updated
 from latent_agent.margin_step import to_the_edge
 from latent_agent.policy import policy_gradient
+from latent_agent.prefix import Decode, read_prefix
 from latent_agent.reward.base import Score
 from latent_agent.sampling import Sampler
 from latent_agent.settings import Settings
@@ -84,6 +86,7 @@ class Search:
         error: What a failing reward said.
         ties: Of two answers with the same reward, which is best: the ``first`` or the
             ``shortest``.
+        cut: Keep only the latents that the best answer's prefix was decoded from.
     """
 
     best: Start | None = None
@@ -92,13 +95,15 @@ class Search:
     stopped: str = "iterations"
     error: str | None = None
     ties: str = "first"
+    cut: bool = False
 
     def record(self, trials: Sequence[Trial], latents: torch.Tensor, threshold: float) -> bool:
         """Take in one round; return whether an answer passes the threshold by now."""
         self.rewards.append(sum(trial.score.value for trial in trials) / len(trials))
         for trial in trials:
             if self.best is None or self._better(trial, self.best.trial, threshold):
-                self.best = Start(trial=trial, latents=latents.clone())
+                kept = latents[: len(trial.prefix)] if self.cut else latents
+                self.best = Start(trial=trial, latents=kept.clone())
         return self.best is not None and self.best.trial.score.passes(threshold)
 
     def _better(self, trial: Trial, best: Trial, threshold: float) -> bool:
@@ -130,7 +135,7 @@ def refine(
         The best answer seen, with the path to it. A budget that ends, or a reward that fails, ends
         the search with the best answer so far.
     """
-    search = Search(ties=settings.ties)
+    search = Search(ties=settings.ties, cut=settings.rest == "anew")
     try:
         start = None
         for start in starts:
@@ -159,15 +164,16 @@ def ascend(
     """Take gradient steps from a start until an answer passes; return why they ended."""
     z = start.latents.detach().clone()
     adam, moving = Adam(z, settings.learning_rate), updated(z, space.logits, settings)
+    decode = partial(read_prefix, space.decode, start.trial.prefix, settings)
     trials: Sequence[Trial] = (start.trial,)
     for step in range(1, settings.max_iterations + 1):
         gradient = policy_gradient(z, trials, space, settings, constraint)
         before = z.clone() if settings.step == "margin" else None
         adam.ascend(gradient if moving is None else gradient * moving)
         if before is not None:
-            z.copy_(_stretched(before, z - before, space, constraint))
+            z.copy_(_stretched(before, z - before, space, decode, constraint))
         search.iterations = step
-        trials = _try(z, step, space, attempt, settings, constraint)
+        trials = _try(z, step, decode, attempt, settings, constraint)
         passes = search.record(trials, z, settings.threshold)
         on_step(search)
         if passes:
@@ -207,10 +213,10 @@ def flip(
 
 
 def _stretched(
-    z: torch.Tensor, step: torch.Tensor, space: LatentSpace, constraint: Constraint
+    z: torch.Tensor, step: torch.Tensor, space: LatentSpace, decode: Decode, constraint: Constraint
 ) -> torch.Tensor:
     sampler = Sampler(0.0, constraint=constraint)
-    return to_the_edge(z, step, space.logits, lambda at: space.decode(at, sampler), constraint)
+    return to_the_edge(z, step, space.logits, lambda at: decode(at, sampler), constraint)
 
 
 def out_of_patience(rewards: Sequence[float], patience: int | None) -> bool:
@@ -223,7 +229,7 @@ def out_of_patience(rewards: Sequence[float], patience: int | None) -> bool:
 def _try(
     z: torch.Tensor,
     step: int,
-    space: LatentSpace,
+    decode: Decode,
     attempt: Attempt,
     settings: Settings,
     constraint: Constraint,
@@ -233,7 +239,7 @@ def _try(
         sampler = Sampler(
             settings.temperature, settings.seed, step, sample, settings.top_p, constraint
         )
-        trials.append(attempt(space.decode(z, sampler), sampler))
+        trials.append(attempt(decode(z, sampler), sampler))
     return trials
 
 

@@ -15,6 +15,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "positions": ("all", "entropy", "margin"),
     "baseline": ("none", "leave-one-out"),
     "step": ("fixed", "margin"),
+    "rest": ("kept", "anew"),
     "ties": ("first", "shortest"),
     "verdict": ("generate", "logits", "probability"),
     "judge": ("checks", "strict", "grades"),

@@ -49,6 +49,9 @@ class Settings:
             the step's others; needs ``samples``. See `latent_agent.policy`.
         step: ``fixed`` (Adam's), or ``margin``: the same step, just long enough that a token of the
             prefix changes; greedy only. See `latent_agent.margin_step`.
+        rest: What follows the first token of the prefix that changes: ``kept`` as the latents have
+            it, or written ``anew``, so that a long prefix need not contradict itself. See
+            `latent_agent.prefix`.
         ties: Of two answers with the same reward, the ``first`` is kept or the ``shortest`` (the
             brevity of Kimi k1.5's length reward, arXiv 2501.12599, as a tie-break alone).
         verdict: How the built-in checks are read: ``generate``, ``logits``, or ``probability`` (the
@@ -83,6 +86,7 @@ class Settings:
     position_share: float = 0.2
     baseline: str = "none"
     step: str = "fixed"
+    rest: str = "kept"
     ties: str = "first"
     verdict: str = "generate"
     judge: str = "checks"

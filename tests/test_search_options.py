@@ -14,6 +14,7 @@ from latent_agent.flipping import flips, turned
 from latent_agent.forking import updated
 from latent_agent.margin_step import edge, to_the_edge
 from latent_agent.policy import advantages, policy_gradient
+from latent_agent.prefix import until_change
 from latent_agent.prompt import Turn, encode_chat
 from latent_agent.recollection import Recollection
 from latent_agent.refine import Search, Start, Trial, refine
@@ -23,6 +24,7 @@ from latent_agent.sampling import GREEDY
 from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import open_model
 from latent_agent.teaching import questions
+from latent_agent.teaching.families import PLANTED
 from latent_memory import LatentMemory
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -141,6 +143,35 @@ def test_where_no_token_lies_ahead_the_step_is_as_it_was(space):
     still = torch.zeros_like(z)
     decode = lambda at: space.decode(at, GREEDY)  # noqa: E731
     assert torch.equal(to_the_edge(z, still, space.logits, decode, FREE), z)
+
+
+# ------------------------------------------------------------------- what follows a change
+
+
+def test_a_prefix_can_end_with_the_token_that_changes(space):
+    assert until_change((1, 2, 3), (1, 2, 3, 4)) == (1, 2, 3)
+    assert until_change((1, 5, 3), (1, 2, 3)) == (1, 5)
+    z = latents(12)
+    draft, *tried = (
+        prefix for prefix, _ in searched(space, z, rest="anew", step="margin", learning_rate=0.1)
+    )
+    changed = [prefix for prefix in tried if prefix != draft]
+    assert changed
+    for prefix in changed:
+        assert prefix[:-1] == draft[: len(prefix) - 1]
+        assert prefix[-1] != draft[len(prefix) - 1]
+
+
+def test_a_long_prefix_mends_answers_once_the_rest_is_written_anew():
+    model = open_model("bundled")
+    solved = {}
+    for rest in ("kept", "anew"):
+        settings = settings_for("default", prefix_tokens=10, rest=rest, step="margin")
+        agent = LatentAgent(model, settings)
+        planted = [question for question in QUESTIONS if question.family in PLANTED]
+        outcomes = [agent.answer([Turn("user", question.text)]) for question in planted]
+        solved[rest] = sum(one.stopped == "threshold" for one in outcomes)
+    assert solved["kept"] < solved["anew"] == len(planted)
 
 
 # --------------------------------------------------------------------------------------- flips
