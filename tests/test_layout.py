@@ -31,6 +31,11 @@ RULES = (
     Rule(
         (
             "latent_agent/refine.py",
+            "latent_agent/policy.py",
+            "latent_agent/forking.py",
+            "latent_agent/flipping.py",
+            "latent_agent/margin_step.py",
+            "latent_agent/prefix.py",
             "latent_agent/prior.py",
             "latent_agent/reward.py",
             "latent_agent/reward/**/*.py",

@@ -212,8 +212,11 @@ def test_a_turned_latent_stands_for_its_token(space, rank):
     assert space.decode(moved[None], GREEDY) == (token,)
 
 
-def test_a_flip_leaves_a_trace_whose_latents_stand_for_its_tokens(tmp_path):
-    model, settings = open_model("bundled"), settings_for("default", search="flip")
+@pytest.mark.parametrize(
+    "given", [{"search": "flip"}, {"rest": "anew", "step": "margin", "prefix_tokens": 10}]
+)
+def test_a_trace_holds_latents_that_stand_for_its_tokens(given, tmp_path):
+    model, settings = open_model("bundled"), settings_for("default", **given)
     reward = default_reward(settings.judge)
     with LatentMemory(tmp_path / "memory.sqlite3") as memory:
         agent = LatentAgent(model, settings, reward, Recollection(memory, "n", reward.id))

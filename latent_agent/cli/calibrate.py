@@ -19,6 +19,8 @@ from latent_agent.cli.evaluate import (
     Questions,
     RewardName,
     Sampling,
+    Settings,
+    given_settings,
 )
 from latent_agent.cli.options import Json, Model, Recipe, built_in_reward
 from latent_agent.cli.watching import watching
@@ -35,6 +37,7 @@ def calibrate(
     ending: Ending = "",
     recipe: Recipe = "default",
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer.", min=1)] = None,
+    settings: Settings = None,
     reward: RewardName = "self",
     misjudge: Misjudge = 0.0,
     dtype: Annotated[str | None, typer.Option(help="Name of a torch dtype.")] = None,
@@ -58,7 +61,8 @@ def calibrate(
     asked = Asked(
         model=model, data=data, questions=questions, check=check, ending=ending, recipe=recipe,
         sampling=sampling, reward=built_in_reward(reward), misjudge=misjudge, dtype=dtype,
-        device=device, settings={"max_iterations": samples, "max_tokens": max_tokens},
+        device=device,
+        settings=given_settings(settings or [], max_iterations=samples, max_tokens=max_tokens),
     )  # fmt: skip
     made = experiment(asked)
     plan = replace(made.plan, specs=[Spec(name="judged-samples")])

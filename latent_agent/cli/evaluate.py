@@ -35,6 +35,7 @@ Sampling = Annotated[
     float, typer.Option("--sampling", help="Temperature of sampled answers.", min=0.01)
 ]
 RewardName = Annotated[str, typer.Option(help="'self' or module:attribute.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Any other setting: name=value.")]
 Misjudge = Annotated[
     float, typer.Option(help="Share of answers that the judge gets wrong.", min=0, max=1)
 ]
@@ -58,9 +59,7 @@ def evaluate(
     recipe: Recipe = "default",
     max_iterations: MaxIterations = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer.", min=1)] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other setting: name=value.")
-    ] = None,
+    settings: Settings = None,
     reward: RewardName = "self",
     misjudge: Misjudge = 0.0,
     sampling: Sampling = 1.0,
@@ -120,7 +119,9 @@ def evaluate(
         sweeps=tuple(sweep or ()), train_questions=train_questions, period=period,
         days=tuple(day or ("all",)),
         night_calls=night_calls, reward=built_in_reward(reward), dtype=dtype, device=device,
-        settings=_given(settings or [], max_iterations=max_iterations, max_tokens=max_tokens),
+        settings=given_settings(
+            settings or [], max_iterations=max_iterations, max_tokens=max_tokens
+        ),
     )  # fmt: skip
     if each is not None:
         return _studied(asked, each, out, as_json)
@@ -151,7 +152,7 @@ def _told(summary: dict[str, Any], out: Path, as_json: bool) -> None:
         _show(summary, out)
 
 
-def _given(texts: list[str], **named: Any) -> dict[str, Any]:
+def given_settings(texts: list[str], **named: Any) -> dict[str, Any]:
     """Return settings by name."""
     from latent_agent.evaluation.specs import setting
 
