@@ -12,7 +12,7 @@ import torch
 from latent_agent.constraint import Constraint, mask_along
 
 _ROWS = 8  # rows of logits held at a time
-_PAST = 1.02  # DeepFool's overshoot
+_PAST = 1.1  # past the edge: a memory packs latents, and what lies on the edge falls back
 _MOVES = 50
 
 Logits = Callable[[torch.Tensor], torch.Tensor]

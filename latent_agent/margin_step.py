@@ -11,7 +11,7 @@ import torch
 from latent_agent.constraint import Constraint, mask_along
 
 _ROWS = 8  # rows of logits held at a time
-_PAST = 1.001  # a little past the edge: on it, two tokens tie
+_PAST = 1.1  # a tenth past the edge: a memory packs latents, and what lies on the edge falls back
 _DOUBLINGS = 30
 
 Logits = Callable[[torch.Tensor], torch.Tensor]
@@ -22,11 +22,10 @@ Decode = Callable[[torch.Tensor], tuple[int, ...]]
 def to_the_edge(
     z: torch.Tensor, step: torch.Tensor, logits: Logits, decode: Decode, constraint: Constraint
 ) -> torch.Tensor:
-    """Return ``z + s * step``, (N, d), with the smallest ``s`` at which a token changes.
+    """Return ``z + s * step``, (N, d), with ``s`` a tenth above the least that changes a token.
 
-    ``s`` is exact for an affine head, but for rounding. Where the head bends (soft caps), or
-    rounding leaves every token as it was, it is doubled until one changes: at most twice too
-    long. Where no token lies ahead, the step is taken as it is.
+    The least is exact for an affine head, but for rounding. Where the head bends (soft caps), or
+    rounding leaves every token as it was, ``s`` is doubled until one changes. Where no token lies ahead, the step is taken as it is.
 
     Args:
         z: Latents, (N, d).
