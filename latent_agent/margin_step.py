@@ -25,7 +25,8 @@ def to_the_edge(
     """Return ``z + s * step``, (N, d), with ``s`` a tenth above the least that changes a token.
 
     The least is exact for an affine head, but for rounding. Where the head bends (soft caps), or
-    rounding leaves every token as it was, ``s`` is doubled until one changes. Where no token lies ahead, the step is taken as it is.
+    rounding leaves every token as it was, ``s`` is doubled until one changes. Where no token lies
+    ahead, the step is taken as it is.
 
     Args:
         z: Latents, (N, d).
