@@ -17,6 +17,8 @@ from tests.code_blocks import Page
 from tests.conftest import move_home
 from tests.warm_command import warm_command
 
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[1]
 TUTORIAL = "docs/tutorial.md"
 GENERATED = "docs/cli.md"
