@@ -37,7 +37,7 @@ class ChatLatentSeek(ToolCallingChatModel):
         ``pip install latent-agent``. The bundled model needs nothing else; other models are
         loaded by Hugging Face id or from a local folder. Building the object reads no weights.
 
-    Attributes: Completion
+    Attributes: Key init args, completion
         temperature: 0 (default) is greedy; see ``samples``.
         max_tokens: Longest answer, the optimised prefix included.
         stop: Texts that end an answer; they are not part of it.
@@ -47,13 +47,13 @@ class ChatLatentSeek(ToolCallingChatModel):
         timeout: Seconds after which the best answer so far is returned.
         seed: Seed of all sampling.
 
-    Attributes: Client
+    Attributes: Key init args, client
         model: ``"bundled"``, a Hugging Face id, a local folder, or a loaded model.
         tokenizer: Needed beside a loaded model.
         dtype: Name of a torch dtype; by default float32 on the CPU, the checkpoint's elsewhere.
         device: Torch device; by default CUDA where there is one.
 
-    Attributes: Search
+    Attributes: Key init args, search
         recipe: ``"default"``, ``"latentseek"`` or ``"latentevolve"``; explicit arguments
             override it.
         max_iterations: Gradient steps at most (K); 0 is plain generation, unjudged.
@@ -69,7 +69,7 @@ class ChatLatentSeek(ToolCallingChatModel):
         reward: A built-in reward or any ``(question, answer) -> float`` in [-1, 0]; by default
             the model judges itself.
 
-    Attributes: Memory
+    Attributes: Key init args, memory
         memory: Where past questions' latents are kept: ``"default"`` (a database in the user's
             data folder), None (nothing is kept), a path, a ``sqlite:///`` URL, or a
             ``LatentMemory``.
