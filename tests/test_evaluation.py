@@ -30,7 +30,7 @@ from latent_agent.evaluation.specs import KNOWN, Spec, parse_methods, swept
 from latent_agent.evaluation.streams import replayed
 from latent_agent.evaluation.study import Study
 from latent_agent.evaluation.summary import summarise
-from latent_agent.evaluation.sweeps import draw, sweep_rows, swept_settings
+from latent_agent.evaluation.sweeps import Figures, draw, sweep_rows, swept_settings
 from latent_agent.night_job import Watch
 from latent_agent.reward import SelfReward
 from latent_memory import LatentMemory, Shelf, Trace
@@ -378,7 +378,7 @@ def test_a_method_can_have_a_judge_of_its_own():
 
 
 def test_sweeps_over_numbers_and_words(small):
-    figures = small.summary["groups"]["all"]["latentseek"]
+    figures: Figures = small.summary["groups"]["all"]["latentseek"]
     names = [
         *("greedy", "latentseek", "latentseek:samples=10", "latentseek:samples=2"),
         *("latentseek:judge=strict", "latentseek:judge=checks", "flip:samples=2:temperature=1"),
@@ -394,7 +394,7 @@ def test_sweeps_over_numbers_and_words(small):
         ["samples", "10", "latentseek"],
     ]
     assert len(rows) == 4
-    assert draw(found).startswith(b"\x89PNG")
+    assert (draw(found) or b"").startswith(b"\x89PNG")
     assert draw({}) is None
 
 

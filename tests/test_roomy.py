@@ -32,9 +32,11 @@ def columns(start, count, rows=1):
 
 
 def test_room_is_made_a_few_times_only_and_the_more_the_wider():
-    layer, rooms = RoomyLayer(), set()
+    layer, rooms = RoomyLayer(), set[int]()
+    keys = values = torch.empty(0)
     for token in range(4000):
         keys, values = layer.update(columns(token, 1), -columns(token, 1))
+        assert layer._room is not None
         rooms.add(layer._room[0].data_ptr())
     assert torch.equal(keys, columns(0, 4000))
     assert torch.equal(values, -columns(0, 4000))

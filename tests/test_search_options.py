@@ -94,6 +94,7 @@ def test_only_the_positions_that_fork_are_updated(space, positions):
     z = latents(20)
     z[7], z[13] = z[7] * 0.05, z[13] * 0.05  # nearly equal logits: the least sure of all
     mask = updated(z, space.logits, Settings(positions=positions, position_share=0.1))
+    assert mask is not None
     assert mask.flatten().nonzero().flatten().tolist() == [7, 13]
     assert updated(z, space.logits, Settings()) is None
     (_, (_, search), *_) = searched(space, z, positions=positions, position_share=0.1)
@@ -106,6 +107,7 @@ def test_only_the_positions_that_fork_are_updated(space, positions):
 
 def test_at_least_one_position_is_updated(space):
     mask = updated(latents(3), space.logits, Settings(positions="margin", position_share=0.01))
+    assert mask is not None
     assert mask.sum() == 1
 
 
@@ -239,10 +241,12 @@ def test_of_equal_rewards_the_shortest_can_be_kept():
         search = Search(ties=ties)
         for one in rounds:
             search.record([one], torch.zeros(1, 1), -0.2)
+        assert search.best is not None
         kept[ties] = search.best.trial.prefix
     assert kept == {"first": (1,), "shortest": (2,)}
     search = Search(ties="shortest")
     search.record([trial([1], -0.1, 9), trial([2], -0.1, 1, vetoed=True)], torch.zeros(1, 1), -0.2)
+    assert search.best is not None
     assert search.best.trial.prefix == (1,)  # what is refused is no tie
 
 
