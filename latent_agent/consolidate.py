@@ -39,7 +39,7 @@ from latent_memory.publishing import note_file, publish, reserve, withdraw_stale
 
 
 def consolidate(job: NightJob) -> NightReport:
-    """Run one night for one shelf.
+    """Run one night for one shelf, after the whole memory was brought within its limits.
 
     Raises:
         NightRunningError: If another process is at it.
@@ -48,6 +48,8 @@ def consolidate(job: NightJob) -> NightReport:
         LatentMemoryError: If the memory fails.
     """
     with night_lock(job.memory.path):
+        if not job.database.readonly:
+            job.memory.tidy()
         if reason := waiting(job):
             return NightReport(shelf=job.shelf, verdict="idle", reason=reason)
         with _recorded(job) as night:

@@ -33,7 +33,7 @@ def fill_0001(connection: Connection) -> None:
         "INSERT INTO latents VALUES (1, x'0102'), (4, x'0304')",
         "INSERT INTO embeddings VALUES (1, x'0000803f0000803f'), (4, x'0000803f00000000')",
         "INSERT INTO texts VALUES (1, 'a question', 'an answer', '[5]'), (4, NULL, NULL, '[6]')",
-        "INSERT INTO deletions VALUES (7, 3, 1, 1700000000000002)",
+        "INSERT INTO deletions (seq, trace, shelf, deleted) VALUES (7, 3, 1, 1700000000000002)",
     ):
         connection.execute(text(statement))
 
@@ -68,11 +68,29 @@ def check_0002(connection: Connection) -> None:
     assert connection.scalar(text("SELECT verdict FROM nights")) == "published"
 
 
+def fill_0003(connection: Connection) -> None:
+    fill_0002(connection)
+    for statement in (
+        "INSERT INTO limits VALUES (1, 1000, NULL, 60)",
+        "INSERT INTO erasures VALUES (1, 1700000000000006, 1700000000000007, 'evicted', 5, 5)",
+        "UPDATE deletions SET evicted = 1",
+    ):
+        connection.execute(text(statement))
+
+
+def check_0003(connection: Connection) -> None:
+    check_0002(connection)
+    assert connection.execute(text("SELECT * FROM limits")).all() == [(1, 1000, None, 60)]
+    assert connection.scalar(text("SELECT traces FROM erasures")) == 5
+    assert connection.scalar(text("SELECT evicted FROM deletions")) == 1
+
+
 # What each revision's rows look like, and how they are known to have come through the next ones.
 # A revision that changes rows gets checks of its own here.
 ROWS: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], None]]] = {
     "0001": (fill_0001, check_0001),
     "0002": (fill_0002, check_0002),
+    "0003": (fill_0003, check_0003),
 }
 
 
@@ -152,7 +170,8 @@ def test_a_database_that_is_behind_says_what_to_run(tmp_path: Path, revision: st
     for mode in ("read-write", "read", "write"):
         with pytest.raises(SchemaError) as caught:
             LatentMemory(path, mode=mode)
-        assert f"at {revision!r}, which lacks {REVISIONS[-1]}" in str(caught.value)
+        lacking = ", ".join(REVISIONS[REVISIONS.index(revision) + 1 :])
+        assert f"at {revision!r}, which lacks {lacking};" in str(caught.value)
         assert "run: latent-agent migrate --memory '" in str(caught.value)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["it's.sqlite3"]

@@ -16,6 +16,7 @@ from latent_agent.cli.demo import demo
 from latent_agent.cli.doctor import doctor
 from latent_agent.cli.evaluate import evaluate
 from latent_agent.cli.memory import memory
+from latent_agent.cli.memory_limits import limits, record
 from latent_agent.cli.migrate import migrate
 from latent_agent.cli.prior import prior
 from latent_agent.errors import LatentAgentError
@@ -34,6 +35,8 @@ app.command()(calibrate)
 app.command()(consolidate)
 app.command()(migrate)
 app.command()(doctor)
+memory.command()(limits)
+memory.command()(record)
 app.add_typer(memory, name="memory")
 app.add_typer(prior, name="prior")
 bench.command()(call)

@@ -195,7 +195,7 @@ def prune(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Erase what is of least use: old, scored low, or seldom recalled."""
+    """Erase what is of least use, once: old, scored low, or seldom recalled."""
     age = None if max_age is None else timedelta(days=max_age)
     chosen: dict[str, Any] = {
         "keep": keep, "max_age": age, "min_score": min_score, "namespace": namespace,

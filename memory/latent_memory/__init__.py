@@ -9,31 +9,38 @@ from latent_memory.errors import (
     ImportFileError,
     LatentMemoryError,
     LocationError,
+    RateError,
     ReadOnlyError,
     SchemaError,
     StorageError,
     TraceError,
 )
 from latent_memory.layout import IndexSettings
+from latent_memory.limits import Limits
 from latent_memory.listing import ShelfInfo, TraceInfo
 from latent_memory.places import default_location
+from latent_memory.record import Erasure
 from latent_memory.schema import Migration, migrate
 from latent_memory.stats import Stats
 from latent_memory.store import LatentMemory
 from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace
+from latent_memory.upkeep import Tidied
 from latent_memory.verify import Problem
 
 __all__ = [
     "MAX_NAME",
     "DamageError",
+    "Erasure",
     "ImportFileError",
     "IndexSettings",
     "LatentMemory",
     "LatentMemoryError",
+    "Limits",
     "LocationError",
     "Migration",
     "Neighbour",
     "Problem",
+    "RateError",
     "ReadOnlyError",
     "SchemaError",
     "Shelf",
@@ -41,6 +48,7 @@ __all__ = [
     "Stats",
     "StorageError",
     "StoredTrace",
+    "Tidied",
     "Trace",
     "TraceError",
     "TraceInfo",

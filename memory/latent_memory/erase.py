@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select, up
 
 from latent_memory.known import snapshot_path
 from latent_memory.publishing import withdraw_stale
+from latent_memory.record import EVICTED, note
 from latent_memory.rows import to_time
 from latent_memory.selection import in_chunks
 from latent_memory.sqlite import Database, backups
@@ -16,7 +17,7 @@ from latent_memory.tables import deletions, embeddings, latents, shelves, texts,
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 500  # traces a transaction: other writers get their turn, and the log stays short
+AT_ONCE = 500  # traces a transaction: other writers get their turn, and the log stays short
 
 _THESE = traces.c.id.in_(bindparam("ids", expanding=True))
 _SHELVES_OF = select(traces.c.id, traces.c.shelf).where(_THESE)
@@ -40,8 +41,10 @@ _DELETE_DELETIONS = delete(deletions).where(
 )
 
 
-def erase(database: Database, ids: Iterable[int], *, strict: bool = False) -> int:
+def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool = False) -> int:
     """Erase traces: their rows, the log's copies of them, our backups; return how many there were.
+
+    Evicted ones are not to be forgotten: backups stay, and so do priors that learnt from them.
 
     A kill leaves some of them; they are whole, and can be forgotten again. Of a namespace whose
     last trace goes, the name can stay in a gap of the file until ``compact``. Priors that learnt
@@ -53,52 +56,49 @@ def erase(database: Database, ids: Iterable[int], *, strict: bool = False) -> in
         StorageError: If the disk or the database refuses.
     """
     wanted = sorted(set(ids))
-    if wanted and not database.readonly:
-        _delete_backups(database.path)
-    forgotten = 0
-    for chunk in in_chunks(wanted, _AT_ONCE):
+    if wanted and reason != EVICTED and not database.readonly:
+        delete_backups(database.path)
+    forgotten, entry = 0, None
+    for chunk in in_chunks(wanted, AT_ONCE):
         with database.write() as connection:
-            count, emptied = _delete(connection, chunk, strict)
+            count, emptied = delete_traces(connection, chunk, reason)
+            if strict:
+                withdraw_stale(connection)
+            if count:
+                entry = note(connection, reason, count, datetime.now(UTC), entry)
         forgotten += count
-        for shelf in emptied:
-            snapshot_path(database.path, shelf).unlink(missing_ok=True)
+        drop_snapshots(database, emptied)
     database.empty_log()
     return forgotten
 
 
-def compact(database: Database) -> None:
-    """Give the space of what was forgotten back to the disk; the file is written anew.
-
-    Raises:
-        ReadOnlyError: If the database is open for reading only.
-        StorageError: If the disk has no room for a copy.
-    """
-    with database.write() as connection:
-        for content in (texts, latents, embeddings):
-            connection.execute(delete(content).where(content.c.trace.not_in(select(traces.c.id))))
-    database.vacuum()
+def drop_snapshots(database: Database, shelves: Iterable[int]) -> None:
+    """Delete the index files of shelves that are gone."""
+    for shelf in shelves:
+        snapshot_path(database.path, shelf).unlink(missing_ok=True)
 
 
-def _delete_backups(path: Path) -> None:
+def delete_backups(path: Path) -> None:
+    """Delete the copies that migrations made."""
     for copy in backups(path):
         copy.unlink(missing_ok=True)
         logger.info("%s was deleted: it may hold what is being forgotten", copy)
 
 
-def _delete(connection: Connection, ids: Sequence[int], strict: bool) -> tuple[int, Sequence[int]]:
+def delete_traces(
+    connection: Connection, ids: Sequence[int], reason: str
+) -> tuple[int, Sequence[int]]:
     """Delete traces; return how many there were, and the shelves that are empty now, and gone."""
     found = connection.execute(_SHELVES_OF, {"ids": ids}).all()
     if not found:
         return 0, []
-    now = to_time(datetime.now(UTC))
-    rows = [{"trace": row.id, "shelf": row.shelf, "deleted": now} for row in found]
+    told = {"deleted": to_time(datetime.now(UTC)), "evicted": int(reason == EVICTED)}
+    rows = [{"trace": row.id, "shelf": row.shelf, **told} for row in found]
     connection.execute(insert(deletions), rows)
     for empty in _EMPTY:
         connection.execute(empty, {"ids": ids})
     connection.execute(_DELETE, {"ids": ids})
     touched = {"shelves": sorted({row.shelf for row in found})}
     emptied = connection.execute(_DELETE_EMPTY, touched).scalars().all()
-    if strict:
-        withdraw_stale(connection)
     connection.execute(_DELETE_DELETIONS, {"shelves": emptied})
     return len(found), emptied

@@ -21,6 +21,10 @@ class TraceError(LatentMemoryError):
     """A trace, a query or a name cannot be stored or searched for as it is."""
 
 
+class RateError(LatentMemoryError):
+    """A namespace has had as many new traces in an hour as it may have; nothing was stored."""
+
+
 class StorageError(LatentMemoryError):
     """The disk or the database refused a write; nothing was stored."""
 

@@ -104,6 +104,7 @@ STALE: ColumnElement[bool] = exists().where(
         deletions.c.shelf == sources.c.shelf,
         deletions.c.trace.between(sources.c.first, sources.c.last),
         deletions.c.seq > sources.c.deletion,
+        deletions.c.evicted == 0,
     ),
 )
 _OWN = sources.alias()

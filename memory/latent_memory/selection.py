@@ -1,7 +1,6 @@
 """Which traces to forget, and which to prune."""
 
-import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from latent_memory.checks import check_name
 from latent_memory.errors import TraceError
 from latent_memory.rows import to_time
 from latent_memory.tables import shelves, traces
+from latent_memory.usefulness import most_useful_first
 
 _AT_ONCE = 500
 
@@ -73,8 +73,7 @@ def least_useful(
     """Return the ids of the traces that pruning forgets, ascending.
 
     These are all that are older than ``max_age`` or scored below ``min_score``, and of the rest
-    what each shelf holds beyond ``keep``, least useful first: what warm-started fewer of the
-    calls that are remembered, then the lower score, then the older.
+    what each shelf holds beyond ``keep``, least useful first (see ``usefulness``).
 
     Raises:
         TraceError: If no condition is given, or one makes no sense.
@@ -94,16 +93,11 @@ def least_useful(
 
 
 def _most_useful(rows: Sequence[Row[Any]], among: set[int], keep: int) -> set[int]:
-    uses = Counter(used for row in rows for used in json.loads(row.neighbours))
-    by_shelf: defaultdict[int, list[Row[Any]]] = defaultdict(list)
-    for row in rows:
+    by_shelf: defaultdict[int, list[int]] = defaultdict(list)
+    for row in most_useful_first(rows, to_time(datetime.now(UTC))):
         if row.id in among:
-            by_shelf[row.shelf].append(row)
-    return {
-        row.id
-        for shelf in by_shelf.values()
-        for row in sorted(shelf, key=lambda row: (-uses[row.id], -row.score, -row.id))[:keep]
-    }
+            by_shelf[row.shelf].append(row.id)
+    return {id_ for shelf in by_shelf.values() for id_ in shelf[:keep]}
 
 
 def _check_conditions(keep: int | None, max_age: timedelta | None, min_score: float | None) -> None:

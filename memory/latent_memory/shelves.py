@@ -93,18 +93,22 @@ class ShelfIndex:
         row, news = self._news(known)
         if row is None:
             return None
-        if known is None or known.row.id != row.id:
+        if known is None or known.row.identity != row.identity:
             return self._built(row, news)
         self._apply(known, news)
         return self._caught_up(None) if known.index.outgrown else known
 
     def _news(self, known: Known | None) -> tuple[ShelfRow | None, News]:
-        """Read what ``known`` lacks, or all if the shelf was emptied and begun anew since."""
+        """Read what ``known`` lacks, or all if the shelf has another identity since.
+
+        It was emptied and begun anew, or its record of deletions was shortened.
+        """
         with self._database.read() as connection:
             row = find_shelf(connection, self._shelf)
             if row is None:
                 return None, NOTHING
-            since = known.position if known is not None and known.row.id == row.id else START
+            same = known is not None and known.row.identity == row.identity
+            since = known.position if known is not None and same else START
             return row, read_news(connection, row, since)
 
     def _built(self, row: ShelfRow, news: News) -> Known:

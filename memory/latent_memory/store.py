@@ -4,24 +4,29 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from latent_memory import listing, rows, transfer
 from latent_memory.checks import check_embedding, check_shelf, check_trace
-from latent_memory.erase import compact, erase
+from latent_memory.compacting import compact
+from latent_memory.erase import erase
 from latent_memory.errors import ReadOnlyError
 from latent_memory.layout import IndexSettings
+from latent_memory.limits import Limits, read_limits, write_limits
 from latent_memory.listing import ShelfInfo, TraceInfo
 from latent_memory.progress import Progress
+from latent_memory.recalling import recall
+from latent_memory.record import FORGOTTEN, PRUNED, Erasure, list_erasures
 from latent_memory.schema import open_database
 from latent_memory.selection import least_useful, matching
 from latent_memory.shelves import ShelfIndex
 from latent_memory.sqlite import Database
 from latent_memory.stats import Stats, read_stats
 from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace, Vector
+from latent_memory.upkeep import Tidied, Upkeep
 from latent_memory.verify import Problem, verify_database, verify_traces
 
 Mode = Literal["read-write", "read", "write"]
@@ -55,6 +60,7 @@ class LatentMemory:
         self._mode, self._store_text, self._settings = mode, store_text, index
         self._database = open_database(location, readonly=mode == "read")
         self.path = self._database.path
+        self._upkeep = Upkeep(self._database)
         self._forget_indexes()
 
     @property
@@ -68,22 +74,22 @@ class LatentMemory:
         Raises:
             TraceError: If the trace cannot be stored as it is.
             ReadOnlyError: If the memory is open for reading only.
+            RateError: If the namespace has had its traces of this hour.
             StorageError: If the disk or the database refuses; nothing was stored.
         """
         return self.add_many([trace])[0]
 
     def add_many(self, traces: Iterable[Trace]) -> list[int]:
         """Store traces in one transaction, all or none; return their ids."""
-        checked = (self._storable(check_trace(trace)) for trace in traces)
-        now = datetime.now(UTC)
-        with self._database.write() as connection:
-            return [rows.insert_trace(connection, trace, now) for trace in checked]
+        return self._upkeep.add(self._storable(check_trace(trace)) for trace in traces)
 
     def _storable(self, trace: Trace) -> Trace:
         return trace if self._store_text else replace(trace, query=None, answer=None)
 
     def recall(self, embedding: Vector, *, shelf: Shelf, k: int = 5) -> list[Neighbour]:
         """Return the ``k`` traces of a shelf whose questions are most similar, best first.
+
+        What is older than the limits allow is passed over.
 
         Raises:
             TraceError: If the embedding is none, or not as long as the shelf's.
@@ -96,15 +102,7 @@ class LatentMemory:
                 "mode='write'; open it with mode='read-write'"
             )
         check_shelf(shelf)
-        query, index = check_embedding(embedding), self._index(shelf)
-        while True:
-            nearest = index.search(query, k)
-            with self._database.read() as connection:
-                found = rows.read_traces(connection, [id_ for id_, _ in nearest])
-            gone = [id_ for id_, _ in nearest if id_ not in found]
-            if not gone:
-                return [Neighbour(stored=found[id_], similarity=sim) for id_, sim in nearest]
-            index.drop(gone)  # forgotten in between
+        return recall(self._database, self._index(shelf), check_embedding(embedding), k)
 
     def get(self, id: int) -> StoredTrace | None:
         """Return the trace with this id; None if there is none.
@@ -158,7 +156,11 @@ class LatentMemory:
         """
         with self._database.read() as connection:
             found = matching(connection, ids=ids, namespace=namespace, older_than=older_than)
-        return len(found) if dry_run else erase(self._database, found, strict=strict)
+        if dry_run:
+            return len(found)
+        given = {"ids": ids, "namespace": namespace, "age": older_than}
+        by = ", ".join(name for name, value in given.items() if value is not None)
+        return erase(self._database, found, reason=f"{FORGOTTEN} by {by}", strict=strict)
 
     def prune(
         self,
@@ -171,8 +173,7 @@ class LatentMemory:
     ) -> int:
         """Erase what is too old or scored too low, then all but ``keep`` traces of each shelf.
 
-        The least useful go first: what warm-started fewest of the calls that are remembered,
-        then the lower score, then the older. Returns how many there were.
+        The least useful go first (see ``usefulness``). Returns how many there were.
 
         Raises:
             TraceError: If no condition is given, or one makes no sense.
@@ -183,7 +184,38 @@ class LatentMemory:
             found = least_useful(
                 connection, keep=keep, max_age=max_age, min_score=min_score, namespace=namespace
             )
-        return len(found) if dry_run else erase(self._database, found)
+        return len(found) if dry_run else erase(self._database, found, reason=PRUNED)
+
+    def limits(self) -> Limits:
+        """Return what is kept of each namespace at most."""
+        with self._database.read() as connection:
+            return read_limits(connection)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Put other limits in force, for all processes; what is beyond them goes by and by.
+
+        Raises:
+            ReadOnlyError: If the memory is open for reading only.
+            StorageError: If the disk or the database refuses; the old ones hold then.
+        """
+        with self._database.write() as connection:
+            write_limits(connection, limits)
+
+    def tidy(self, *, dry_run: bool = False) -> Tidied:
+        """Erase what is beyond the limits now; give the room back once it is half the file.
+
+        A night does this too. With ``dry_run`` the traces are only counted.
+
+        Raises:
+            ReadOnlyError: If the memory is open for reading only.
+            StorageError: If the disk or the database refuses; the next time goes on.
+        """
+        return self._upkeep.counted() if dry_run else self._upkeep.tidy()
+
+    def erasures(self, limit: int = 50) -> "list[Erasure]":
+        """List when and why traces were erased, newest first; what they held is not told."""
+        with self._database.read() as connection:
+            return list_erasures(connection, limit)
 
     def export(
         self, folder: Path, *, namespace: str | None = None, progress: Progress | None = None

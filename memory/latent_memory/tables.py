@@ -79,6 +79,32 @@ deletions = Table(
     Column("trace", Integer, nullable=False),
     Column("shelf", Integer, nullable=False),
     Column("deleted", Integer, nullable=False),  # microseconds since 1970, UTC
+    # 1: for want of room; priors that learnt from it may stay. 0: it is to be forgotten.
+    Column("evicted", Integer, nullable=False, server_default="0"),
     Index("deletions_by_shelf", "shelf", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# One row, or none: see limits.Limits.
+limits = Table(
+    "limits",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("capacity", Integer),  # traces a namespace; NULL: no limit
+    Column("max_age", Integer),  # seconds
+    Column("hourly", Integer),  # new traces a namespace
+)
+
+# For the operator: that traces were erased, when and why, without whose they were or what they
+# held. Outlives namespaces and deletions.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("began", Integer, nullable=False),  # microseconds since 1970, UTC
+    Column("ended", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("traces", Integer, nullable=False),
+    Column("emptied", Integer, nullable=False),  # of these, whose emptied rows still take room
     sqlite_autoincrement=True,
 )

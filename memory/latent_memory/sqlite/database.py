@@ -111,6 +111,10 @@ class Database:
             )
         return not self._must_empty
 
+    def empty_log_soon(self) -> None:
+        """Empty the write-ahead log after this transaction, or after a later one."""
+        self._must_empty = True
+
     def _trim(self) -> None:
         """Keep the write-ahead log short. What was written is safe already: nothing is raised."""
         size = log_bytes(self.path)

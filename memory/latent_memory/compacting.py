@@ -1,0 +1,60 @@
+"""Giving the room of what was erased back: emptied rows, old deletions, free pages."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, delete, exists, func, select, update
+
+from latent_memory.prior_tables import sources
+from latent_memory.record import count_emptied, none_emptied
+from latent_memory.rows import to_time
+from latent_memory.sqlite import Database
+from latent_memory.tables import deletions, embeddings, latents, shelves, texts, traces
+
+_COUNT = select(func.count()).select_from(traces)
+_FEW = 1000  # so many emptied rows are let be
+_WEEK = timedelta(days=7)  # longer than any night, which must notice what is forgotten meanwhile
+
+
+def compact(database: Database) -> None:
+    """Give the room of what was erased back to the disk; the file is written anew.
+
+    Raises:
+        ReadOnlyError: If the database is open for reading only.
+        StorageError: If the disk has no room for a copy.
+    """
+    with database.write() as connection:
+        for content in (texts, latents, embeddings):
+            connection.execute(delete(content).where(content.c.trace.not_in(select(traces.c.id))))
+        _shorten(connection)
+        none_emptied(connection)
+    database.vacuum()
+
+
+def is_due(connection: Connection, times: float) -> bool:
+    """Whether the file holds ``times`` as many emptied rows as traces."""
+    emptied = count_emptied(connection)
+    if emptied <= _FEW:
+        return False
+    return (
+        emptied > times * connection.execute(select(func.count()).select_from(traces)).scalar_one()
+    )
+
+
+def _shorten(connection: Connection) -> None:
+    """Delete what nobody needs of the record of deletions.
+
+    A shelf gets another identity by that: indexes of it that do not know those deletions yet are
+    built anew.
+    """
+    makes_stale = exists().where(
+        sources.c.shelf == deletions.c.shelf,
+        deletions.c.trace.between(sources.c.first, sources.c.last),
+        deletions.c.seq > sources.c.deletion,
+    )
+    old = deletions.c.deleted < to_time(datetime.now(UTC) - _WEEK)
+    gone = delete(deletions).where((deletions.c.evicted == 1) | (old & ~makes_stale))
+    touched = set(connection.execute(gone.returning(deletions.c.shelf)).scalars())
+    for shelf in touched:
+        renamed = update(shelves).where(shelves.c.id == shelf)
+        connection.execute(renamed.values(identity=secrets.token_hex(16)))

@@ -1,0 +1,370 @@
+"""Capacity, age and rate: what a memory keeps of each namespace at most."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import text, update
+
+from latent_memory import LatentMemory, Limits, RateError, TraceError, compacting
+from latent_memory.limits import CAPACITY
+from latent_memory.tables import traces
+from latent_memory.usefulness import usefulness
+from tests.memories import (
+    SHELF,
+    Worker,
+    bytes_beside,
+    in_namespace,
+    recalled,
+    run_python,
+    trace,
+    vector,
+)
+
+HOUR = 3600 * 1_000_000
+DAY = 24 * HOUR
+
+
+def held(memory: LatentMemory, namespace: str = "default") -> list[int]:
+    """Ids of a namespace's traces, ascending."""
+    return sorted(info.id for info in memory.list(namespace=namespace, limit=10_000))
+
+
+def age(memory: LatentMemory, ids: list[int], days: float) -> None:
+    """Let traces be older, checksum and all."""
+    from latent_memory import rows
+
+    with memory.database.write() as connection:
+        for id_, stored in rows.read_traces(connection, ids).items():
+            created = stored.created - timedelta(days=days)
+            row: dict[str, Any] = dict(
+                connection.execute(rows.WHOLE.where(traces.c.id == id_)).mappings().one()
+            )
+            row["created"] = rows.to_time(created)
+            checksum = rows._checksum(row, row["vector"], row["bytes"])
+            values = {"created": row["created"], "checksum": checksum}
+            connection.execute(update(traces).where(traces.c.id == id_).values(**values))
+
+
+def test_limits_are_stored_in_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite3"
+    with LatentMemory(path) as memory:
+        assert memory.limits() == Limits(capacity=CAPACITY, max_age=None, hourly=None)
+        memory.set_limits(Limits(capacity=7, max_age=timedelta(days=3), hourly=5))
+        memory.set_limits(Limits(capacity=None, max_age=timedelta(days=2)))
+    with LatentMemory(path, mode="read") as again:
+        assert again.limits() == Limits(capacity=None, max_age=timedelta(days=2), hourly=None)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"capacity": 0}, {"hourly": -1}, {"capacity": True}, {"max_age": timedelta(0)}]
+)
+def test_limits_without_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TraceError, match=r"at least .*, got .*None: no limit"):
+        Limits(**wrong)
+
+
+def test_use_reward_and_age_decide_how_useful_a_trace_is() -> None:
+    new = usefulness(score=0, uses=0, age=0)
+    assert new == 1
+    assert usefulness(score=-1, uses=0, age=0) == 0.5
+    assert usefulness(score=0, uses=3, age=3 * DAY) == 1
+    assert usefulness(score=0, uses=0, age=9 * DAY) == pytest.approx(0.1)
+    assert usefulness(score=0, uses=0, age=-DAY) == 1  # a clock that was set back
+
+
+def test_a_full_namespace_evicts_the_least_useful_and_no_other_namespace(tmp_path: Path) -> None:
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(Limits(capacity=4))
+        memory.add(trace(1, score=-0.9))
+        memory.add(trace(2))
+        memory.add(trace(3, neighbours=(2,)))
+        memory.add(trace(4, score=-0.1))
+        memory.add_many(trace(seed, shelf=in_namespace("ann")) for seed in range(10, 14))
+        assert held(memory) == [1, 2, 3, 4]
+        new = memory.add(trace(5, score=-1.0))
+        # The failed answer goes; the newest stays although it failed too.
+        assert held(memory) == [2, 3, 4, new]
+        age(memory, [3, 4], days=30)
+        newer = memory.add(trace(6))
+        assert held(memory) == [2, 4, new, newer]  # 3 scored lower than 4, both are old
+        assert held(memory, "ann") == [5, 6, 7, 8]
+        assert [memory.get(id_) for id_ in (1, 3)] == [None, None]
+        assert sorted(recalled(memory, vector(1), k=9)) == [2, 4, new, newer]
+        assert memory.verify() == []
+        (entry,) = memory.erasures()
+        assert (entry.reason, entry.traces) == ("evicted", 2)
+        assert entry.began <= entry.ended <= datetime.now(UTC)
+
+
+def test_what_is_stored_at_once_is_never_what_makes_room(tmp_path: Path) -> None:
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(Limits(capacity=3))
+        memory.add_many(trace(seed, neighbours=(1,)) for seed in range(3))
+        many = memory.add_many(trace(seed, score=-1.0) for seed in range(10, 15))
+        assert held(memory) == many
+        one = memory.add(trace(20))
+        assert len(held(memory)) == 3
+        assert one in held(memory)
+
+
+def test_room_is_made_for_several_at_once(tmp_path: Path) -> None:
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(Limits(capacity=100))
+        memory.add_many(trace(seed) for seed in range(100))
+        memory.add(trace(100))
+        assert len(held(memory)) == 95
+        memory.add_many(trace(seed) for seed in range(101, 106))
+        assert len(held(memory)) == 100
+        assert len(memory.erasures()) == 1
+
+
+def test_an_index_in_another_process_follows(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite3"
+    with LatentMemory(path) as memory:
+        memory.set_limits(Limits(capacity=40))
+        memory.add_many(trace(seed) for seed in range(40))
+        assert len(recalled(memory, vector(0), k=100)) == 40  # its index is built
+        run_python(
+            "import sys\n"
+            "from latent_memory import LatentMemory\n"
+            "from tests.memories import trace\n"
+            "with LatentMemory(sys.argv[1]) as memory:\n"
+            "    for seed in range(40, 60): memory.add(trace(seed))\n",
+            path,
+        )
+        assert sorted(recalled(memory, vector(0), k=100)) == held(memory)
+        assert len(held(memory)) <= 40
+        assert memory.verify() == []
+
+
+def test_old_traces_are_not_recalled_and_are_erased(tmp_path: Path) -> None:
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        ids = memory.add_many(
+            trace(seed, query=f"MARK {seed}", answer=f"MARK {seed}") for seed in range(6)
+        )
+        age(memory, ids[:4], days=10)
+        assert len(recalled(memory, vector(0), k=2)) == 2
+        memory.set_limits(Limits(max_age=timedelta(days=9)))
+        nearest = recalled(memory, vector(0), k=2)
+        assert sorted(nearest) == ids[4:]
+        assert len(held(memory)) == 6  # nothing has been written since
+        assert memory.tidy(dry_run=True).expired == 4
+        new = memory.add(trace(7))
+        assert held(memory) == [*ids[4:], new]
+        assert memory.verify() == []
+        (entry,) = memory.erasures()
+        assert (entry.reason, entry.traces) == ("expired", 4)
+    kept = bytes_beside(tmp_path / "m.sqlite3")
+    assert b"MARK 4" in kept
+    assert b"MARK 0" not in kept
+
+
+def test_a_writer_looks_for_old_traces_now_and_then_and_tidying_at_once(tmp_path: Path) -> None:
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(Limits(max_age=timedelta(days=1)))
+        first = memory.add(trace(1))
+        age(memory, [first], days=2)
+        memory.add(trace(2))
+        assert first in held(memory)
+        assert memory.tidy().expired == 1
+        assert first not in held(memory)
+
+
+def test_a_namespace_has_so_many_new_traces_an_hour(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite3"
+    with LatentMemory(path) as memory:
+        memory.set_limits(Limits(hourly=3))
+        ids = [memory.add(trace(seed)) for seed in range(3)]
+        with pytest.raises(RateError, match=r"at most 3 .*'default' got 4.*wait.*--hourly"):
+            memory.add(trace(4))
+        with pytest.raises(RateError):  # on another shelf, in another process's memory
+            LatentMemory(path).add(trace(4, shelf=replace(SHELF, reward="other")))
+        memory.add(trace(5, shelf=in_namespace("ann")))
+        with pytest.raises(RateError):  # all or none
+            memory.add_many(trace(seed, shelf=in_namespace("ann")) for seed in range(3))
+        assert len(held(memory, "ann")) == 1
+        age(memory, ids[:1], days=1 / 24)
+        memory.add(trace(6))
+        with pytest.raises(RateError):
+            memory.add(trace(7))
+        assert held(memory)[-1] == 5
+
+
+def _add(path: Path, first: int, count: int) -> list[int]:
+    with LatentMemory(path) as memory:
+        return [memory.add(trace(seed)) for seed in range(first, first + count)]
+
+
+def test_writers_in_several_processes_keep_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite3"
+    with LatentMemory(path) as memory:
+        memory.set_limits(Limits(capacity=20))
+        workers = [Worker(_add, path, 1000 * number, 25) for number in range(3)]
+        most = 0
+        while any(worker._process.is_alive() for worker in workers):
+            most = max(most, len(held(memory)))
+            time.sleep(0.01)
+        ids = [id_ for worker in workers for id_ in worker.result()]
+        assert len(set(ids)) == 75
+        assert most <= 20
+        assert set(held(memory)) <= set(ids)
+        assert memory.erasures()[0].traces == 75 - len(held(memory))
+        assert memory.verify() == []
+
+
+_FLOOD = """
+import sys
+from latent_memory import LatentMemory
+from tests.memories import trace
+with LatentMemory(sys.argv[1]) as memory:
+    seed = int(sys.argv[2])
+    while True:
+        print(memory.add(trace(seed)), flush=True)
+        seed += 1
+"""
+
+
+def test_a_kill_in_the_middle_leaves_the_memory_within_its_limits(tmp_path: Path) -> None:
+    """Every fourth add evicts; all that was acknowledged is there or in the record."""
+    path = tmp_path / "m.sqlite3"
+    with LatentMemory(path) as memory:
+        memory.set_limits(Limits(capacity=20))
+    told: list[int] = []
+    for round_ in range(3):
+        flood = subprocess.Popen(
+            [sys.executable, "-c", _FLOOD, str(path), str(1000 * round_)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert flood.stdout is not None
+        lines = [flood.stdout.readline() for _ in range(25 + 3 * round_)]
+        os.kill(flood.pid, signal.SIGKILL)
+        rest, _ = flood.communicate()
+        told += [int(line) for line in [*lines, *rest.split("\n")[:-1]]]
+        with LatentMemory(path) as memory:
+            ids = held(memory)
+            assert 0 < len(ids) <= 20
+            assert told[-1] in ids
+            (entry,) = memory.erasures()
+            with memory.database.read() as connection:
+                ever = connection.scalar(
+                    text("SELECT seq FROM sqlite_sequence WHERE name='traces'")
+                )
+            assert entry.traces + len(ids) == ever
+            assert sorted(recalled(memory, vector(0), k=50)) == ids
+            assert memory.verify() == []
+
+
+def test_a_full_memory_stops_growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emptied rows keep some room until the file is written anew: by the writer, if need be."""
+    monkeypatch.setattr(compacting, "_FEW", 50)
+    sizes: list[int] = []
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(Limits(capacity=50))
+        for round_ in range(24):
+            memory.add_many(
+                trace(25 * round_ + seed, rows=8, width=64, query="x" * 300) for seed in range(25)
+            )
+            memory.database.empty_log()
+            sizes.append(memory.stats().database_bytes)
+        assert max(sizes[12:]) <= 1.05 * max(sizes[:12])
+        assert memory.verify() == []
+        assert sorted(recalled(memory, vector(0), k=99)) == held(memory)
+        with memory.database.read() as connection:
+            deletions = connection.scalar(text("SELECT count(*) FROM deletions"))
+        assert deletions is not None
+        assert deletions < 5 * 50
+
+
+def test_tidying_gives_room_back_and_other_processes_recall_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compacting, "_FEW", 10)
+    path = tmp_path / "m.sqlite3"
+    with LatentMemory(path) as memory, LatentMemory(path) as other:
+        memory.add_many(trace(seed, rows=16, width=256) for seed in range(100))
+        assert len(recalled(other, vector(0), k=200)) == 100
+        memory.database.empty_log()
+        size = memory.stats().database_bytes
+        memory.set_limits(Limits(capacity=20))
+        assert memory.tidy(dry_run=True) == memory.tidy(dry_run=True)
+        tidied = memory.tidy()
+        assert (tidied.expired, tidied.evicted, tidied.compacted) == (0, 81, True)
+        assert memory.stats().database_bytes < size / 2
+        assert sorted(recalled(other, vector(0), k=200)) == held(memory)
+        assert memory.tidy().compacted is False
+        assert memory.verify() == []
+
+
+def test_the_room_is_not_looked_for_while_there_is_plenty(tmp_path: Path) -> None:
+    """However many traces there are, an add reads none of them."""
+    seen: list[str] = []
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.add_many(trace(seed) for seed in range(50))
+        with memory.database.write() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None
+        raw.set_trace_callback(seen.append)
+        memory.add(trace(51))
+        raw.set_trace_callback(None)
+    assert not [one for one in seen if "count(*)" in one or ("neighbours" in one.split("FROM")[0]
+                and one.startswith("SELECT"))]  # fmt: skip
+    assert [one for one in seen if "max(traces.id)" in one]
+
+
+def test_forgetting_is_told_in_the_record_without_what_it_held(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite3"
+    with LatentMemory(path) as memory:
+        memory.add_many(
+            trace(seed, shelf=in_namespace("SECRET-ANN"), query=f"SECRET {seed}")
+            for seed in range(700)
+        )
+        memory.add(trace(1))
+        assert memory.forget(ids=[3]) == 1
+        assert memory.forget(ids=[3]) == 0
+        assert memory.forget(namespace="SECRET-ANN", older_than=datetime.now(UTC)) == 699
+        assert memory.prune(keep=0) == 1
+        memory.compact()
+        assert [(one.reason, one.traces) for one in memory.erasures()] == [
+            ("pruned", 1),
+            ("forgotten by namespace, age", 699),  # one entry, though two transactions
+            ("forgotten by ids", 1),
+        ]
+        assert memory.verify() == []
+    assert b"SECRET" not in bytes_beside(path)
+
+
+def test_a_compaction_forgets_no_deletion_that_a_prior_must_know(tmp_path: Path) -> None:
+    from latent_memory.nights import begin_night
+    from latent_memory.priors import find_prior, source_of
+    from latent_memory.publishing import note_file, reserve
+
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.add_many(trace(seed) for seed in range(10))
+        source = source_of(memory.database, SHELF)
+        assert source is not None
+        night = begin_night(memory.database, SHELF, seed=0, inputs={})
+        version = reserve(memory.database, [source], night=night, positions=3)
+        note_file(memory.database, version, "f", "c")
+        memory.set_limits(Limits(capacity=5))
+        assert memory.tidy().evicted == 5
+        assert not find_prior(memory.database, version).stale  # eviction is no wish to be forgotten
+        memory.forget(ids=held(memory)[:1])
+        assert find_prior(memory.database, version).stale
+        with memory.database.write() as connection:  # a month later
+            connection.execute(text(f"UPDATE deletions SET deleted = deleted - {30 * DAY}"))
+        memory.compact()
+        assert find_prior(memory.database, version).stale
+        with memory.database.read() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM deletions")) == 1
+        assert np.isfinite(len(recalled(memory, vector(0))))
+        assert memory.verify() == []
