@@ -1,6 +1,8 @@
 """One call: draft, recall, refine, remember."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
 
 from latent_agent.call import Call
 from latent_agent.errors import PromptError
@@ -47,6 +49,14 @@ class LatentAgent:
         self.reward = form.reward(reward or default_reward(settings.judge, settings.verdict))
         self.recollection = None if form.constrained else recollection
         self.form = form
+
+    def without(self, seconds: float) -> "LatentAgent":
+        """Return the agent with what is left of its timeout after so many seconds."""
+        if not seconds or self.settings.timeout is None:
+            return self
+        other = copy(self)
+        other.settings = replace(self.settings, timeout=max(0.0, self.settings.timeout - seconds))
+        return other
 
     def answer(self, turns: Sequence[Turn], progress: Progress | None = None) -> Outcome:
         """Answer a conversation; the last human text is the question that rewards see.

@@ -66,6 +66,9 @@ class ChatLatentSeek(ToolCallingChatModel):
         max_forwarded_tokens: Budget of one call in forwarded tokens.
         search, positions, position_share, baseline, step, rest, ties, verdict: How the search
             goes where it need not be LatentSeek's own; see ``latent_agent.settings.Settings``.
+        max_waiting: Calls that may wait for the model while ``max_calls`` (32) are answered; one
+            more raises ``BusyError`` at once. By default all share the model's passes.
+        log_text: Whether logs tell questions and answers too.
         reward: A built-in reward or any ``(question, answer) -> float`` in [-1, 0]; by default
             the model judges itself.
 
@@ -175,6 +178,9 @@ class ChatLatentSeek(ToolCallingChatModel):
     rest: str | None = None
     ties: str | None = None
     verdict: str | None = None
+    max_calls: int | None = None
+    max_waiting: int | None = None
+    log_text: bool | None = None
     neighbours: int | None = None
     momentum: float | None = None
     momentum_temperature: float | None = None
@@ -281,6 +287,7 @@ class ChatLatentSeek(ToolCallingChatModel):
     ) -> list[Outcome]:
         """Answer ``n`` times; all but the first sample their draft, and leave the memory alone."""
         from latent_agent.agent import LatentAgent, default_reward
+        from latent_agent.serving import serve
 
         settings, turns = self._settings(given, stop), to_turns(messages)
         custom = given.get("reward", self.reward)
@@ -292,10 +299,11 @@ class ChatLatentSeek(ToolCallingChatModel):
         form, model = self._form(given), self._shared_model(given)
         recollection = self._recollection(given, form.reward(reward))
         agent = LatentAgent(model, settings, reward, recollection, form)
-        outcomes = [agent.answer(turns, progress)]
+        outcomes = [serve(agent, turns, progress)]
         for other in range(1, checked_choices(given.get("n", self.n), settings)):
             varied = replace(settings, seed=settings.seed + other, sample_draft=True)
-            outcomes.append(LatentAgent(model, varied, reward, form=form).answer(turns, progress))
+            another = LatentAgent(model, varied, reward, form=form)
+            outcomes.append(serve(another, turns, progress))
         return outcomes
 
     def _recollection(self, given: dict[str, Any], reward: Reward) -> "Recollection | None":

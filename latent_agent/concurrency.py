@@ -14,8 +14,7 @@ from weakref import WeakKeyDictionary
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list, run_in_executor
 
-CALLS = 32
-"""Calls at once, unless ``max_concurrency`` in a config says otherwise."""
+from latent_agent.settings import CALLS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,11 +32,14 @@ async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> 
 
 
 def at_once(
-    config: RunnableConfig | Sequence[RunnableConfig] | None, inputs: int
+    config: RunnableConfig | Sequence[RunnableConfig] | None, inputs: int, most: int | None = None
 ) -> list[RunnableConfig]:
-    """Return a config for each input of a batch, in which many run at once."""
+    """Return a config for each input of a batch, in which many run at once: ``most``, or `CALLS`.
+
+    ``max_concurrency`` in the config says otherwise.
+    """
     configs = get_config_list(config, inputs)
     for each in configs[:1]:  # LangChain looks at the first
         if each.get("max_concurrency") is None:
-            each["max_concurrency"] = CALLS
+            each["max_concurrency"] = min(most or CALLS, CALLS)
     return configs

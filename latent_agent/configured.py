@@ -16,7 +16,7 @@ from langchain_core.runnables.config import ensure_config
 from latent_agent.concurrency import at_once
 from latent_agent.runs import with_run
 
-_OWN = ("run", "on_progress", "cancelled")
+_OWN = ("run", "on_progress", "cancelled", "place")
 
 
 def with_namespace(config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, Any]:
@@ -33,6 +33,8 @@ def _told(given: dict[str, Any]) -> dict[str, Any]:
 
 class ConfiguredChatModel(BaseChatModel):
     """A chat model whose calls know the namespace in their config, and the run that they are."""
+
+    max_calls: int | None = None
 
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
@@ -106,8 +108,20 @@ class ConfiguredChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> list[AIMessage]:
         """Answer many conversations together; ``max_concurrency`` in the config says how many."""
-        configs = at_once(config, len(inputs)) if inputs else None
+        configs = at_once(config, len(inputs), self.max_calls) if inputs else None
         return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answer many conversations together, as `batch` does."""
+        configs = at_once(config, len(inputs), self.max_calls) if inputs else None
+        return await super().abatch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def batch_as_completed(  # type: ignore[override] - narrower than both of its overloads
         self,
@@ -118,7 +132,7 @@ class ConfiguredChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[tuple[int, Any]]:
         """Answer many conversations together, each as soon as it is ready."""
-        configs = at_once(config, len(inputs)) if inputs else None
+        configs = at_once(config, len(inputs), self.max_calls) if inputs else None
         return super().batch_as_completed(
             inputs, configs, return_exceptions=return_exceptions, **kwargs
         )

@@ -32,6 +32,7 @@ from latent_agent.prior_fit import FitReport, fit
 from latent_agent.prior_in_force import PriorInForce, prior_path
 from latent_agent.replay import Bench, pick_questions
 from latent_agent.reward.rebuild import reward_from_id
+from latent_agent.telemetry.nights import observed
 from latent_memory import LatentMemoryError
 from latent_memory.nights import Result, begin_night, end_night
 from latent_memory.priors import UnknownPriorError, in_force
@@ -47,6 +48,11 @@ def consolidate(job: NightJob) -> NightReport:
         LatentAgentError: If there is too little to train on, or training fails.
         LatentMemoryError: If the memory fails.
     """
+    with observed(job) as seen:
+        return seen.ends(_consolidated(job))
+
+
+def _consolidated(job: NightJob) -> NightReport:
     with night_lock(job.memory.path):
         if not job.database.readonly:
             job.memory.tidy()

@@ -21,6 +21,10 @@ class RewardError(LatentAgentError):
     """A reward raised, returned no number, or left [-1, 0]."""
 
 
+class BusyError(LatentAgentError):
+    """As many calls wait for the model as may, or a call's timeout passed in line."""
+
+
 class PriorError(LatentAgentError):
     """A latent prior cannot be trained, read or published."""
 

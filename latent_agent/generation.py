@@ -3,6 +3,7 @@
 import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -24,7 +25,8 @@ from latent_agent.streaming import cancelling, in_background
 class GeneratingChatModel(ConfiguredChatModel):
     """Turns outcomes into messages and chunks; what makes the outcomes is left open.
 
-    A call's keywords may hold ``run``, ``on_progress`` and ``cancelled`` beside its settings.
+    A call's keywords may hold ``run``, ``on_progress``, ``cancelled`` and ``place`` beside its
+    settings.
     """
 
     n: int = 1
@@ -40,6 +42,10 @@ class GeneratingChatModel(ConfiguredChatModel):
     @abstractmethod
     def _shared_model(self, given: Mapping[str, Any]) -> SharedModel:
         """Return the model of a call with these keywords."""
+
+    @abstractmethod
+    def _settings(self, given: dict[str, Any], stop: list[str] | None = None) -> Settings:
+        """Return the settings of a call with these keywords."""
 
     @abstractmethod
     def _answers(
@@ -76,8 +82,8 @@ class GeneratingChatModel(ConfiguredChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with cancelling() as cancelled:
-            given = {**kwargs, "cancelled": cancelled}
+        with self._place(stop, kwargs) as place, cancelling() as cancelled:
+            given = {**kwargs, "cancelled": cancelled, "place": place}
             sync = run_manager.get_sync() if run_manager else None
             return await in_thread(self._generate, messages, stop, sync, **given)
 
@@ -101,8 +107,8 @@ class GeneratingChatModel(ConfiguredChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        with cancelling() as cancelled:
-            given = {**kwargs, "cancelled": cancelled}
+        with self._place(stop, kwargs) as place, cancelling() as cancelled:
+            given = {**kwargs, "cancelled": cancelled, "place": place}
             sync = run_manager.get_sync() if run_manager else None
             chunks = self._stream(messages, stop, sync, **given)
             while (chunk := await in_thread(next, chunks, None)) is not None:
@@ -155,7 +161,19 @@ class GeneratingChatModel(ConfiguredChatModel):
             run = ModelRun(run_manager.handlers, run_manager.run_id)
         listeners = [run, given.get("on_progress", self.on_progress)]
         heard = [listener for listener in listeners if listener is not None]
-        return Progress(*heard, on_draft=on_draft, cancelled=given.get("cancelled"))
+        return Progress(
+            *heard,
+            on_draft=on_draft,
+            cancelled=given.get("cancelled"),
+            place=given.get("place"),
+        )
+
+    @contextmanager
+    def _place(self, stop: list[str] | None, given: dict[str, Any]) -> Generator[object]:
+        """Take a place in the model's queue, before a thread is free to answer in."""
+        queue = self._shared_model(given).queue
+        with queue.place(self._settings(given, stop)) as place:
+            yield place
 
 
 def checked_choices(n: Any, settings: Settings) -> int:

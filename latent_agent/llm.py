@@ -120,7 +120,19 @@ class LatentSeekLLM(BaseLLM):
             yield chunk
 
     # Each config may name a namespace of its own, so a batch is so many calls.
-    abatch = Runnable.abatch
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Answer many prompts together, as `batch` does."""
+        configs = at_once(config, len(inputs), self.chat.max_calls) if inputs else None
+        return await Runnable.abatch(
+            self, inputs, configs, return_exceptions=return_exceptions, **kwargs
+        )
 
     def batch(
         self,
@@ -131,7 +143,7 @@ class LatentSeekLLM(BaseLLM):
         **kwargs: Any,
     ) -> list[str]:
         """Answer many prompts together; ``max_concurrency`` in the config says how many."""
-        configs = at_once(config, len(inputs)) if inputs else None
+        configs = at_once(config, len(inputs), self.chat.max_calls) if inputs else None
         return Runnable.batch(self, inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def _generate(

@@ -31,6 +31,8 @@ class Outcome:
         prior: Version of the latent prior that warm-started the call.
         trace_id: The stored trace.
         memory_error: Why nothing was recalled or stored, if the memory failed.
+        memory_failure: The name of its error.
+        recall_seconds: How long looking for neighbours and prior took; None: nobody looked.
         forwarded_tokens: The bill by stage.
         prompt_tokens: Length of the prompt.
         answer_tokens: Length of the answer.
@@ -50,6 +52,8 @@ class Outcome:
     prior: str | None = None
     trace_id: int | None = None
     memory_error: str | None = None
+    memory_failure: str | None = None
+    recall_seconds: float | None = None
     forwarded_tokens: Mapping[str, int]
     prompt_tokens: int
     answer_tokens: int

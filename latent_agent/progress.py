@@ -19,6 +19,7 @@ class Progress:
         listeners: Told of each event. One that raises is logged, and costs no answer.
         on_draft: Given the draft's tokens, one by one, as they are made.
         cancelled: Set by whoever no longer wants the answer.
+        place: A place in the model's queue that was taken for the call.
     """
 
     def __init__(
@@ -26,11 +27,17 @@ class Progress:
         *listeners: Listener,
         on_draft: Callable[[int], None] | None = None,
         cancelled: threading.Event | None = None,
+        place: object | None = None,
     ) -> None:
         self._listeners = listeners
+        self.place = place
         self._began = time.monotonic()
         self.on_draft = on_draft
         self.cancelled = cancelled or threading.Event()
+
+    def heard_by(self, listener: Listener) -> None:
+        """Tell one more listener from now on."""
+        self._listeners = (*self._listeners, listener)
 
     def tell(self, event: str, **told: Any) -> None:
         """Tell all listeners of an event; ``seconds`` counts from the call's beginning."""

@@ -1,6 +1,7 @@
 """What a call recalls before it answers, and leaves behind after it has."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -31,13 +32,18 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Recalled:
-    """What was found for a question: its embedding, its neighbours, where to start from."""
+    """What was found for a question: its embedding, its neighbours, where to start from.
+
+    ``seconds`` is what looking took.
+    """
 
     embedding: NDArray[np.float32] | None = None
     neighbours: Sequence[Neighbour] = ()
     warm_starts: Sequence[WarmStart] = ()
     prior: str | None = None
     error: str | None = None
+    failure: str | None = None
+    seconds: float | None = None
 
     @property
     def ids(self) -> list[int]:
@@ -71,6 +77,11 @@ class Recollection:
         self._memory, self._mode, self._embedder, self._prior = memory, mode, embedder, prior
         self._namespace, self._reward = namespace, shelf_reward(reward)
 
+    @property
+    def namespace(self) -> str:
+        """Whose traces these are."""
+        return self._namespace
+
     def within(self, namespace: str) -> "Recollection":
         """Return the same memory as another namespace sees it."""
         other = copy(self)
@@ -87,23 +98,26 @@ class Recollection:
         except BudgetSpent:
             return Recalled()  # the draft will run into the same limit, and tell it
         except LatentMemoryError as failure:
-            return Recalled(error=str(failure))
+            return Recalled(error=str(failure), failure=type(failure).__name__)
 
     def _recalled(self, call: Call, embedding: NDArray[np.float32], settings: Settings) -> Recalled:
         shelf, found, prior = self._shelf(call), [], None
+        began = time.monotonic()
         if settings.neighbours:
             found = self._memory.recall(embedding, shelf=shelf, k=settings.neighbours)
         if self._prior is not None:
             version = None if self._prior == "auto" else self._prior
             prior = PriorInForce.for_shelf(self._memory, shelf, version)
+        seconds = round(time.monotonic() - began, 6)
         if not found and prior is None:
-            return Recalled(embedding=embedding)
+            return Recalled(embedding=embedding, seconds=seconds)
         call.opening()
         return Recalled(
             embedding=embedding,
             neighbours=found,
             warm_starts=warm_starts(embedding, call.base(), found, prior, settings),
             prior=None if prior is None else prior.version,
+            seconds=seconds,
         )
 
     def _shelf(self, call: Call) -> Shelf:
@@ -127,7 +141,12 @@ class Recollection:
         Tool calls leave no trace: nothing judged them, so nothing was learned.
         """
         outcome = replace(
-            outcome, neighbours=recalled.ids, prior=recalled.prior, memory_error=recalled.error
+            outcome,
+            neighbours=recalled.ids,
+            prior=recalled.prior,
+            memory_error=recalled.error,
+            memory_failure=recalled.failure,
+            recall_seconds=recalled.seconds,
         )
         best, embedding = search.best, recalled.embedding
         if self._mode == "read" or best is None or embedding is None or outcome.calls:
@@ -138,7 +157,9 @@ class Recollection:
             trace = self._trace(call, embedding, best, outcome)
             return replace(outcome, trace_id=self._memory.add(trace))
         except LatentMemoryError as failure:
-            return replace(outcome, memory_error=str(failure))
+            return replace(
+                outcome, memory_error=str(failure), memory_failure=type(failure).__name__
+            )
 
     def _trace(
         self, call: Call, embedding: NDArray[np.float32], best: Start, outcome: Outcome

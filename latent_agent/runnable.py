@@ -14,6 +14,7 @@ from latent_agent.messages import to_turns
 from latent_agent.outcome import Outcome
 from latent_agent.progress import Progress
 from latent_agent.prompt import Turn
+from latent_agent.serving import serve
 from latent_agent.streaming import cancelling
 
 
@@ -25,13 +26,15 @@ def as_runnable(agent: LatentAgent) -> Runnable[LanguageModelInput, Outcome]:
     """
 
     def answer(given: LanguageModelInput, config: RunnableConfig) -> Outcome:
-        return _within(agent, config).answer(_turns(given))
+        return serve(_within(agent, config), _turns(given))
 
     async def answer_later(given: LanguageModelInput, config: RunnableConfig) -> Outcome:
         asked, turns = _within(agent, config), _turns(given)
         with cancelling() as cancelled:  # whoever stops waiting stops the work
             progress = Progress(cancelled=cancelled)
-            return await run_in_executor(config, asked.answer, turns, progress)
+            with agent.model.queue.place(agent.settings) as place:
+                progress.place = place
+                return await run_in_executor(config, serve, asked, turns, progress)
 
     return RunnableLambda(answer, answer_later, name="LatentAgent")
 

@@ -9,7 +9,7 @@ from latent_agent.errors import SettingError
 if TYPE_CHECKING:
     from latent_agent.settings import Settings
 
-_OPTIONAL = ("prefix_tokens", "patience", "max_forwarded_tokens")
+_OPTIONAL = ("max_waiting", "prefix_tokens", "patience", "max_forwarded_tokens")
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "search": ("gradient", "flip"),
     "positions": ("all", "entropy", "margin"),
@@ -29,6 +29,8 @@ _WHOLE: Mapping[str, int] = {
     "prefix_tokens": 1,
     "patience": 1,
     "max_forwarded_tokens": 1,
+    "max_calls": 1,
+    "max_waiting": 0,
 }
 _RANGES: Mapping[str, tuple[str, Callable[[float], bool], str]] = {
     "top_p": (

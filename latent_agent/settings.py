@@ -9,6 +9,7 @@ from latent_agent.errors import SettingError
 from latent_agent.setting_rules import check
 
 MAX_PREFIX = 300
+CALLS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,10 @@ class Settings:
             brevity of Kimi k1.5's length reward, arXiv 2501.12599, as a tie-break alone).
         verdict: How the built-in checks are read: ``generate``, ``logits``, or ``probability`` (the
             probability of "True" for a graded reward). See `SelfReward`.
+        max_calls: Calls of one model that are answered at once, if ``max_waiting`` is given.
+        max_waiting: Calls that may wait for a turn beyond those; one more is refused. None: no
+            call waits, all share the model's passes.
+        log_text: Whether logs tell the question and the answer too.
         judge: Built-in reward used where none is given: ``checks`` (four yes/no checks,
             LatentSeek section 3), ``strict`` (the same, and a failed "answer correct" is never
             accepted) or ``grades`` (five graded scores, LatentEvolve equation 11).
@@ -89,6 +94,9 @@ class Settings:
     rest: str = "kept"
     ties: str = "first"
     verdict: str = "generate"
+    max_calls: int = CALLS
+    max_waiting: int | None = None
+    log_text: bool = False
     judge: str = "checks"
 
     def __post_init__(self) -> None:

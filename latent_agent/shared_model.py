@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latent_agent.call_queue import CallQueue
 from latent_agent.errors import ModelError
 from latent_agent.fingerprint import fingerprint, model_weights
 from latent_agent.loading import (
@@ -39,6 +40,7 @@ class SharedModel:
     ) -> None:
         self._open_config, self._open_tokenizer, self._open_model = config, tokenizer, model
         self._weights = weights
+        self.queue = CallQueue()
         self._fingerprints: dict[str, str] = {}
         self._lock = threading.RLock()
 

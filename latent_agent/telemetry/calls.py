@@ -1,0 +1,193 @@
+"""What is told of a call: a line in the log, a span, metrics.
+
+No question and no answer is among it, unless ``log_text`` is set; then both are in the log.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latent_agent.errors import CallCancelled
+from latent_agent.outcome import Outcome
+from latent_agent.progress import Progress
+from latent_agent.prompt import Turn, last_question
+from latent_agent.telemetry.instruments import Instruments, instruments
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from latent_agent.agent import LatentAgent
+
+logger = logging.getLogger("latent_agent.calls")
+
+_HOUR = 3600.0  # seconds in which a failure is warned of once
+
+
+@contextmanager
+def observed(
+    agent: "LatentAgent", turns: Sequence[Turn], progress: Progress
+) -> Generator["SeenCall"]:
+    """Tell of the call that goes on meanwhile: what it came to, or that it failed."""
+    seen, known = SeenCall(agent, turns), instruments()
+    if known is None:
+        with seen.failing(None):
+            yield seen
+        return
+    with known.tracer.start_as_current_span(
+        "latent_agent.call", record_exception=False, set_status_on_exception=False
+    ) as span:
+        if span.is_recording():
+            seen.span = span
+            progress.heard_by(lambda event, told: span.add_event(event, _plain(told)))
+        with seen.failing(known):
+            yield seen
+
+
+class SeenCall:
+    """A call that is told of.
+
+    Args:
+        agent: Who answers.
+        turns: The conversation.
+    """
+
+    def __init__(self, agent: "LatentAgent", turns: Sequence[Turn]) -> None:
+        self._agent, self._turns = agent, turns
+        self._began, self._waited = time.monotonic(), 0.0
+        self.span: Span | None = None
+
+    def begins(self, waited: float) -> None:
+        """Note that it was its turn, after so many seconds."""
+        self._waited = waited
+
+    def ends(self, outcome: Outcome) -> Outcome:
+        """Tell what it came to, and return that."""
+        seconds = time.monotonic() - self._began
+        if known := instruments():
+            _measure(known, outcome, self._model(), seconds, self._waited)
+        if self.span is not None or logger.isEnabledFor(logging.INFO):
+            self._tell(outcome, seconds)
+        if outcome.memory_failure is not None:
+            _warn_once(self._namespace, outcome.memory_failure, outcome.trace_id)
+        return outcome
+
+    def _tell(self, outcome: Outcome, seconds: float) -> None:
+        told = {
+            "model": self._model(),
+            "namespace": self._namespace,
+            "seconds": round(seconds, 4),
+            "waited": round(self._waited, 4),
+            "stopped": outcome.stopped,
+            "road": outcome.road,
+            "reward": _reward(outcome),
+            "steps": outcome.iterations,
+            "neighbours": len(outcome.neighbours),
+            "prior": outcome.prior,
+            "recall_seconds": outcome.recall_seconds,
+            "trace_id": outcome.trace_id,
+            "memory_failure": outcome.memory_failure,
+            "prompt_tokens": outcome.prompt_tokens,
+            "answer_tokens": outcome.answer_tokens,
+            **{f"forwarded_{stage}": spent for stage, spent in outcome.forwarded_tokens.items()},
+        }
+        if self.span is not None:
+            self.span.set_attributes(_named(told))
+        if self._agent.settings.log_text:
+            told |= {"question": last_question(self._turns), "answer": outcome.text}
+        logger.info("answered: %s after %d steps", outcome.stopped, outcome.iterations,
+                    extra={"event": "call", **told})  # fmt: skip
+
+    @contextmanager
+    def failing(self, known: Instruments | None) -> Generator[None]:
+        """Tell of what is raised meanwhile, by its type alone: its words may hold the question."""
+        try:
+            yield
+        except BaseException as failure:
+            error = type(failure).__name__
+            if known is not None:
+                known.counters["failures"].add(1, {"error": error})
+            if self.span is not None:
+                self._mark(error, cancelled=isinstance(failure, CallCancelled))
+            told = {"event": "failure", "error": error, "namespace": self._namespace}
+            logger.info("not answered: %s", error, extra=told)
+            raise
+
+    def _mark(self, error: str, *, cancelled: bool) -> None:
+        from opentelemetry.trace import StatusCode
+
+        assert self.span is not None
+        self.span.set_attribute("error.type", error)
+        if not cancelled:
+            self.span.set_status(StatusCode.ERROR)
+
+    @property
+    def _namespace(self) -> str | None:
+        recollection = self._agent.recollection
+        return None if recollection is None else recollection.namespace
+
+    def _model(self) -> str:
+        """Return the model's id; of a folder its name, whose path nobody else need know."""
+        name: str = self._agent.model.config.name_or_path
+        return Path(name).name if Path(name).is_absolute() else name
+
+
+def _measure(
+    known: Instruments, outcome: Outcome, model: str, seconds: float, waited: float
+) -> None:
+    add, record = known.counters, known.histograms
+    told = {"stopped": outcome.stopped, "road": outcome.road, "model": model}
+    add["calls"].add(1, told)
+    if outcome.road in ("memory", "prior"):
+        add["warm_starts"].add(1, {"road": outcome.road})
+    for stage, spent in outcome.forwarded_tokens.items():
+        add["forwarded_tokens"].add(spent, {"stage": stage})
+    record["call.duration"].record(seconds)
+    record["queue.duration"].record(waited)
+    record["steps"].record(outcome.iterations)
+    reward = _reward(outcome)
+    if reward is not None:
+        record["quality"].record(1 + reward)
+    if outcome.recall_seconds is not None:
+        record["recall.duration"].record(outcome.recall_seconds)
+    if outcome.trace_id is not None or outcome.memory_failure is not None:
+        add["traces"].add(1, {"result": outcome.memory_failure or "kept"})
+
+
+def _reward(outcome: Outcome) -> float | None:
+    return max(outcome.rewards, default=None)
+
+
+def _named(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"latent_agent.{name}": value for name, value in told.items() if value is not None}
+
+
+def _plain(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event's numbers and short words: no text, and nothing nested."""
+    kept = {name: value for name, value in told.items() if name != "text"}
+    kept |= {f"check.{name}": value for name, value in kept.pop("checks", {}).items()}
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+_warned: dict[tuple[str | None, str], float] = {}
+_lock = threading.Lock()
+
+
+def _warn_once(namespace: str | None, failure: str, trace_id: int | None) -> None:
+    """Warn of a memory that fails, or has no room, once an hour for each namespace and error."""
+    now = time.monotonic()
+    with _lock:
+        if now - _warned.get((namespace, failure), -_HOUR) < _HOUR:
+            return
+        if len(_warned) >= 1000:
+            _warned.clear()
+        _warned[namespace, failure] = now
+    logger.warning(
+        "the memory refused: %s; answers go on, see memory_error in their metadata; not told "
+        "again within the hour",
+        failure,
+        extra={"event": "memory", "error": failure, "namespace": namespace, "trace_id": trace_id},
+    )
