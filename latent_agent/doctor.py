@@ -156,7 +156,7 @@ def _night(memory: LatentMemory, info: ShelfInfo) -> Finding:
     about = f"nights of {info.shelf.namespace}"
     nights = list_nights(database_of(memory), shelf=info.shelf)
     new = count_new(database_of(memory), info.shelf)
-    last = nights[-1] if nights else None
+    last = nights[0] if nights else None  # the newest comes first
     told = "none yet"
     if last is not None:
         verdict = "not finished" if last.result is None else last.result.verdict

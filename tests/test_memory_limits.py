@@ -1,5 +1,6 @@
 """Capacity, age and rate: what a memory keeps of each namespace at most."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import text, update
+from typer.testing import CliRunner
 
+from latent_agent.cli import app
+from latent_agent.consolidate import consolidate
+from latent_agent.errors import PriorError, SettingError
 from latent_memory import LatentMemory, Limits, RateError, TraceError, compacting
 from latent_memory.limits import CAPACITY
 from latent_memory.tables import traces
@@ -368,3 +373,117 @@ def test_a_compaction_forgets_no_deletion_that_a_prior_must_know(tmp_path: Path)
             assert connection.scalar(text("SELECT count(*) FROM deletions")) == 1
         assert np.isfinite(len(recalled(memory, vector(0))))
         assert memory.verify() == []
+
+
+def test_limits_on_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite3"
+    with LatentMemory(path) as memory:
+        ids = memory.add_many(trace(seed, query="SECRET") for seed in range(30))
+        age(memory, ids[:4], days=3)
+    at = ("--memory", str(path), "--json")
+
+    def run(*words: str) -> dict[str, Any]:
+        done = CliRunner().invoke(app, ["memory", *words, *at], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    shown = run("limits")
+    assert shown == {
+        "capacity": CAPACITY,
+        "max_age_days": None,
+        "hourly": None,
+        "beyond": {"expired": 0, "evicted": 0, "compacted": False},
+    }
+    changed = run("limits", "--capacity", "20", "--max-age", "2", "--hourly", "7")
+    assert changed["beyond"] == {"expired": 4, "evicted": 7, "compacted": False}
+    assert (changed["capacity"], changed["max_age_days"], changed["hourly"]) == (20, 2.0, 7)
+    assert run("record") == {"erasures": []}
+    applied = run("limits", "--apply", "--yes")
+    assert applied["erased"] == changed["beyond"]
+    rows = run("record")["erasures"]
+    assert [(row["reason"], row["traces"]) for row in rows] == [("evicted", 7), ("expired", 4)]
+    assert "SECRET" not in json.dumps(rows)
+    assert run("limits", "--capacity", "0", "--hourly", "0", "--max-age", "0")["capacity"] is None
+    with LatentMemory(path, mode="read") as memory:
+        assert len(held(memory)) == 19
+        assert memory.limits() == Limits(capacity=None)
+
+
+def test_limits_for_people(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite3"
+    with LatentMemory(path) as memory:
+        memory.add_many(trace(seed) for seed in range(3))
+        memory.set_limits(Limits(capacity=2))
+    runner = CliRunner()
+    shown = runner.invoke(app, ["memory", "limits", "--memory", str(path)], catch_exceptions=False)
+    assert "new traces an hour" in shown.stdout
+    assert "beyond: 0 too old, 1 too many" in shown.stdout
+    with pytest.raises(SettingError, match="give --yes"):  # nobody can be asked
+        runner.invoke(
+            app, ["memory", "limits", "--apply", "--memory", str(path)], catch_exceptions=False
+        )
+    runner.invoke(app, ["memory", "limits", "--apply", "--yes", "--memory", str(path)])
+    told = runner.invoke(app, ["memory", "record", "--memory", str(path)], catch_exceptions=False)
+    assert "evicted" in told.stdout
+
+
+def test_a_night_brings_the_memory_within_its_limits(tmp_path: Path) -> None:
+    from latent_agent.night_job import NightJob
+    from latent_agent.shared_model import open_model
+
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.add_many(trace(seed) for seed in range(30))
+        memory.set_limits(Limits(capacity=10))
+        job = NightJob(memory=memory, model=open_model("bundled"), shelf=SHELF)
+        with pytest.raises(PriorError, match="at least 20 traces"):
+            consolidate(job)
+        assert len(held(memory)) == 10
+        assert memory.erasures()[0].traces == 20
+
+
+def _published(memory: LatentMemory, namespace: str) -> Path:
+    """Leave a prior in force, as a night does; return its file."""
+    from latent_memory.nights import begin_night
+    from latent_memory.priors import priors_folder, source_of
+    from latent_memory.publishing import note_file, publish, reserve
+
+    shelf = in_namespace(namespace)
+    source = source_of(memory.database, shelf)
+    assert source is not None
+    night = begin_night(memory.database, shelf, seed=0, inputs={})
+    version = reserve(memory.database, [source], night=night, positions=3)
+    folder = priors_folder(memory.path)
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{version}.safetensors"
+    file.write_bytes(b"weights")
+    note_file(memory.database, version, file.name, "c")
+    publish(memory.database, version)
+    return file
+
+
+def test_a_forgotten_namespace_leaves_no_prior_behind(tmp_path: Path) -> None:
+    """Its weights learnt from what is forgotten: no night need come by to delete them."""
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.add_many(trace(seed, shelf=in_namespace("ann")) for seed in range(5))
+        memory.add_many(trace(seed, shelf=in_namespace("bob")) for seed in range(5))
+        ann, bob = _published(memory, "ann"), _published(memory, "bob")
+        memory.forget(namespace="ann")
+        assert not ann.exists()
+        assert bob.exists()
+        memory.forget(ids=held(memory, "bob")[:1])
+        assert bob.exists()  # until the next night
+        memory.forget(ids=held(memory, "bob")[:1], strict=True)
+        assert not bob.exists()
+        assert memory.verify() == []
+
+
+def test_a_prior_of_a_damaged_database_leads_to_no_other_file(tmp_path: Path) -> None:
+    outside = tmp_path / "keep.txt"
+    outside.write_text("mine")
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.add(trace(1))
+        _published(memory, "default")
+        with memory.database.write() as connection:
+            connection.execute(text("UPDATE priors SET file = '../keep.txt'"))
+        memory.forget(namespace="default")
+    assert outside.read_text() == "mine"

@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from latent_memory.known import snapshot_path
+from latent_memory.prior_tables import priors
+from latent_memory.priors import STALE, priors_folder
 from latent_memory.publishing import withdraw_stale
 from latent_memory.record import EVICTED, note
 from latent_memory.rows import to_time
@@ -39,6 +42,28 @@ _DELETE_EMPTY = (
 _DELETE_DELETIONS = delete(deletions).where(
     deletions.c.shelf.in_(bindparam("shelves", expanding=True))
 )
+_ORPHANS = select(priors.c.file).where(
+    priors.c.file.is_not(None),
+    priors.c.shelf.in_(bindparam("shelves", expanding=True)),
+    ~exists().where(traces.c.shelf == priors.c.shelf),
+)
+_STALE_FILES = select(priors.c.file).where(priors.c.file.is_not(None), STALE)
+_DROP_STALE = update(priors).where(STALE).values(file=None, checksum=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone:
+    """What a transaction deleted.
+
+    Attributes:
+        traces: How many traces.
+        shelves: The shelves that were empty then.
+        priors: Names of the files of priors that lay on them.
+    """
+
+    traces: int = 0
+    shelves: Sequence[int] = ()
+    priors: Sequence[str] = ()
 
 
 def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool = False) -> int:
@@ -49,7 +74,8 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
     A kill leaves some of them; they are whole, and can be forgotten again. Of a namespace whose
     last trace goes, the name can stay in a gap of the file until ``compact``. Priors that learnt
     from them are marked by the deletion itself and trained anew in the next night; with
-    ``strict`` they are withdrawn at once.
+    ``strict`` they are withdrawn at once, and their files deleted, as those of a shelf that is
+    empty always are.
 
     Raises:
         ReadOnlyError: If the database is open for reading only.
@@ -61,21 +87,30 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
     forgotten, entry = 0, None
     for chunk in in_chunks(wanted, AT_ONCE):
         with database.write() as connection:
-            count, emptied = delete_traces(connection, chunk, reason)
-            if strict:
-                withdraw_stale(connection)
-            if count:
-                entry = note(connection, reason, count, datetime.now(UTC), entry)
-        forgotten += count
-        drop_snapshots(database, emptied)
+            gone = delete_traces(connection, chunk, reason)
+            withdrawn = _withdraw(connection) if strict else ()
+            if gone.traces:
+                entry = note(connection, reason, gone.traces, datetime.now(UTC), entry)
+        forgotten += gone.traces
+        drop_files(database, gone.shelves, (*gone.priors, *withdrawn))
     database.empty_log()
     return forgotten
 
 
-def drop_snapshots(database: Database, shelves: Iterable[int]) -> None:
-    """Delete the index files of shelves that are gone."""
+def _withdraw(connection: Connection) -> Sequence[str]:
+    """Withdraw the priors that learnt from what was forgotten; return the names of their files."""
+    files = connection.execute(_STALE_FILES).scalars().all()
+    withdraw_stale(connection)
+    connection.execute(_DROP_STALE)
+    return [file for file in files if file is not None]
+
+
+def drop_files(database: Database, shelves: Iterable[int], priors: Iterable[str] = ()) -> None:
+    """Delete the index files of shelves that are gone, and the files of priors."""
     for shelf in shelves:
         snapshot_path(database.path, shelf).unlink(missing_ok=True)
+    for name in priors:  # names only: what a damaged database says leads nowhere else
+        (priors_folder(database.path) / Path(name).name).unlink(missing_ok=True)
 
 
 def delete_backups(path: Path) -> None:
@@ -85,13 +120,11 @@ def delete_backups(path: Path) -> None:
         logger.info("%s was deleted: it may hold what is being forgotten", copy)
 
 
-def delete_traces(
-    connection: Connection, ids: Sequence[int], reason: str
-) -> tuple[int, Sequence[int]]:
-    """Delete traces; return how many there were, and the shelves that are empty now, and gone."""
+def delete_traces(connection: Connection, ids: Sequence[int], reason: str) -> Gone:
+    """Delete traces, and the shelves that are empty then, with their priors and nights."""
     found = connection.execute(_SHELVES_OF, {"ids": ids}).all()
     if not found:
-        return 0, []
+        return Gone()
     told = {"deleted": to_time(datetime.now(UTC)), "evicted": int(reason == EVICTED)}
     rows = [{"trace": row.id, "shelf": row.shelf, **told} for row in found]
     connection.execute(insert(deletions), rows)
@@ -99,6 +132,8 @@ def delete_traces(
         connection.execute(empty, {"ids": ids})
     connection.execute(_DELETE, {"ids": ids})
     touched = {"shelves": sorted({row.shelf for row in found})}
+    orphans = connection.execute(_ORPHANS, touched).scalars().all()
     emptied = connection.execute(_DELETE_EMPTY, touched).scalars().all()
     connection.execute(_DELETE_DELETIONS, {"shelves": emptied})
-    return len(found), emptied
+    files = [file for file in orphans if file is not None]
+    return Gone(traces=len(found), shelves=emptied, priors=files)

@@ -13,7 +13,7 @@ from latent_memory.erase import (
     AT_ONCE,
     delete_backups,
     delete_traces,
-    drop_snapshots,
+    drop_files,
     erase,
 )
 from latent_memory.errors import LatentMemoryError
@@ -65,7 +65,8 @@ class _Room:
 
     def __init__(self, connection: Connection, database: Database, now: datetime) -> None:
         self._connection, self._database, self._now = connection, database, now
-        self.emptied: list[int] = []
+        self.shelves: list[int] = []
+        self.priors: list[str] = []
         self.made = False
 
     def erase(self, reason: str, ids: Sequence[int]) -> None:
@@ -74,12 +75,13 @@ class _Room:
             return
         if reason != EVICTED:
             delete_backups(self._database.path)
-        count, emptied = delete_traces(self._connection, ids[:AT_ONCE], reason)
-        note(self._connection, reason, count, self._now)
-        self.emptied += emptied
+        gone = delete_traces(self._connection, ids[:AT_ONCE], reason)
+        note(self._connection, reason, gone.traces, self._now)
+        self.shelves += gone.shelves
+        self.priors += gone.priors
         self.made = True
         self._database.empty_log_soon()
-        logger.info("%d traces were %s", count, reason)
+        logger.info("%d traces were %s", gone.traces, reason)
 
 
 class Upkeep:
@@ -111,7 +113,7 @@ class Upkeep:
             for namespace in namespaces:
                 room.erase(EVICTED, beyond(connection, limits, namespace, now, spared=set(ids)))
             crowded = room.made and compacting.is_due(connection, _WHILE_WRITING)
-        drop_snapshots(self._database, room.emptied)
+        drop_files(self._database, room.shelves, room.priors)
         if crowded:
             self._compact()
         return ids
