@@ -1,28 +1,16 @@
-"""What LangChain's standard suites ask that the bundled model was not taught."""
+"""What LangChain's standard suite asks that the bundled model cannot do."""
 
 import pytest
 
-# Each needs a call that copies a name or a number out of the prompt, or text that ends by itself
-# in a JSON string. Forced calls and JSON are held to their schema whatever the model knows, and
-# tests/test_tools.py and tests/test_structured_output.py test that.
-_UNTAUGHT = (
-    "test_tool_calling",
-    "test_tool_calling_async",
-    "test_bind_runnables_as_tools",
-    "test_tool_choice",
-    "test_structured_output",
-    "test_structured_output_async",
-    "test_structured_output_pydantic_2_v1",
-    "test_structured_output_optional_param",
-    "test_json_mode",
-    "test_agent_loop",
-    "test_unicode_tool_call_integration",
-)
+# It wants a Chinese name of five letters copied, fifteen tokens of this model's; it was taught
+# other scripts and copies short words of them only. That no letter of a call is escaped or lost on
+# the way is tested in tests/test_tools.py.
+_UNABLE = ("test_unicode_tool_call_integration",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Expect these to fail, strictly: one that passes is to be taken off the list."""
     for item in items:
-        if "test_standard" in item.nodeid and item.name.split("[")[0] in _UNTAUGHT:
-            reason = "the bundled model is not taught to call tools or to end a JSON string"
+        if "test_standard" in item.nodeid and item.name.split("[")[0] in _UNABLE:
+            reason = "the bundled model copies no long word of another script"
             item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
