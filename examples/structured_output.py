@@ -1,11 +1,11 @@
 """Structured output: what a question asks for, as an instance of a Pydantic class.
 
-Runs as it is on the bundled model. It was not taught to write JSON: what it answers always fits
-the class, since a grammar holds it there, but means little. For a real one, put its Hugging Face id
-or folder in MODEL and write your own class; say in the prompt what its fields mean.
-"""
+Runs as it is on the bundled model, whose jokes are not good: it was taught that there are such
+things. Whatever a model knows, a grammar holds its answer to the class.
 
-from typing import Literal
+For a real one, put its Hugging Face id or folder in MODEL and write your own class; say in the
+prompt what its fields mean.
+"""
 
 from langchain_core.prompts import ChatPromptTemplate
 from pydantic import BaseModel, Field
@@ -15,20 +15,17 @@ from latent_agent import ChatLatentSeek
 MODEL = "bundled"
 
 
-class Calculation(BaseModel):
-    """How a question is answered."""
+class Joke(BaseModel):
+    """Joke to tell the user."""
 
-    operation: Literal["add", "subtract", "multiply", "divide"]
-    result: int = Field(ge=0, le=999)
+    setup: str = Field(description="question that sets a joke up", max_length=80)
+    punchline: str = Field(description="answer that resolves it", max_length=80)
 
 
-prompt = ChatPromptTemplate.from_template("{question}")
-chain = prompt | ChatLatentSeek(model=MODEL, memory=None).with_structured_output(Calculation)
+prompt = ChatPromptTemplate.from_template("Tell me a joke about {topic}.")
+chain = prompt | ChatLatentSeek(model=MODEL, memory=None).with_structured_output(Joke)
 
-for question in (
-    "At first Tom has 35 books. Then Tom loses 12 books. How many books does Tom have now?",
-    "Each day Eva counts 6 birds. How many birds is that after 7 days?",
-):
-    found = chain.invoke({"question": question})
-    assert isinstance(found, Calculation)
-    print(f"{question} -> {found!r}")
+for topic in ("cats", "dogs"):
+    joke = chain.invoke({"topic": topic})
+    assert isinstance(joke, Joke)
+    print(f"{prompt.format(topic=topic).removeprefix('Human: ')} -> {joke!r}")

@@ -1,7 +1,7 @@
 """A LangGraph agent with two tools: it keeps its talks in a checkpointer and facts in a store.
 
 It needs `pip install langchain langgraph-checkpoint-sqlite`. It runs as it is on the bundled
-model, which is told of the tools but was not taught to call them, and so answers by itself.
+model, which was taught simple calls; put otherwise, it chooses the wrong tool now and then.
 
 For a real one, put its Hugging Face id or folder in MODEL, one whose chat template knows tools, and
 your own tools in place of these. What the model learns from its answers is kept apart by the
@@ -48,7 +48,7 @@ with (
     agent = create_agent(chat, [multiply, get_weather], checkpointer=talks, store=store)
     config: RunnableConfig = {"configurable": {"thread_id": "ann-1", "namespace": "ann"}}
     kept = 0
-    for text in ("What is 6 * 7?", "What is the weather in Rome?"):
+    for text in ("What is the weather in Rome?", "What is 6 * 7?"):
         messages = agent.invoke({"messages": [HumanMessage(text)]}, config)["messages"]
         for message in messages[kept:]:
             for call in getattr(message, "tool_calls", ()):
