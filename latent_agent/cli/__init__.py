@@ -19,6 +19,7 @@ from latent_agent.cli.memory import memory
 from latent_agent.cli.memory_limits import limits, record
 from latent_agent.cli.migrate import migrate
 from latent_agent.cli.prior import prior
+from latent_agent.cli.soak import soak
 from latent_agent.errors import LatentAgentError
 from latent_memory import LatentMemoryError
 
@@ -35,6 +36,7 @@ app.command()(calibrate)
 app.command()(consolidate)
 app.command()(migrate)
 app.command()(doctor)
+app.command()(soak)
 memory.command()(limits)
 memory.command()(record)
 app.add_typer(memory, name="memory")

@@ -1,0 +1,83 @@
+"""``latent-agent soak``: whether it can be left running, tried on this machine."""
+
+import json
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from latent_agent.cli.options import Json
+from latent_agent.cli.watching import watching
+from latent_agent.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latent_agent.soak.watch import Sample
+
+
+def soak(
+    folder: Annotated[Path, typer.Option(help="A new or empty folder for the memory.")],
+    minutes: Annotated[float, typer.Option(help="How long.", min=0.05)] = 30.0,
+    threads: Annotated[int, typer.Option(help="Threads in one process.", min=1)] = 8,
+    seed: Annotated[int, typer.Option(help="Of what each thread does.", min=0)] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Plot the memory held over time into this PNG.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Work on one memory with many threads: calls, forgets, nights and index deletions.
+
+    Afterwards: no error; no growth of resident memory after the warm-up (the first third), by the
+    Theil-Sen slope, beyond 5% of its median, judged from three minutes on; verify finds nothing;
+    every acknowledged trace is there unless forgotten, and in its own namespace. Exit code 1 if
+    one of these does not hold; the memory stays in the folder.
+    """
+    if plot is not None and find_spec("matplotlib") is None:
+        raise SettingError(
+            "--plot draws with matplotlib, which is not installed; pip install "
+            "'latent-agent[plot]', or leave --plot out"
+        )
+    from latent_agent.soak.plan import Plan
+    from latent_agent.soak.run import soak as run
+
+    plan = Plan(seconds=60 * minutes, threads=threads, folder=folder, seed=seed)
+    with watching() as report:
+        figures, samples = run(plan, report)
+    if plot is not None:
+        from latent_agent.soak.draw import draw
+
+        draw(samples, figures, plot)
+    _tell(figures, samples, as_json)
+    if figures["problems"]:
+        for problem in figures["problems"]:
+            typer.echo(f"latent-agent: the soak failed: {problem}", err=True)
+        raise typer.Exit(1)
+
+
+def _tell(figures: dict[str, Any], samples: "Sequence[Sample]", as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(figures | {"samples": [asdict(sample) for sample in samples]}))
+        return
+    table = Table(show_header=False, title=f"A soak of {figures['seconds'] / 60:.1f} minutes")
+    table.add_column()
+    table.add_column(justify="right")
+    for name, count in figures["deeds"].items():
+        table.add_row(name, f"{count:,}")
+    found = figures["memory"]
+    judged = f"{found['share']:+.1%} (bound {found['bound']:.0%})"
+    for name, text in (
+        ("traces acknowledged", f"{figures['acknowledged']:,}"),
+        ("traces forgotten", f"{figures['forgotten']:,}"),
+        ("warnings logged", f"{sum(figures['warnings'].values()):,}"),
+        ("resident memory, median", f"{found['median'] / 1e6:,.0f} MB"),
+        ("growth after the warm-up", judged if found["judged"] else "too short to judge"),
+        ("files", f"{figures['disk'] / 1e6:,.1f} MB"),
+        ("problems", str(len(figures["problems"]))),
+    ):
+        table.add_row(name, text)
+    Console().print(table)

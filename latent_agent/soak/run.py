@@ -1,0 +1,156 @@
+"""The soak: threads at work until the time is over, and then the checks."""
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from latent_agent.chat_model import ChatLatentSeek
+from latent_agent.errors import SettingError
+from latent_agent.soak.check import findings
+from latent_agent.soak.deeds import Deeds, Nights
+from latent_agent.soak.ledger import Ledger
+from latent_agent.soak.plan import MODEL, NAMESPACES, Plan
+from latent_agent.soak.watch import BOUND, Growth, Sample, Watch, growth
+from latent_agent.teaching import questions
+from latent_memory import LatentMemory
+from latent_memory.crash.content import SETTINGS
+
+_FILL = 64  # traces that a namespace begins with
+_ASKED = 300  # questions
+
+Report = Callable[[str, int, int], None]
+
+
+def soak(plan: Plan, report: Report) -> tuple[dict[str, Any], Sequence[Sample]]:
+    """Run a soak; return its figures, with ``problems`` empty if all holds, and the samples."""
+    if plan.folder.exists() and (not plan.folder.is_dir() or any(plan.folder.iterdir())):
+        raise SettingError(
+            f"--folder must be new or empty, got {str(plan.folder)!r}, which holds something; "
+            "give another"
+        )
+    asked = [question.text for question in questions(split="train", n=_ASKED, seed=plan.seed)]
+    ledger = Ledger()
+    with _warnings() as warned, LatentMemory(plan.database, index=SETTINGS) as memory:
+        chat = ChatLatentSeek(model=MODEL, memory=memory)
+        _fill(chat, memory, asked, ledger)
+        with Watch(plan.database.parent, plan.seconds) as watch:
+            _work(plan, Deeds(chat, memory, asked, ledger, Nights()), ledger, report)
+    found = growth(watch.samples)
+    problems = [*ledger.problems, *findings(plan.database, ledger), *_grown(found)]
+    return {
+        "seconds": watch.samples[-1].seconds,
+        "threads": plan.threads,
+        "seed": plan.seed,
+        "deeds": dict(sorted(ledger.deeds.items())),
+        "acknowledged": len(ledger.entries),
+        "forgotten": len(ledger.gone),
+        "warnings": dict(warned),
+        "memory": asdict(found) | {"bound": BOUND, "peak": max(s.resident for s in watch.samples)},
+        "disk": watch.samples[-1].disk,
+        "problems": problems,
+    }, watch.samples
+
+
+def _fill(chat: ChatLatentSeek, memory: LatentMemory, asked: Sequence[str], ledger: Ledger) -> None:
+    """Give each namespace traces to learn from: a real one, and copies that are a little apart."""
+    random_ = np.random.default_rng(0)
+    for name in NAMESPACES:
+        first = next(id_ for question in asked if (id_ := _trace(chat, name, question, ledger)))
+        stored = memory.get(first)
+        assert stored is not None
+        made = [
+            replace(
+                stored.trace,
+                query=question,
+                embedding=stored.trace.embedding
+                + 0.3 * random_.standard_normal(stored.trace.embedding.shape, dtype=np.float32),
+            )
+            for question in asked[: _FILL - 1]
+        ]
+        for id_, trace in zip(memory.add_many(made), made, strict=True):
+            ledger.stored(id_, name, trace.query or "")
+
+
+def _trace(chat: ChatLatentSeek, name: str, question: str, ledger: Ledger) -> int | None:
+    found = chat.invoke(question, namespace=name).response_metadata["latent_agent"]
+    if found["trace_id"] is not None:
+        ledger.stored(found["trace_id"], name, question)
+    return found["trace_id"]
+
+
+def _work(plan: Plan, deeds: Deeds, ledger: Ledger, report: Report) -> None:
+    began, stop = time.monotonic(), threading.Event()
+    threads = [
+        threading.Thread(target=_thread, args=(plan, number, deeds, ledger, stop), daemon=True)
+        for number in range(plan.threads)
+    ]
+    for thread in threads:
+        thread.start()
+    while (since := time.monotonic() - began) < plan.seconds and not stop.wait(0.2):
+        report("soaking, seconds", int(since), max(int(plan.seconds), 1))
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def _thread(plan: Plan, number: int, deeds: Deeds, ledger: Ledger, stop: threading.Event) -> None:
+    """Do one deed after another; at first those that no other thread begins with."""
+    rng, known = random.Random(f"{plan.seed} {number}"), deeds.all()
+    names, weights = list(known), [often for _, often in known.values()]
+    for turn in count(number, plan.threads):
+        name = names[turn] if turn < len(names) else rng.choices(names, weights)[0]
+        namespace = rng.choice(NAMESPACES)
+        if stop.is_set() and turn >= len(names):
+            return
+        try:
+            known[name][0](namespace, rng)
+            ledger.did(name)
+        except Exception as error:
+            ledger.failed(f"{name} in {namespace!r}: {type(error).__name__}: {error}")
+            stop.set()
+            return
+
+
+def _grown(found: Growth) -> Sequence[str]:
+    if found.steady:
+        return []
+    return [
+        f"memory must not grow by more than {BOUND:.0%} after the warm-up, but grew by "
+        f"{found.share:.1%} of {found.median / 1e6:.0f} MB"
+    ]
+
+
+class _Counter(logging.Handler):
+    """Counts the warnings of this program by the words that do not change."""
+
+    def __init__(self, counted: Counter[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._counted = counted
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one."""
+        self._counted[str(record.msg)] += 1
+
+
+@contextmanager
+def _warnings() -> Generator[Counter[str]]:
+    counted: Counter[str] = Counter()
+    counter, names = _Counter(counted), ("latent_agent", "latent_memory", "py.warnings")
+    logging.captureWarnings(True)
+    for name in names:
+        logging.getLogger(name).addHandler(counter)
+    try:
+        yield counted
+    finally:
+        logging.captureWarnings(False)
+        for name in names:
+            logging.getLogger(name).removeHandler(counter)
