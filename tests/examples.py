@@ -5,13 +5,14 @@ many.
 """
 
 import os
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 
 
-def examples(count: int, **more: int) -> settings:
+def examples(count: int, **more: Any) -> settings:
     """Settings of a test that tries ``count`` examples, or as many as the environment says."""
     asked = int(os.environ.get("PROPERTY_EXAMPLES", count))
     return settings(max_examples=asked, deadline=None, suppress_health_check=SLOW, **more)
