@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from latent_memory import LatentMemory, Trace, TraceError
+from latent_memory import LatentMemory, Limits, Trace, TraceError, TraceInfo
 from latent_memory.known import snapshot_folder
 from latent_memory.layout import IndexSettings
 from tests.examples import examples
@@ -84,6 +84,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.lives, self.number, self.highest = 0, 0, 0
         self.kept: dict[int, Kept] = {}
         self.gone: set[int] = set()
+        self.capacity: int | None = None
 
     @initialize()
     def begin(self) -> None:
@@ -112,7 +113,28 @@ class StoreMachine(RuleBasedStateMachine):
         assert ids[0] > self.highest, "an id was used again"
         self.highest = ids[-1]
         self.kept |= dict(zip(ids, made, strict=True))
+        self.evict(namespace)
+        assert ids[-1] in self.kept, "the newest trace was evicted"
         return multiple(*ids)
+
+    def evict(self, namespace: str) -> None:
+        """Let the dict lose what the memory evicted, if it had to."""
+        before = self.of(namespace)
+        left = {info.id for info in self.listed(namespace)}
+        assert left <= set(before)
+        if self.capacity is None or len(before) <= self.capacity:
+            assert len(left) == len(before)
+        else:
+            assert len(left) <= self.capacity
+        self.forgotten(sorted(set(before) - left))
+
+    def of(self, namespace: str) -> list[int]:
+        return sorted(id_ for id_, one in self.kept.items() if one.namespace == namespace)
+
+    @rule(capacity=st.none() | st.integers(4, 12))
+    def limit(self, capacity: int | None) -> None:
+        self.memory.set_limits(Limits(capacity=capacity))
+        self.capacity = capacity
 
     @rule(namespace=NAMESPACES, seeds=st.lists(SEEDS, min_size=1, max_size=5))
     def add_one_that_is_refused(self, namespace: str, seeds: list[int]) -> None:
@@ -132,7 +154,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(namespace=NAMESPACES)
     def forget_namespace(self, namespace: str) -> None:
-        there = [id_ for id_, one in self.kept.items() if one.namespace == namespace]
+        there = self.of(namespace)
         assert self.memory.forget(namespace=namespace) == len(there)
         self.forgotten(there)
 
@@ -150,10 +172,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(keep=st.integers(1, 8), namespace=NAMESPACES)
     def prune(self, keep: int, namespace: str) -> None:
-        before = {id_ for id_, one in self.kept.items() if one.namespace == namespace}
+        before = set(self.of(namespace))
         count = self.memory.prune(keep=keep, namespace=namespace)
         assert count == max(0, len(before) - keep)
-        left = {info.id for info in self.memory.list(namespace=namespace, limit=10**6)}
+        left = {info.id for info in self.listed(namespace)}
         assert left <= before
         self.forgotten(sorted(before - left))
 
@@ -161,7 +183,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(namespace=NAMESPACES, seed=SEEDS, k=st.integers(1, 9))
     def recall(self, namespace: str, seed: int, k: int) -> None:
-        there = sorted(id_ for id_, one in self.kept.items() if one.namespace == namespace)
+        there = self.of(namespace)
         found = recalled(self.memory, vector(seed), in_namespace(namespace), k)
         if not there:
             assert found == []
@@ -193,16 +215,21 @@ class StoreMachine(RuleBasedStateMachine):
     def move(self, namespace: str) -> None:
         """Export a namespace, forget it, and import it again."""
         folder = self.root / f"export-{self.number}-{self.highest}-{len(self.gone)}"
-        there = sorted(id_ for id_, one in self.kept.items() if one.namespace == namespace)
+        there = self.of(namespace)
         assert self.memory.export(folder, namespace=namespace) == len(there)
         assert self.memory.forget(namespace=namespace) == len(there)
-        old = [self.kept.pop(id_) for id_ in there]
+        old = {f"question <{self.kept[id_].number}>": self.kept.pop(id_) for id_ in there}
         assert self.memory.import_(folder) == len(old)
         shutil.rmtree(folder)
-        new = sorted(info.id for info in self.memory.list(namespace=namespace, limit=10**6))
-        assert not new or new[0] > self.highest
+        new = {info.id: old.pop(info.query or "") for info in self.listed(namespace)}
+        assert len(new) == len(there) or len(new) == self.capacity, "some did not come along"
+        self.gone |= {one.number for one in old.values()}
+        assert not new or min(new) > self.highest
         self.highest = max([self.highest, *new])
-        self.kept |= dict(zip(new, old, strict=True))
+        self.kept |= new
+
+    def listed(self, namespace: str) -> list[TraceInfo]:
+        return self.memory.list(namespace=namespace, limit=10**6)
 
     @rule()
     def rebuild(self) -> None:
