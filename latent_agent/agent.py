@@ -9,7 +9,7 @@ from latent_agent.errors import PromptError
 from latent_agent.form import FREE_TEXT, Form
 from latent_agent.outcome import Outcome, searched, unjudged
 from latent_agent.progress import Progress
-from latent_agent.prompt import Turn, encode_chat
+from latent_agent.prompt import Turn, check_size, encode_chat
 from latent_agent.recollection import Recalled, Recollection
 from latent_agent.refine import Search, refine
 from latent_agent.reward import Reward, SelfReward
@@ -93,8 +93,9 @@ class LatentAgent:
         return self.recollection.remember(call, recalled, search, outcome, self.settings)
 
     def _encode(self, turns: Sequence[Turn]) -> list[int]:
-        prompt = encode_chat(self.model.tokenizer, turns, self.form.tools)
         window = self.model.context_window
+        check_size(self.model.tokenizer, turns, window)
+        prompt = encode_chat(self.model.tokenizer, turns, self.form.tools)
         if window is not None and len(prompt) >= window:
             raise PromptError(
                 f"the prompt must leave room in the context window of {window} tokens, got a "

@@ -37,7 +37,7 @@ def _anchor(line: str, number: int, path: Path) -> Anchor:
     try:
         told = json.loads(line)
         return Anchor(question=str(told["question"]), answer=str(told["answer"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SettingError(
             f'each line of anchors must be {{"question": ..., "answer": ...}}, got {line[:80]!r} '
             f"in line {number} of {str(path)!r}"

@@ -1,4 +1,8 @@
-"""Find a model, and refuse what cannot be searched before any weights are read."""
+"""Find a model, and refuse what cannot be searched before any weights are read.
+
+Weights are read from safetensors alone, never from pickles, and no code that a model brings along
+is run. Who trusts a model's code loads it with transformers and hands over the loaded model.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +96,7 @@ def load_config(source: ModelSource) -> Any:
             "holds config.json, a Hugging Face id, or 'bundled'"
         )
     try:
-        config = AutoConfig.from_pretrained(source.location)
+        config = AutoConfig.from_pretrained(source.location, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"model must name a Hugging Face model or a local folder, got {source.name!r}, of "
@@ -122,7 +126,7 @@ def load_tokenizer(place: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(place)
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"tokenizer must lie beside the model or be given, got {place!r}, of which none can "
@@ -139,11 +143,18 @@ def load_model(source: ModelSource, config: Any) -> "PreTrainedModel":
     device = source.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = source.dtype or ("float32" if device == "cpu" else "auto")
     try:
-        model = AutoModelForCausalLM.from_pretrained(source.location, config=config, dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(
+            source.location,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"the weights of {source.name!r} must be readable, but loading them failed "
-            f"({_first_line(error)}); download the model again, or choose another"
+            f"the weights of {source.name!r} must be readable as safetensors, but loading them "
+            f"failed ({_first_line(error)}); download the model again, convert pickled weights to "
+            "safetensors, or choose another"
         ) from error
     moved: Any = model
     return moved.to(device)

@@ -78,13 +78,22 @@ def load_prior(path: Path) -> tuple[LatentPrior, PriorCard]:
             notes: dict[str, str] = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         card = _read_card(notes)
-        prior = LatentPrior(card.shape)
-        prior.load_state_dict(weights)
+        prior = _filled(card.shape, weights)
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise _damaged(path, str(error).splitlines()[0]) from error
     if card.checksum != _checksum(prior.weights(), card):
         raise _damaged(path, "its checksum does not hold")
     return prior.eval().requires_grad_(False), card
+
+
+def _filled(shape: PriorShape, weights: Mapping[str, torch.Tensor]) -> LatentPrior:
+    """Return a prior of the given weights; whatever sizes its card claims, no more is allocated."""
+    with torch.device("meta"):
+        prior = LatentPrior(shape)
+    if any(weight.dtype != torch.float32 for weight in weights.values()):
+        raise ValueError("its weights are not float32")
+    prior.load_state_dict(dict(weights), assign=True)
+    return prior
 
 
 def _damaged(path: Path, reason: str) -> PriorError:

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import TemplateError
@@ -19,6 +20,8 @@ from latent_agent.tools.template import call_format, knows_calls
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_SHRINKAGE = 4  # times: a tokenizer that joins or drops characters does not drop more
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -57,6 +60,28 @@ def transcript(turns: Sequence[Turn]) -> str:
     if len(turns) == 1:
         return turns[0].content
     return "\n".join(f"{turn.role}: {turn.text}" for turn in turns)
+
+
+def check_size(
+    tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Turn], window: int | None
+) -> None:
+    """Refuse what no window could hold, before time and memory are spent on its tokens.
+
+    Raises:
+        PromptError: If the texts are too long whatever tokens they become.
+    """
+    size = sum(len(text) for turn in turns for text in _texts(turn))
+    if window is not None and size > _SHRINKAGE * window * _longest_token(tokenizer):
+        raise PromptError(
+            f"the prompt must leave room in the context window of {window} tokens, got a prompt "
+            f"of {size} characters, which no {window} tokens can hold; shorten or drop messages, "
+            "or choose a model with a longer window"
+        )
+
+
+@lru_cache(maxsize=8)
+def _longest_token(tokenizer: "PreTrainedTokenizerBase") -> int:
+    return max(map(len, tokenizer.get_vocab()), default=1)
 
 
 def encode_chat(

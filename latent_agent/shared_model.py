@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from latent_agent.backbone import Backbone
 
 
+_LONGEST = 1 << 20  # bytes of judge prompts
+
+
 class SharedModel:
     """A model that is opened in two steps: config and tokenizer first, weights when needed."""
 
@@ -64,7 +67,7 @@ class SharedModel:
         path = Path(folder) / JUDGE_FILE
         if not folder:
             return None
-        return json.loads(path.read_text("utf-8")) if path.is_file() else None
+        return _judge_prompts(path) if path.is_file() else None
 
     @property
     def context_window(self) -> int | None:
@@ -93,6 +96,18 @@ class SharedModel:
         from latent_agent.backbone import Backbone
 
         return Backbone(self._open_model(self.config), self.tokenizer)
+
+
+def _judge_prompts(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.stat().st_size > _LONGEST:
+            raise ValueError(f"it is longer than {_LONGEST} bytes")
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ModelError(
+            f"a model's {JUDGE_FILE} must be one JSON object, got {str(path)!r} ({error}); mend "
+            "it, or delete it for the built-in prompts"
+        ) from error
 
 
 _shared: dict[tuple[Any, ...], SharedModel] = {}

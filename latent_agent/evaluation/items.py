@@ -132,7 +132,7 @@ def _item(line: str, number: int, path: Path) -> Item:
         if not isinstance(found, dict):
             raise ValueError("it is no JSON object")
         return item_of({str(name).lower(): value for name, value in found.items()}, str(number))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EvaluationError(
             f"line {number} of {str(path)!r} must be a JSON object with a question and an answer, "
             f"got {line[:80]!r}: {error}"

@@ -1,7 +1,14 @@
-"""A reward from its id: the night judges with what the day judged with."""
+"""A reward from its id: the night judges with what the day judged with.
 
+The id comes from the database, and so perhaps from somebody else's export. It may name code, but
+only code that says of itself that it is a reward: else ``shutil:rmtree`` would be one, with the
+question as its path.
+"""
+
+import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -46,12 +53,23 @@ def _built_in(name: str) -> Reward:
 
 def _imported(name: str) -> Reward:
     module, _, path = name.partition("#")[0].partition(":")
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise ValueError("the standard library holds no rewards")
     found: Any = import_module(module)
     for part in path.split("."):
         found = getattr(found, part)
-    if isinstance(found, type):
-        found = found()
-    return as_reward(found)
+    if isinstance(found, type) and issubclass(found, Reward):
+        return found()
+    if _asks_for_both(found):
+        return as_reward(found)
+    raise ValueError("it is no Reward, and its first parameters are not question and answer")
+
+
+def _asks_for_both(found: Any) -> bool:
+    """Whether something declares the two parameters of a reward by their names."""
+    if isinstance(found, type) or not callable(found):
+        return False
+    return list(inspect.signature(found).parameters)[:2] == ["question", "answer"]
 
 
 def _self_reward(arguments: Mapping[str, Any]) -> Reward:

@@ -49,7 +49,7 @@ def read_export(folder: Path, progress: Progress | None = None) -> Iterator[Expo
     Raises:
         ImportFileError: If it is not a whole export: with the line where that shows.
     """
-    path = folder.expanduser().absolute() / LINES
+    path = _plain_file(folder.expanduser().absolute() / LINES)
     arrays = _Shards(path.parent)
     seen: set[int] = set()
     try:
@@ -72,6 +72,16 @@ def read_export(folder: Path, progress: Progress | None = None) -> Iterator[Expo
             f"({error}); give the folder that was exported to"
         ) from error
     raise _Where(path, len(seen) + 1).error("the last line must count the traces, but is missing")
+
+
+def _plain_file(path: Path) -> Path:
+    """Return the path of a file; a link may lead out of the folder, a pipe may never end."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise ImportFileError(
+            f"an export's files must be plain files, got {str(path)!r}, which is a link or no "
+            "file; nothing was imported; copy what it stands for into the folder"
+        )
+    return path
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,8 @@ class _Shards:
 
     def arrays(self, line: TraceLine) -> Arrays:
         if line.shard != self._number:
-            file: Any = safe_open(self._folder / shard_name(line.shard), framework="numpy")
+            path = _plain_file(self._folder / shard_name(line.shard))
+            file: Any = safe_open(path, framework="numpy")
             self._number, self._open = line.shard, file
         assert self._open is not None
         return {
