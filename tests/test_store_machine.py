@@ -113,19 +113,19 @@ class StoreMachine(RuleBasedStateMachine):
         assert ids[0] > self.highest, "an id was used again"
         self.highest = ids[-1]
         self.kept |= dict(zip(ids, made, strict=True))
-        self.evict(namespace)
-        assert ids[-1] in self.kept, "the newest trace was evicted"
+        self.evict(namespace, len(ids))
+        assert set(ids) <= set(self.kept), "a new trace was evicted"
         return multiple(*ids)
 
-    def evict(self, namespace: str) -> None:
-        """Let the dict lose what the memory evicted, if it had to."""
+    def evict(self, namespace: str, added: int) -> None:
+        """Let the dict lose what the memory evicted, if it had to; never what was just added."""
         before = self.of(namespace)
         left = {info.id for info in self.listed(namespace)}
         assert left <= set(before)
         if self.capacity is None or len(before) <= self.capacity:
             assert len(left) == len(before)
         else:
-            assert len(left) <= self.capacity
+            assert len(left) <= max(self.capacity, added)
         self.forgotten(sorted(set(before) - left))
 
     def of(self, namespace: str) -> list[int]:
