@@ -116,7 +116,7 @@ def test_the_template_is_not_tokenised_with_a_second_bos(chat):
 
 
 def test_n_answers_with_a_temperature(chat):
-    chat = ChatLatentSeek(model="bundled", memory=None, max_iterations=0, temperature=1.5)
+    chat = ChatLatentSeek(model="bundled", memory=None, max_iterations=0, temperature=3)
     generations = chat.generate([[HumanMessage(ASKED.text)]], n=4, seed=3).generations[0]
     texts = [generation.text for generation in generations]
     assert len(texts) == 4
