@@ -42,6 +42,9 @@ NOT_RUN: dict[str, list[str]] = {
         "--methods all --out FOLDER: MODEL stands for yours",
         "# Sensitivity: rho, learning rate, K, the judge's mistakes: takes hours",
     ],
+    "docs/bundled-model.md": [
+        "python -m latent_agent.teaching.train --out first --compiled: takes hours",
+    ],
     "docs/how-to/choose-a-model.md": [
         'latent-agent ask "What is 17 * 23?" --model Qwen/Qwen2.5-0.5B-Instruct: a download',
     ],
