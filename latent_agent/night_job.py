@@ -182,12 +182,13 @@ def load(job: NightJob) -> Lessons:
         raise PriorError(
             "a night needs traces whose reward is above -1, got none; is the reward the right one?"
         )
+    guess, shape = PriorInForce.for_shelf(job.memory, job.shelf), surveyed.shape()
     return Lessons(
         sources=list(found.values()),
         stream=stream,
         survey=surveyed,
         champion=in_force(job.database, job.shelf),
-        guess=PriorInForce.for_shelf(job.memory, job.shelf),
+        guess=guess if guess is not None and guess.fits(shape.embedding, shape.width) else None,
     )
 
 

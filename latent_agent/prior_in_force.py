@@ -73,6 +73,22 @@ class PriorInForce:
         """Return a prior that need not be in any file."""
         return cls(version=version, prefix_tokens=network.shape.positions, network=network)
 
+    def fits(self, embedding: int, width: int) -> bool:
+        """Whether it was made for states and embeddings as wide as these; draws a warning if not.
+
+        Its card bears the names of the shelf, but cards are written by whoever writes files.
+        """
+        shape, widths = self.network.shape, (embedding, width)
+        if (shape.embedding, shape.width) == widths:
+            return True
+        warnings.warn(
+            f"prior {self.version} is left aside: a prior must have the widths of its model's "
+            f"embedding and states, {widths!r}, got {(shape.embedding, shape.width)!r}; go back "
+            "with: latent-agent prior rollback",
+            stacklevel=2,
+        )
+        return False
+
     @torch.no_grad()
     def correct(self, embedding: torch.Tensor | Vector, base: torch.Tensor) -> torch.Tensor:
         """Return the corrected latents, (M, d) float32, where ``base`` lies.

@@ -152,6 +152,10 @@ def _plain(turns: Sequence[Turn]) -> str:
     return "".join([*lines, "Assistant:"])
 
 
+# Templates come with models: what one does wrong, on purpose or not, is a refusal and no crash.
+_REFUSALS = (TemplateError, OverflowError, TypeError, ValueError, RecursionError)
+
+
 def _render(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Turn], tools: Any) -> str:
     refused: Exception | None = None
     for accommodate in _ACCOMMODATIONS:
@@ -160,7 +164,7 @@ def _render(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Turn], tools: 
             rendered: Any = tokenizer.apply_chat_template(
                 messages, tools=tools or None, tokenize=False, add_generation_prompt=True
             )
-        except TemplateError as error:
+        except _REFUSALS as error:
             refused = error
         else:
             return rendered

@@ -112,10 +112,13 @@ class Recollection:
         if not found and prior is None:
             return Recalled(embedding=embedding, seconds=seconds)
         call.opening()
+        base = call.base()
+        if prior is not None and not prior.fits(len(embedding), base.shape[-1]):
+            prior = None
         return Recalled(
             embedding=embedding,
             neighbours=found,
-            warm_starts=warm_starts(embedding, call.base(), found, prior, settings),
+            warm_starts=warm_starts(embedding, base, found, prior, settings),
             prior=None if prior is None else prior.version,
             seconds=seconds,
         )
