@@ -19,6 +19,7 @@ from latent_agent.cli.memory import memory
 from latent_agent.cli.memory_limits import limits, record
 from latent_agent.cli.migrate import migrate
 from latent_agent.cli.prior import prior
+from latent_agent.cli.report import report
 from latent_agent.cli.soak import soak
 from latent_agent.errors import LatentAgentError
 from latent_memory import LatentMemoryError
@@ -34,6 +35,7 @@ app.command()(ask)
 app.command()(evaluate)
 app.command()(calibrate)
 app.command()(consolidate)
+app.command()(report)
 app.command()(migrate)
 app.command()(doctor)
 app.command()(soak)

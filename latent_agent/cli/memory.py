@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from latent_agent.cli.options import Json, MemoryAt, OneNamespace, Yes, confirm
-from latent_agent.errors import SettingError
+from latent_agent.cli.options import Json, MemoryAt, Model, OneNamespace, Yes, confirm
+from latent_agent.errors import LatentAgentError, SettingError
+from latent_agent.plain import plain
 from latent_memory import LatentMemory, StoredTrace
 
 memory = typer.Typer(help="Look at what is remembered, and forget it.", no_args_is_help=True)
@@ -68,9 +68,9 @@ def status(at: MemoryAt = None, as_json: Json = False) -> None:
     table = Table("Namespace", "Model", "Reward", "Traces", "Newest (UTC)")
     for info in stats.shelves:
         table.add_row(
-            _plain(info.shelf.namespace),
+            plain(info.shelf.namespace),
             info.shelf.fingerprint[:8],
-            _plain(info.shelf.reward.split(" ")[0]),
+            plain(info.shelf.reward.split(" ")[0]),
             f"{info.traces:,}",
             f"{info.newest:%Y-%m-%d %H:%M}",
         )
@@ -102,10 +102,10 @@ def list_(
         table.add_row(
             str(info.id),
             f"{info.created:%m-%d %H:%M}",
-            _plain(info.shelf.namespace),
+            plain(info.shelf.namespace),
             f"{info.score:.2f}",
             str(info.steps),
-            _plain(info.query or "not stored"),
+            plain(info.query or "not stored"),
         )
     Console().print(table)
 
@@ -114,22 +114,38 @@ def list_(
 def show(
     id: Annotated[int, typer.Argument(help="The trace's id.")],
     at: MemoryAt = None,
+    model: Model = "bundled",
     as_json: Json = False,
 ) -> None:
-    """Show one trace."""
+    """Show one trace: draft and answer side by side, and the way between them.
+
+    The draft is written anew, by the model that made the trace; with --json no model is asked.
+    """
     with _open(at, read=True) as opened:
         stored = opened.get(id)
-    if stored is None:
-        raise SettingError(f"there must be a trace of this id, got {id!r}; see: "
-                           "latent-agent memory list")  # fmt: skip
-    told = _told(stored)
-    if as_json:
-        _print_json(told)
-        return
-    table = Table(show_header=False, box=None, padding=(0, 1))
-    for name, value in told.items():
-        table.add_row(f"[dim]{name}[/dim]", _plain(str(value)))
-    Console().print(table)
+        if stored is None:
+            raise SettingError(f"there must be a trace of this id, got {id!r}; see: "
+                               "latent-agent memory list")  # fmt: skip
+        if as_json:
+            _print_json(_told(stored))
+            return
+        neighbours = [(near, opened.get(near)) for near in stored.trace.neighbours]
+    from latent_agent.cli.trace_view import draw
+
+    console = Console()
+    marks = console.color_system is None
+    console.print(draw(stored, neighbours, _draft_of(stored, model), marks=marks))
+
+
+def _draft_of(stored: StoredTrace, name: str) -> Any:
+    """Return a trace's draft, or why it cannot be shown."""
+    from latent_agent.redraft import redraft
+    from latent_agent.shared_model import open_model
+
+    try:
+        return redraft(stored.trace, open_model(name), name)
+    except LatentAgentError as error:
+        return f"not shown: {error}"
 
 
 def _told(stored: StoredTrace) -> dict[str, Any]:
@@ -269,8 +285,3 @@ def _report(done: str, count: int, as_json: bool) -> None:
         _print_json({done: count})
     else:
         typer.echo(f"{done} {count:,} traces")
-
-
-def _plain(text: str) -> str:
-    """Keep what was stored from being taken for markup, or for the terminal's commands."""
-    return escape("".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text))

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from latent_agent.cli.options import Json, MemoryAt, OneNamespace
 from latent_agent.errors import PriorError
+from latent_agent.plain import plain
+from latent_agent.prior_state import state_of
 from latent_memory import LatentMemory, Shelf
 from latent_memory.nights import find_night
 from latent_memory.priors import PriorInfo, database_of, find_prior, in_force, list_priors
@@ -42,12 +44,12 @@ def list_(at: MemoryAt = None, namespace: OneNamespace = None, as_json: Json = F
     for row in found:
         table.add_row(
             str(row["version"]),
-            _plain(row["namespace"]),
-            _plain(row["reward"].split(" ")[0]),
+            plain(row["namespace"]),
+            plain(row["reward"].split(" ")[0]),
             str(row["positions"]),
             f"{row['first_trace']}-{row['last_trace']}",
             f"{row['created']:%m-%d %H:%M}",
-            _plain(row["state"]),
+            plain(row["state"]),
         )
     Console().print(table)
 
@@ -71,7 +73,7 @@ def show(version: Version, at: MemoryAt = None, as_json: Json = False) -> None:
         told["gate"] = json.dumps(result.gate.get("contestants", {}))
     table = Table(show_header=False, box=None, padding=(0, 1))
     for name, value in told.items():
-        table.add_row(f"[dim]{name}[/dim]", _plain(str(value)))
+        table.add_row(f"[dim]{name}[/dim]", plain(str(value)))
     Console().print(table)
 
 
@@ -128,7 +130,7 @@ def _told(database: Database, info: PriorInfo) -> dict[str, Any]:
     now = in_force(database, info.shelf)
     return {
         "version": info.version,
-        "state": _state(info, now is not None and now.version == info.version),
+        "state": state_of(info, now is not None and now.version == info.version),
         "namespace": info.shelf.namespace,
         "fingerprint": info.shelf.fingerprint,
         "reward": info.shelf.reward,
@@ -143,27 +145,8 @@ def _told(database: Database, info: PriorInfo) -> dict[str, Any]:
     }
 
 
-def _state(info: PriorInfo, is_in_force: bool) -> str:
-    words = ["in force"] if is_in_force else []
-    if info.stale:
-        words.append("stale")
-    if info.withdrawn:
-        words.append(f"withdrawn ({info.withdrawn})")
-    elif info.published is None:
-        words.append("not published")
-    elif not is_in_force:
-        words.append("replaced")
-    if info.file is None:
-        words.append("no file")
-    return ", ".join(words)
-
-
 def _say(as_json: bool, **told: Any) -> None:
     if as_json:
         typer.echo(json.dumps(told))
     else:
         typer.echo(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in told.items()))
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

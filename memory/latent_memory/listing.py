@@ -57,18 +57,23 @@ class ShelfInfo:
 def list_traces(
     connection: Connection,
     *,
-    namespace: str | None,
-    shelf: Shelf | None,
+    namespace: str | None = None,
+    shelf: Shelf | None = None,
     limit: int,
-    before: int | None,
+    before: int | None = None,
+    hardest: bool = False,
 ) -> list[TraceInfo]:
-    """List traces, newest first; ``before`` an id, to go on where a list ended."""
+    """List traces, newest first; ``before`` an id, to go on where a list ended.
+
+    With ``hardest`` those come first that took the most gradient steps.
+    """
+    hardness = (traces.c.steps.desc(),) if hardest else ()
     said = (texts.c.query, texts.c.answer)
     wanted = (
         select(traces, shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward, *said)
         .join(shelves, shelves.c.id == traces.c.shelf)
         .outerjoin(texts, texts.c.trace == traces.c.id)
-        .order_by(traces.c.id.desc())
+        .order_by(*hardness, traces.c.id.desc())
         .limit(limit)
     )
     if namespace is not None:

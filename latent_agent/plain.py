@@ -1,0 +1,13 @@
+"""Stored texts on a terminal: none of them is a command to it, or markup to us."""
+
+from rich.markup import escape
+
+
+def clean(text: str) -> str:
+    """Replace what a terminal might take for a command; line breaks stay."""
+    return "".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text)
+
+
+def plain(text: str) -> str:
+    """Return a text that rich prints as it stands."""
+    return escape(clean(text))

@@ -1,0 +1,74 @@
+"""What a trace does not hold, told by the model that made it: the draft, and tokens as text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from latent_agent.call import Call
+from latent_agent.embedding import EMBEDDING
+from latent_agent.errors import ModelError
+from latent_agent.prompt import Turn, encode_chat
+from latent_agent.reward import SelfReward
+from latent_agent.sampling import Sampler
+from latent_agent.settings import settings_for
+from latent_agent.shared_model import SharedModel
+from latent_memory.trace import Matrix, Trace
+
+_NEAR = 0.05  # of a latent's length: more than any rounding, less than any other prompt moves it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redraft:
+    """A trace's draft.
+
+    Attributes:
+        before: The tokens that the draft's latents decode to, as text.
+        after: The winning tokens, as text.
+        text: The whole draft; None if the question is not stored, or does not lead to these
+            latents by itself, since other messages came before it.
+    """
+
+    before: Sequence[str]
+    after: Sequence[str]
+    text: str | None
+
+
+def redraft(trace: Trace, model: SharedModel, name: str) -> Redraft:
+    """Decode a trace's latents, and write its draft anew.
+
+    Args:
+        trace: The trace.
+        model: The model that made it.
+        name: What the model is called, for the error.
+
+    Raises:
+        ModelError: If the trace is another model's, or there is no such model.
+        PromptError: If the question makes no prompt.
+    """
+    ours, theirs = model.fingerprint(EMBEDDING), trace.shelf.fingerprint
+    if ours != theirs:
+        raise ModelError(
+            f"a draft is shown by the model that made it, but the trace's fingerprint is "
+            f"{theirs[:8]!r}, and {name!r} has {ours[:8]!r}; give the model with --model"
+        )
+    backbone = model.backbone()
+    base = torch.from_numpy(trace.base).to(backbone.device)
+    return Redraft(
+        before=[backbone.text([token]) for token in backbone.decode(base, Sampler(0.0))],
+        after=[backbone.text([token]) for token in trace.tokens],
+        text=None if trace.query is None else _written(trace.query, trace.base, model),
+    )
+
+
+def _written(question: str, base: Matrix, model: SharedModel) -> str | None:
+    """Answer a question as drafts are, if that leads to the latents."""
+    turns = [Turn("user", question)]
+    prompt = encode_chat(model.tokenizer, turns)
+    draft = Call(model, settings_for(), SelfReward(), turns, prompt).draft()
+    stored = torch.from_numpy(base)
+    made = draft.latents[: len(stored)].cpu()
+    if made.shape != stored.shape:
+        return None
+    gaps = (made - stored).norm(dim=-1) / stored.norm(dim=-1).clamp_min(1e-9)
+    return draft.text if bool((gaps <= _NEAR).all()) else None
