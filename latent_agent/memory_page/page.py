@@ -2,40 +2,21 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from latent_agent.memory_page.charts import Chart, bar_chart, line_chart
+from latent_agent.memory_page.drawn import charts_of
+from latent_agent.memory_page.facts import Facts, read, verdict_of
 from latent_agent.plain import clean
-from latent_agent.prior_state import state_of
 from latent_memory import LatentMemory
-from latent_memory.listing import TraceInfo, list_traces
-from latent_memory.nights import NightInfo, list_nights
-from latent_memory.overview import Overview, Stretch, overview
-from latent_memory.priors import PriorInfo, in_force, list_priors, priors_folder
+from latent_memory.listing import TraceInfo
+from latent_memory.nights import NightInfo
+from latent_memory.priors import PriorInfo, priors_folder
 
 _ROWS = 12  # of nights and of priors, the newest
-_MARKS = 200  # nights on a chart
-_LISTED = 10  # traces in each list
 _LONGEST = 300  # characters of a question
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """All that the page tells, read from the memory in one go."""
-
-    namespace: str | None
-    figures: Overview
-    stats: Any
-    nights: Sequence[NightInfo]
-    priors: Sequence[tuple[PriorInfo, str]]
-    newest: Sequence[TraceInfo]
-    hardest: Sequence[TraceInfo]
 
 
 def page_of(memory: LatentMemory, *, namespace: str | None = None, texts: bool = False) -> str:
@@ -59,10 +40,10 @@ def page_of(memory: LatentMemory, *, namespace: str | None = None, texts: bool =
         path=clean(str(memory.path)),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         tiles=tiles(facts),
-        charts=charts(facts),
+        charts=charts_of(facts),
         stopped=[(clean(why), f"{count:,}") for why, count in facts.figures.stopped.items()],
         nights=nights(facts.nights[:_ROWS]),
-        verdicts=Counter(_verdict(night) for night in facts.nights).most_common(),
+        verdicts=Counter(verdict_of(night) for night in facts.nights).most_common(),
         priors=[prior(info, state) for info, state in facts.priors[:_ROWS]],
         more_priors=max(0, len(facts.priors) - _ROWS),
         shelves=shelves(facts),
@@ -72,35 +53,13 @@ def page_of(memory: LatentMemory, *, namespace: str | None = None, texts: bool =
     )
 
 
-def read(memory: LatentMemory, namespace: str | None) -> Facts:
-    """Read what the page tells."""
-    database = memory.database
-    found = list_priors(database, namespace=namespace)
-    now = {shelf: in_force(database, shelf) for shelf in {info.shelf for info in found}}
-    standing = {info.version for info in now.values() if info is not None}
-    with database.read() as connection:
-        newest, hardest = (
-            list_traces(connection, namespace=namespace, limit=_LISTED, hardest=hardest)
-            for hardest in (False, True)
-        )
-    return Facts(
-        namespace=namespace,
-        figures=overview(database, namespace=namespace),
-        stats=memory.stats(),
-        nights=[n for n in list_nights(database) if namespace in (None, n.shelf.namespace)],
-        priors=[(info, state_of(info, info.version in standing)) for info in found],
-        newest=newest,
-        hardest=[info for info in hardest if info.steps],
-    )
-
-
 def tiles(facts: Facts) -> list[tuple[str, str]]:
     """Return the page's main figures, each with what it is."""
     figures, whole = facts.figures, facts.figures.whole
     if whole is None or figures.newest is None:
         return [("0", "traces: nothing has been asked yet")]
     used = [s for s in figures.stretches if s.traces]
-    published = sum(_verdict(night) == "published" for night in facts.nights)
+    published = sum(verdict_of(night) == "published" for night in facts.nights)
     return [
         (f"{figures.traces:,}", f"traces, the newest {figures.newest:%Y-%m-%d %H:%M} UTC"),
         (f"{whole.warm / whole.traces:.0%}", "of calls warm-started by neighbours or a prior"),
@@ -112,72 +71,6 @@ def tiles(facts: Facts) -> list[tuple[str, str]]:
     ]
 
 
-def charts(facts: Facts) -> list[Chart]:
-    """Return the page's charts; none where nothing is remembered."""
-    figures = facts.figures
-    if not figures.stretches:
-        return []
-    parts = figures.stretches
-    each = "a day" if figures.days == 1 else f"each {figures.days} days"
-    ends = (f"{parts[0].first}", f"{parts[-1].first}")
-    grown = list(accumulate(part.traces for part in parts))
-    tenths = [f"{at / 10 - 1:.1f}" for at in range(10)]
-    return [
-        line_chart("Traces remembered", ends, [("traces", grown)]),
-        line_chart(
-            f"Mean gradient steps a question, {each}",
-            ends,
-            [("steps", [part.steps if part.traces else None for part in parts])],
-            marks=[_mark(night, figures) for night in facts.nights[:_MARKS]],
-        ),
-        line_chart(
-            f"Share of calls, {each}",
-            ends,
-            [
-                ("warm-started", [_share(part.warm, part) for part in parts]),
-                ("no step", [_share(part.at_once, part) for part in parts]),
-            ],
-            top=1.0,
-            percent=True,
-        ),
-        line_chart(
-            f"Mean reward, {each}",
-            ends,
-            [("reward", [part.score if part.traces else None for part in parts])],
-            top=0.0,
-            low=-1.0,
-        ),
-        bar_chart("Traces by reward, in tenths from", list(zip(tenths, figures.scores, strict=True))),
-        bar_chart("Traces by gradient steps", _by_steps(figures)),
-    ]  # fmt: skip
-
-
-def _share(count: int, part: Stretch) -> float | None:
-    return count / part.traces if part.traces else None
-
-
-def _by_steps(figures: Overview) -> list[tuple[str, int]]:
-    """Count traces by steps; from 10 on together."""
-    most = max(figures.steps)
-    bars = [(str(steps), figures.steps.get(steps, 0)) for steps in range(min(most, 9) + 1)]
-    more = sum(count for steps, count in figures.steps.items() if steps > 9)
-    return [*bars, ("10+", more)] if more else bars
-
-
-def _mark(night: NightInfo, figures: Overview) -> tuple[float, str, str]:
-    first = figures.stretches[0].first
-    span = len(figures.stretches) * figures.days * 86_400
-    begins = datetime(first.year, first.month, first.day, tzinfo=UTC)
-    verdict = _verdict(night)
-    kind = "published" if verdict == "published" else "not"
-    where = (night.started - begins).total_seconds() / span
-    return where, kind, f"night {night.id}: {clean(verdict)}"
-
-
-def _verdict(night: NightInfo) -> str:
-    return "running" if night.result is None else night.result.verdict
-
-
 def nights(found: Sequence[NightInfo]) -> list[dict[str, str]]:
     """Return the nights' rows."""
     return [
@@ -185,7 +78,7 @@ def nights(found: Sequence[NightInfo]) -> list[dict[str, str]]:
             "night": str(night.id),
             "began": f"{night.started:%Y-%m-%d %H:%M}",
             "namespace": clean(night.shelf.namespace),
-            "verdict": clean(_verdict(night)),
+            "verdict": clean(verdict_of(night)),
             "why": "" if night.result is None else clean(night.result.reason),
             "took": "" if night.result is None else f"{night.result.seconds:,.0f} s",
         }

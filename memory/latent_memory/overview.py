@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, case, cast, func, select
 
 from latent_memory.rows import from_time
 from latent_memory.sqlite import Database
@@ -79,8 +79,8 @@ def overview(database: Database, *, namespace: str | None = None, most: int = 60
 
 
 def _read(connection: Connection, namespace: str | None, most: int) -> Overview:
-    ends = select(func.min(traces.c.created), func.max(traces.c.created), func.count())
-    oldest, newest, count = connection.execute(_within(ends, namespace)).one()
+    ends = (func.min(traces.c.created), func.max(traces.c.created), func.count())
+    ((oldest, newest, count),) = _rows(connection, namespace, *ends)
     if not count:
         return Overview(
             traces=0, oldest=None, newest=None, whole=None, days=1, stretches=(),
@@ -107,30 +107,36 @@ def _read(connection: Connection, namespace: str | None, most: int) -> Overview:
     )
 
 
-def _within(wanted: Select[Any], namespace: str | None) -> Select[Any]:
-    wanted = wanted.select_from(traces)
-    if namespace is None:
-        return wanted
-    return wanted.join(shelves, shelves.c.id == traces.c.shelf).where(
-        shelves.c.namespace == namespace
-    )
+def _rows(
+    connection: Connection,
+    namespace: str | None,
+    *columns: ColumnElement[Any],
+    by: ColumnElement[Any] | None = None,
+) -> Sequence[Any]:
+    """Return the columns of all traces, or one namespace's, summed up by a key."""
+    wanted = select(*columns).select_from(traces)
+    if namespace is not None:
+        wanted = wanted.join(shelves, shelves.c.id == traces.c.shelf).where(
+            shelves.c.namespace == namespace
+        )
+    return connection.execute(wanted if by is None else wanted.group_by(by)).all()
 
 
 def _sums(
     connection: Connection, namespace: str | None, group: ColumnElement[Any]
 ) -> dict[int, dict[str, Any]]:
+    """Return the figures of a stretch for each value of a key."""
     key = group.label("key")
     warm = (traces.c.neighbours != "[]") | traces.c.prior.is_not(None)
-    wanted = select(
-        key,
-        func.count().label("traces"),
-        func.sum(case((warm, 1), else_=0)).label("warm"),
-        func.sum(case((traces.c.steps == 0, 1), else_=0)).label("at_once"),
-        func.avg(traces.c.steps).label("steps"),
-        func.avg(traces.c.score).label("score"),
-    ).group_by(key)
-    rows = [dict(row) for row in connection.execute(_within(wanted, namespace)).mappings()]
-    return {row.pop("key"): row for row in rows}
+    sums = {
+        "traces": func.count(),
+        "warm": func.sum(case((warm, 1), else_=0)),
+        "at_once": func.sum(case((traces.c.steps == 0, 1), else_=0)),
+        "steps": func.avg(traces.c.steps),
+        "score": func.avg(traces.c.score),
+    }
+    rows = _rows(connection, namespace, key, *sums.values(), by=key)
+    return {row[0]: dict(zip(sums, row[1:], strict=True)) for row in rows}
 
 
 def _scores(connection: Connection, namespace: str | None) -> list[int]:
@@ -143,6 +149,7 @@ def _scores(connection: Connection, namespace: str | None) -> list[int]:
 def _counts(
     connection: Connection, namespace: str | None, group: ColumnElement[Any]
 ) -> dict[Any, int]:
+    """Count the traces for each value of a key, the commonest first."""
     key = group.label("key")
-    wanted = select(key, func.count()).group_by(key).order_by(func.count().desc())
-    return {row[0]: row[1] for row in connection.execute(_within(wanted, namespace))}
+    rows = _rows(connection, namespace, key, func.count(), by=key)
+    return {row[0]: row[1] for row in sorted(rows, key=lambda row: -row[1])}
