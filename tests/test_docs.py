@@ -41,6 +41,8 @@ NOT_RUN: dict[str, list[str]] = {
         "latent-agent evaluate --model MODEL --data QUESTIONS.jsonl --train OTHERS.jsonl "
         "--methods all --out FOLDER: MODEL stands for yours",
         "# Sensitivity: rho, learning rate, K, the judge's mistakes: takes hours",
+        'PLANTED="--data bundled:validation --families story+compare+groups+calendar '
+        '--questions 42": takes an hour',
     ],
     "docs/bundled-model.md": [
         "python -m latent_agent.teaching.train --out first --compiled: takes hours",
@@ -62,6 +64,10 @@ NOT_RUN: dict[str, list[str]] = {
         "takes a minute; tests/test_bench_call.py runs it",
     ],
     "docs/how-to/upgrade.md": ["pip install --upgrade latent-agent: installs"],
+    "docs/speed.md": [
+        "latent-agent bench call --shape 100M --answer-tokens 256     "
+        "# beside the plain method and the floor: takes hours"
+    ],
     "docs/tutorial.md": ["python3 -m venv .venv: installs; the tests run in what it installs"],
 }
 
