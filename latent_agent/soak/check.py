@@ -13,7 +13,8 @@ _SHOWN = 5
 def findings(database: Path, ledger: Ledger) -> Sequence[str]:
     """Compare what a memory holds with what the threads were told; return what is wrong."""
     with LatentMemory(database, index=SETTINGS) as memory:
-        found = [f"verify: {problem.text}" for problem in memory.verify()]
+        if found := [f"verify: {problem.text}" for problem in memory.verify()]:
+            return found  # what is damaged cannot be compared
         there = {
             stored.id: Entry(info.shelf.namespace, stored.trace.query or "")
             for info in memory.shelves()
