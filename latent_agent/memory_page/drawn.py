@@ -48,7 +48,7 @@ def charts_of(facts: Facts) -> list[Chart]:
             low=-1.0,
         ),
         bar_chart(
-            "Traces by reward, in tenths from", list(zip(tenths, figures.scores, strict=True))
+            "Traces by reward, a bar for each tenth", list(zip(tenths, figures.scores, strict=True))
         ),
         bar_chart("Traces by gradient steps", _by_steps(figures)),
     ]

@@ -65,7 +65,10 @@ def tiles(facts: Facts) -> list[tuple[str, str]]:
         (f"{whole.warm / whole.traces:.0%}", "of calls warm-started by neighbours or a prior"),
         (f"{whole.at_once / whole.traces:.0%}", "answered without a gradient step"),
         (f"{whole.steps:.2f}", "gradient steps a question"),
-        (f"{used[0].steps:.2f} → {used[-1].steps:.2f}", "steps a question, from first to last"),
+        (
+            f"{used[0].steps:.2f} → {used[-1].steps:.2f}",
+            "steps a question, in the first days and the last",
+        ),
         (f"{whole.score:.2f}", "mean reward, of -1 to 0"),
         (f"{len(facts.nights)}", f"nights, of which {published} published a prior"),
     ]
