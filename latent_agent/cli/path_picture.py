@@ -30,7 +30,7 @@ def draw_path(found: Mapping[str, Any], picture: Path) -> None:
 def _draw_rewards(axes: Any, rounds: Sequence[Round], threshold: float) -> None:
     rewards = [one["reward"] for one in rounds]
     places = range(len(rounds))
-    axes.axvline(threshold, color=_KEPT, linestyle="--", linewidth=1)
+    axes.axvline(threshold, color=_KEPT, linestyle="--", linewidth=1, zorder=0.5)
     axes.text(threshold - 0.03, -0.75, "passes above", color=_KEPT, fontsize=8, ha="right")
     axes.plot(rewards, places, color=_OTHER, linewidth=1.2, zorder=1)
     colours = [_KEPT if reward > threshold else _OTHER for reward in rewards]
