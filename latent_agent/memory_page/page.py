@@ -67,11 +67,7 @@ def tiles(facts: Facts) -> list[tuple[str, str]]:
         (f"{whole.steps:.2f}", "gradient steps a question"),
         (
             f"{used[0].steps:.2f} → {used[-1].steps:.2f}",
-<<<<<<< HEAD
             "steps a question, first days and last",
-=======
-            "steps a question, in the first days and the last",
->>>>>>> 5283f52 (Tests of the drawn trace; how to look at a memory; the command line's page anew)
         ),
         (f"{whole.score:.2f}", "mean reward, of -1 to 0"),
         (f"{len(facts.nights)}", f"nights, of which {published} published a prior"),
