@@ -29,6 +29,10 @@ class PriorError(LatentAgentError):
     """A latent prior cannot be trained, read or published."""
 
 
+class TooLittleError(PriorError):
+    """A night has too few traces to learn from."""
+
+
 class EvaluationError(LatentAgentError):
     """An evaluation's items, methods or folder are not what they must be."""
 

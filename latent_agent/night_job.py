@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import Any
 
 from latent_agent.anchors import Anchor
-from latent_agent.errors import NightStoppedError, PriorError
+from latent_agent.errors import NightStoppedError, PriorError, TooLittleError
 from latent_agent.gate import GateSettings
 from latent_agent.lessons import Survey, survey
 from latent_agent.prior import HIDDEN
@@ -163,7 +163,8 @@ def load(job: NightJob) -> Lessons:
     """Look at what there is to learn from.
 
     Raises:
-        PriorError: If it is too little.
+        TooLittleError: If it is too little.
+        PriorError: If nothing in it is of use.
     """
     found = _found(job)
 
@@ -173,10 +174,11 @@ def load(job: NightJob) -> Lessons:
 
     surveyed = survey(stream)
     if surveyed.trained < job.settings.least or not surveyed.held_out:
-        raise PriorError(
+        raise TooLittleError(
             f"a night needs at least {job.settings.least} traces to train on and one to judge by, "
             f"got {surveyed.trained} and {surveyed.held_out} in namespace "
-            f"{job.shelf.namespace!r} ({surveyed.skipped} of no use); ask more questions first"
+            f"{job.shelf.namespace!r} under the reward {job.shelf.reward.split(' ')[0]!r} "
+            f"({surveyed.skipped} of no use); ask more questions first"
         )
     if not surveyed.weight:
         raise PriorError(

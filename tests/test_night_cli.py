@@ -87,6 +87,22 @@ def told(*arguments: object) -> Any:
     return json.loads(result.stdout)
 
 
+def test_a_reward_with_few_traces_does_not_cost_another_its_night(memory: Path) -> None:
+    with LatentMemory(memory) as opened:
+        info = opened.shelves()[0].shelf
+        few = replace(info, reward=default_reward("grades").id)
+        opened.add(searched(questions("train", n=1, seed=5)[0], few))
+        opened.add(searched(questions("train", n=1, seed=5)[0], replace(few, namespace="new")))
+    result = run("consolidate", "--memory", memory, "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    (planned,) = json.loads(result.stdout)["nights"]
+    assert planned["shelf"]["reward"] == info.reward
+    assert "passed over" in result.stderr
+    assert f"under the reward {few.reward.split(' ')[0]!r}" in result.stderr
+    alone = run("consolidate", "--memory", memory, "--dry-run", "--namespace", "new")
+    assert alone.exit_code != 0
+
+
 def test_from_a_day_to_a_prior_in_force_and_back(memory: Path) -> None:
     planned = told("consolidate", "--memory", memory, "--dry-run")["nights"][0]
     assert planned["verdict"] == "planned"

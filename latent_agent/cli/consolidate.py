@@ -15,7 +15,7 @@ from rich.console import Console
 
 from latent_agent.cli.options import Json, MemoryAt, Model, Recipe, built_in_reward
 from latent_agent.cli.watching import watching
-from latent_agent.errors import NightRunningError, NightStoppedError
+from latent_agent.errors import NightRunningError, NightStoppedError, TooLittleError
 
 if TYPE_CHECKING:
     from latent_agent.night_job import NightJob, NightReport
@@ -66,13 +66,34 @@ def consolidate(
                 settings=NightSettings.told(if_new=if_new, calls=calls, seed=seed),
                 watch=Watch(report=report, stop=stop),
             )  # fmt: skip
-            return [plan(job) if dry_run else _night(job) for job in jobs]
+            one = plan if dry_run else _night
+            return [one(job) for job in _worth_a_night(jobs, plan)]
 
     with _stopped_by_signals() as stop:
         if schedule is not None:
             _stay(schedule, lambda: _print(run(stop), as_json), stop)
             return
         _leave(lambda: _print(run(stop), as_json))
+
+
+def _worth_a_night(
+    jobs: Sequence["NightJob"], plan: Callable[["NightJob"], object]
+) -> Sequence["NightJob"]:
+    """Pass over rewards with too few traces, as long as another one has enough."""
+    if len(jobs) == 1:
+        return jobs
+    worth: list[NightJob] = []
+    passed: TooLittleError | None = None
+    for job in jobs:
+        try:
+            plan(job)
+            worth.append(job)
+        except TooLittleError as error:
+            passed = error
+            typer.echo(f"latent-agent: passed over: {error}", err=True)
+    if passed is not None and not worth:
+        raise passed
+    return worth
 
 
 def _night(job: "NightJob") -> "NightReport":
