@@ -59,6 +59,10 @@ NOT_RUN: dict[str, list[str]] = {
         "[Unit]: a systemd timer",
         "systemctl --user daemon-reload: wants systemd",
     ],
+    "docs/how-to/operating.md": [
+        "latent-agent soak --minutes 30 --threads 8 --folder soaked --seed 0 --plot memory.png: "
+        "takes half an hour"
+    ],
     "docs/how-to/slow-answer.md": [
         "latent-agent bench call --model bundled --questions 10 --answer-tokens 64: "
         "takes a minute; tests/test_bench_call.py runs it",
