@@ -209,7 +209,7 @@ def test_nights_are_told_and_idle_ones_are_not(memory: LatentMemory, caplog) -> 
     with pytest.raises(PriorError, match="at least 20 traces"):
         consolidate(job)
     (record,) = told(caplog.records, "night")
-    assert (record["verdict"], record["error"]) == ("failed", "PriorError")
+    assert (record["verdict"], record["error"]) == ("failed", "TooLittleError")
     assert total("nights", verdict="failed") == 1
     (span,) = SPANS.get_finished_spans()
     assert span.name == "latent_agent.night"
