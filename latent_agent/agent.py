@@ -12,7 +12,7 @@ from latent_agent.progress import Progress
 from latent_agent.prompt import Turn, check_size, encode_chat
 from latent_agent.recollection import Recalled, Recollection
 from latent_agent.refine import Search, refine
-from latent_agent.reward import Reward, SelfReward
+from latent_agent.reward import Reward, SelfReward, as_reward
 from latent_agent.settings import Settings
 from latent_agent.shared_model import SharedModel
 
@@ -22,6 +22,17 @@ def default_reward(judge: str, verdict: str = "generate") -> Reward:
     if judge == "grades":
         return SelfReward("grades", verdict=verdict)
     return SelfReward("checks", strict=judge == "strict", verdict=verdict)
+
+
+def reward_for(settings: Settings, given: object = None) -> Reward:
+    """Return the reward that was given, or else the built-in one that settings name.
+
+    Raises:
+        RewardError: If what was given is no reward.
+    """
+    if given is not None:
+        return as_reward(given)
+    return default_reward(settings.judge, settings.verdict)
 
 
 class LatentAgent:
@@ -46,7 +57,7 @@ class LatentAgent:
     ) -> None:
         self.model = model
         self.settings = settings
-        self.reward = form.reward(reward or default_reward(settings.judge, settings.verdict))
+        self.reward = form.reward(reward_for(settings, reward))
         self.recollection = None if form.constrained else recollection
         self.form = form
 

@@ -286,16 +286,11 @@ class ChatLatentSeek(ToolCallingChatModel):
         progress: Progress,
     ) -> list[Outcome]:
         """Answer ``n`` times; all but the first sample their draft, and leave the memory alone."""
-        from latent_agent.agent import LatentAgent, default_reward
+        from latent_agent.agent import LatentAgent, reward_for
         from latent_agent.serving import serve
 
         settings, turns = self._settings(given, stop), to_turns(messages)
-        custom = given.get("reward", self.reward)
-        reward = (
-            default_reward(settings.judge, settings.verdict)
-            if custom is None
-            else as_reward(custom)
-        )
+        reward = reward_for(settings, given.get("reward", self.reward))
         form, model = self._form(given), self._shared_model(given)
         recollection = self._recollection(given, form.reward(reward))
         agent = LatentAgent(model, settings, reward, recollection, form)

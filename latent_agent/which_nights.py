@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from latent_agent.agent import default_reward
+from latent_agent.agent import reward_for
 from latent_agent.embedding import EMBEDDING
 from latent_agent.errors import PriorError, SettingError
 from latent_agent.memories import open_memory
 from latent_agent.night_job import NightJob
 from latent_agent.recollection import embedder_name, shelf_reward
-from latent_agent.reward import Reward, as_reward
+from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import SharedModel, open_model
 from latent_memory import LatentMemory, Shelf, ShelfInfo
@@ -60,11 +60,7 @@ def job_for(chat: "ChatLatentSeek") -> NightJob:
     model = open_model(chat.model, chat.tokenizer, chat.dtype, chat.device)
     told = {field.name: getattr(chat, field.name, None) for field in fields(Settings)}
     search = settings_for(chat.recipe, **{**told, "stop": None})
-    reward = (
-        default_reward(search.judge, search.verdict)
-        if chat.reward is None
-        else as_reward(chat.reward)
-    )
+    reward = reward_for(search, chat.reward)
     recipe = EMBEDDING if chat.embeddings is None else embedder_name(chat.embeddings)
     shelf = Shelf(
         namespace=chat.namespace,

@@ -307,6 +307,12 @@ def test_gsm8k_through_a_random_model(tmp_path):
     write_report(tmp_path / "out", summary, finished.records, told)
 
 
+@pytest.mark.parametrize("verdict", ["generate", "logits", "probability"])
+def test_a_verdict_that_is_set_is_how_the_judge_is_read(verdict):
+    made = experiment(Asked(questions=2, settings={"verdict": verdict}))
+    assert made.bench.reward.id == SelfReward(strict=True, verdict=verdict).id
+
+
 def test_a_failure_is_wrong_and_stays_in_the_count(tmp_path):
     def fails(question: str, answer: str) -> float:
         raise OSError("no judge")

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from latent_agent.agent import default_reward
+from latent_agent.agent import reward_for
 from latent_agent.benchmark.rewards import Refusing
 from latent_agent.benchmark.shapes import (
     made_up_words,
@@ -84,7 +84,7 @@ class Plan:
             return SelfReward(strict=True, verdict="logits")
         if self.forced:
             return SelfReward(max_tokens=self.judge_tokens)
-        return default_reward(self.settings().judge)
+        return reward_for(self.settings())
 
     def reward(self) -> Reward:
         """Return the reward of every call."""

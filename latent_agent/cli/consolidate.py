@@ -113,21 +113,15 @@ def _jobs(
     **told: Any,
 ) -> Sequence["NightJob"]:
     """Look up what was named; one job for each shelf that fits."""
-    from latent_agent.agent import default_reward
+    from latent_agent.agent import reward_for
     from latent_agent.anchors import read_anchors
     from latent_agent.night_job import NightJob
-    from latent_agent.reward import as_reward
     from latent_agent.settings import settings_for
     from latent_agent.shared_model import open_model
     from latent_agent.which_nights import shelves_for
 
     search, opened = settings_for(recipe), open_model(model)
-    judge = None
-    if reward is not None:
-        custom = built_in_reward(reward)
-        judge = (
-            default_reward(search.judge, search.verdict) if custom is None else as_reward(custom)
-        )
+    judge = None if reward is None else reward_for(search, built_in_reward(reward))
     anchors = [] if anchor is None else read_anchors(anchor)
     return [
         NightJob(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from latent_agent.agent import default_reward
+from latent_agent.agent import reward_for
 from latent_agent.chat_model import ChatLatentSeek
 from latent_agent.cli.night_demo import consolidated
 from latent_agent.cli.rows import Row, answer, figures
@@ -65,7 +65,7 @@ def days_in_a_row(
         console: Where days and tables are told; the tables not, if it writes to stderr.
     """
     if misjudge:
-        judge = chat.reward or default_reward(settings_for(chat.recipe).judge)
+        judge = reward_for(settings_for(chat.recipe), chat.reward)
         chat = chat.model_copy(update={"reward": Misjudging(judge, misjudge)})
     left = {
         family: [question for question in asked if question.family == family] for family in _PLANTED

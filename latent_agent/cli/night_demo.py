@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from latent_agent.agent import default_reward
+from latent_agent.agent import reward_for
 from latent_agent.chat_model import ChatLatentSeek
 from latent_agent.cli.rows import Row, answer, draw, figures, mean
 from latent_agent.consolidate import consolidate
 from latent_agent.night_job import NightJob, NightReport
-from latent_agent.reward import SelfReward, as_reward
+from latent_agent.reward import SelfReward
 from latent_agent.settings import settings_for
 from latent_agent.shared_model import open_model
 from latent_agent.teaching import Question
@@ -65,11 +65,7 @@ def _tracked(name: str, asked: Sequence[Question]) -> Any:
 def consolidated(chat: ChatLatentSeek, memory: LatentMemory) -> NightReport:
     """Run a night on the one shelf of a memory, as a chat model would search and judge."""
     search = settings_for(chat.recipe)
-    reward = (
-        default_reward(search.judge, search.verdict)
-        if chat.reward is None
-        else as_reward(chat.reward)
-    )
+    reward = reward_for(search, chat.reward)
     (info,) = memory.shelves()
     model = open_model(chat.model, chat.tokenizer, chat.dtype, chat.device)
     return consolidate(

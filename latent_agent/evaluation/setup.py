@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from latent_agent.agent import default_reward
+from latent_agent.agent import reward_for
 from latent_agent.embedding import EMBEDDING
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.bench import Bench
@@ -17,7 +17,6 @@ from latent_agent.evaluation.items import Item, digest, load_items
 from latent_agent.evaluation.run import Plan
 from latent_agent.evaluation.specs import parse_methods, swept
 from latent_agent.night_job import NightSettings
-from latent_agent.reward import as_reward
 from latent_agent.settings import settings_for
 from latent_agent.shared_model import open_model
 from latent_agent.teaching.misjudging import Misjudging
@@ -69,7 +68,7 @@ def experiment(asked: Asked) -> Experiment:
         LatentAgentError: If an item, a method or a setting is not what it must be.
     """
     settings = settings_for(asked.recipe, **asked.settings)
-    reward = default_reward(settings.judge) if asked.reward is None else as_reward(asked.reward)
+    reward = reward_for(settings, asked.reward)
     if asked.misjudge:
         reward = Misjudging(reward, asked.misjudge)
     specs = swept(parse_methods(asked.methods), asked.sweeps)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from latent_agent.agent import default_reward
+from latent_agent.agent import reward_for
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.bench import Bench, Method
 from latent_agent.evaluation.controls import CONTROLS
@@ -89,7 +89,7 @@ def _judge(bench: Bench, settings: Settings) -> Reward:
             "a method can have a judge= or verdict= of its own where the model judges itself, got "
             f"the reward {bench.reward.id!r}; leave out --reward and --misjudge"
         )
-    return default_reward(settings.judge, settings.verdict)
+    return reward_for(settings)
 
 
 def parse_methods(text: str) -> list[Spec]:
