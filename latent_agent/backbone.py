@@ -13,11 +13,9 @@ from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokeniz
 from latent_agent.decoding import Decoding
 from latent_agent.errors import ModelError
 from latent_agent.gathered import can_gather
-from latent_agent.head import Head
+from latent_agent.head import ROWS, Head
 from latent_agent.roomy import RoomyCache
 from latent_agent.sampling import Sampler
-
-_ROWS = 8  # rows of logits held at a time: all N of a large vocabulary take much memory
 
 
 class Backbone:
@@ -79,7 +77,7 @@ class Backbone:
         sums of a wider matrix product round otherwise, and would pick other tokens.
         """
         tokens: list[int] = []
-        for rows in latents.split(_ROWS if self._head.whole else 1):
+        for rows in latents.split(ROWS if self._head.whole else 1):
             for scores in self.logits(rows):
                 tokens.append(sampler.choose(scores, tokens))
                 if tokens[-1] in self.stop_ids:

@@ -5,17 +5,15 @@ Only a prefix's tokens reach the answer, so they can be changed as they are. Wha
 token, branching to the likeliest others, is done here at all of the prefix, smallest gap first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from latent_agent.constraint import Constraint, mask_along
+from latent_agent.head import ROWS
+from latent_agent.margin_step import PAST, Logits
 
-_ROWS = 8  # rows of logits held at a time
-_PAST = 1.1  # past the edge: a memory packs latents, and what lies on the edge falls back
 _MOVES = 50
-
-Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 @torch.no_grad()
@@ -32,8 +30,8 @@ def flips(
         count: How many at most.
     """
     found: list[tuple[float, int, int]] = []
-    for first in range(0, len(tokens), _ROWS):
-        rows = mask_along(constraint, logits(z[first : first + _ROWS]), tokens, first)
+    for first in range(0, len(tokens), ROWS):
+        rows = mask_along(constraint, logits(z[first : first + ROWS]), tokens, first)
         likeliest = rows.topk(min(count + 1, rows.shape[-1]), dim=-1)
         gaps = likeliest.values[:, :1] - likeliest.values[:, 1:]
         rivals = likeliest.indices[:, 1:]
@@ -66,5 +64,5 @@ def turned(row: torch.Tensor, token: int, logits: Logits) -> torch.Tensor:
         length = float(slope.square().sum())
         if length == 0:
             break
-        moved = moved.detach() - (_PAST * float(gap.detach()) + 1e-6) / length * slope
+        moved = moved.detach() - (PAST * float(gap.detach()) + 1e-6) / length * slope
     return row.detach()

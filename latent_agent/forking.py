@@ -10,9 +10,8 @@ from collections.abc import Callable
 
 import torch
 
+from latent_agent.head import ROWS
 from latent_agent.settings import Settings
-
-_ROWS = 8  # rows of logits held at a time
 
 
 @torch.no_grad()
@@ -31,7 +30,7 @@ def updated(
     if settings.positions == "all":
         return None
     measure = entropy if settings.positions == "entropy" else narrowness
-    unsure = torch.cat([measure(logits(rows)) for rows in z.split(_ROWS)])
+    unsure = torch.cat([measure(logits(rows)) for rows in z.split(ROWS)])
     kept = math.ceil(settings.position_share * len(z))
     chosen = unsure.argsort(descending=True, stable=True)[:kept]
     return torch.zeros_like(z[:, :1]).index_fill_(0, chosen, 1.0)

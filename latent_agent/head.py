@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+ROWS = 8  # latents whose logits are held at a time: all N of a large vocabulary take much memory
 _PIECE = 8192  # rows of a half-precision weight that are widened at a time
 
 

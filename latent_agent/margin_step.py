@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import torch
 
 from latent_agent.constraint import Constraint, mask_along
+from latent_agent.head import ROWS
 
-_ROWS = 8  # rows of logits held at a time
-_PAST = 1.1  # a tenth past the edge: a memory packs latents, and what lies on the edge falls back
+PAST = 1.1  # a tenth past the edge: a memory packs latents, and what lies on the edge falls back
 _DOUBLINGS = 30
 
 Logits = Callable[[torch.Tensor], torch.Tensor]
@@ -39,7 +39,7 @@ def to_the_edge(
     factor = edge(z, step, tokens, logits, constraint)
     if factor == float("inf"):
         return z + step
-    factor = max(factor * _PAST, 1e-9)
+    factor = max(factor * PAST, 1e-9)
     for _ in range(_DOUBLINGS):
         if decode(z + factor * step) != tokens:
             break
@@ -59,10 +59,10 @@ def edge(
     Rows after the last token (a stop token) stand for nothing.
     """
     nearest = float("inf")
-    for first in range(0, len(tokens), _ROWS):
-        rows, some = z[first : first + _ROWS], tokens[first : first + _ROWS]
+    for first in range(0, len(tokens), ROWS):
+        rows, some = z[first : first + ROWS], tokens[first : first + ROWS]
         now = mask_along(constraint, logits(rows), tokens, first)
-        ahead = logits(rows + step[first : first + _ROWS])[: len(some)]
+        ahead = logits(rows + step[first : first + ROWS])[: len(some)]
         nearest = min(nearest, overtaking(now, ahead, torch.tensor(some, device=z.device)))
     return nearest
 

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from latent_agent.constraint import FREE, Constraint, mask_along
+from latent_agent.head import ROWS
 from latent_agent.likelihood import Chosen, likelihood_gradient
 from latent_agent.settings import Settings
 
 if TYPE_CHECKING:
     from latent_agent.refine import LatentSpace, Trial
-
-_ROWS = 8  # rows of logits held at a time
 
 
 def advantages(rewards: Sequence[float], settings: Settings) -> list[float]:
@@ -47,8 +46,8 @@ def policy_gradient(
     """
     weights = advantages([trial.score.value for trial in trials], settings)
     parts: list[torch.Tensor] = []
-    for first in range(0, len(z), _ROWS):
-        rows = z[first : first + _ROWS]
+    for first in range(0, len(z), ROWS):
+        rows = z[first : first + ROWS]
         logits = space.logits(rows).div_(settings.temperature or 1.0)
         pull = _logits_gradient(logits, first, trials, weights, constraint)
         parts.append(space.pull_back(rows, pull.div_(settings.temperature or 1.0)))

@@ -107,7 +107,8 @@ class Search:
         return self.best is not None and self.best.trial.score.passes(threshold)
 
     def _better(self, trial: Trial, best: Trial, threshold: float) -> bool:
-        ours, theirs = rank(trial, threshold), rank(best, threshold)
+        # What is accepted goes before what is refused, then the higher reward.
+        ours, theirs = ((one.score.passes(threshold), one.score.value) for one in (trial, best))
         shorter = len(trial.tokens) < len(best.tokens)
         return ours > theirs or (self.ties == "shortest" and ours == theirs and shorter)
 
@@ -174,12 +175,8 @@ def ascend(
             z.copy_(_stretched(before, z - before, space, decode, constraint))
         search.iterations = step
         trials = _try(z, step, decode, attempt, settings, constraint)
-        passes = search.record(trials, z, settings.threshold)
-        on_step(search)
-        if passes:
-            return "threshold"
-        if out_of_patience(search.rewards, settings.patience):
-            return "patience"
+        if ended := _ended(search, trials, z, settings, on_step):
+            return ended
     return "iterations"
 
 
@@ -203,13 +200,24 @@ def flip(
         search.iterations = step
         trial = attempt((*prefix[:place], token), sampler)
         latents = torch.cat([z[:place], turned(z[place], token, space.logits)[None]])
-        passes = search.record([trial], latents, settings.threshold)
-        on_step(search)
-        if passes:
-            return "threshold"
-        if out_of_patience(search.rewards, settings.patience):
-            return "patience"
+        if ended := _ended(search, [trial], latents, settings, on_step):
+            return ended
     return "iterations"
+
+
+def _ended(
+    search: Search,
+    trials: Sequence[Trial],
+    latents: torch.Tensor,
+    settings: Settings,
+    on_step: Callable[[Search], None],
+) -> str | None:
+    """Take in a step's answers, and tell of it; return why the search ends there, if it does."""
+    passes = search.record(trials, latents, settings.threshold)
+    on_step(search)
+    if passes:
+        return "threshold"
+    return "patience" if out_of_patience(search.rewards, settings.patience) else None
 
 
 def _stretched(
@@ -241,8 +249,3 @@ def _try(
         )
         trials.append(attempt(decode(z, sampler), sampler))
     return trials
-
-
-def rank(trial: Trial, threshold: float) -> tuple[bool, float]:
-    """Order trials: accepted before refused, then by reward."""
-    return trial.score.passes(threshold), trial.score.value

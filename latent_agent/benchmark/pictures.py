@@ -13,8 +13,8 @@ def can_draw() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def require_drawing(option: str) -> None:
-    """See beforehand that a picture can be drawn.
+def require_drawing(option: str, instead: str) -> None:
+    """See beforehand that a picture can be drawn; ``instead`` says how to do without.
 
     Raises:
         SettingError: If matplotlib is not installed.
@@ -22,7 +22,7 @@ def require_drawing(option: str) -> None:
     if not can_draw():
         raise SettingError(
             f"{option} draws with matplotlib, which cannot be found; run: "
-            "pip install 'latent-agent[plot]', or add --json, which does without the picture"
+            f"pip install 'latent-agent[plot]', or {instead}"
         )
 
 

@@ -114,7 +114,7 @@ def _swept(plan: "Plan", picture: Path, *, as_json: bool) -> dict[str, Any]:
     from latent_agent.benchmark.sweep import sweep
 
     if not as_json:
-        require_drawing("--sweep")
+        require_drawing("--sweep", "add --json, which does without the picture")
     with watching() as report:
         found = sweep(plan, report)
     if can_draw():

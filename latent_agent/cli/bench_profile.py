@@ -43,7 +43,7 @@ def profile(
     if shape is not None and model is not None:
         raise SettingError(f"give --shape or --model, got {shape!r} and {model!r}; leave one out")
     if picture is not None:
-        require_drawing("--picture")
+        require_drawing("--picture", "leave it out")
     plan = Plan(
         shape=shape,
         model=None if shape else model or "bundled",

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from latent_agent.agent import default_reward
+from latent_agent.agent import reward_for
 from latent_agent.benchmark.pictures import require_drawing
 from latent_agent.chat_model import ChatLatentSeek
 from latent_agent.cli.days_picture import draw_days
@@ -74,7 +74,7 @@ def day_night_day(asked: Sequence[Question]) -> dict[str, Any]:
 def one_path(asked: Sequence[Question]) -> dict[str, Any]:
     """Return the first search of at least three steps that turns a wrong draft right."""
     search = settings_for("default")
-    judge = default_reward(search.judge, search.verdict)
+    judge = reward_for(search)
     for question in _told("path", asked):
         watched = Watched(judge)
         chat = ChatLatentSeek(model="bundled", memory=None, reward=watched)
@@ -101,7 +101,7 @@ def pictures(
     seed: Annotated[int, typer.Option(help="Which questions are drawn.", min=0)] = 0,
 ) -> None:
     """Draw days.png and path.png from runs of the bundled model on test questions."""
-    require_drawing("the command")
+    require_drawing("the command", "look at the pictures that are there")
     out.mkdir(parents=True, exist_ok=True)
     runs: list[tuple[str, Callable[[Sequence[Question]], dict[str, Any]], Any, int]] = [
         ("path", one_path, draw_path, _PATHS),

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,6 @@ from rich.table import Table
 
 from latent_agent.cli.options import Json
 from latent_agent.cli.watching import watching
-from latent_agent.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,11 +35,10 @@ def soak(
     every acknowledged trace is there unless forgotten, and in its own namespace. Exit code 1 if
     one of these does not hold; the memory stays in the folder.
     """
-    if plot is not None and find_spec("matplotlib") is None:
-        raise SettingError(
-            "--plot draws with matplotlib, which is not installed; pip install "
-            "'latent-agent[plot]', or leave --plot out"
-        )
+    from latent_agent.benchmark.pictures import require_drawing
+
+    if plot is not None:
+        require_drawing("--plot", "leave it out")
     from latent_agent.soak.plan import Plan
     from latent_agent.soak.run import soak as run
 

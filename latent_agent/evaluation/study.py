@@ -125,8 +125,6 @@ def _page(study: Study, merged: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    first, *lines = [f"| {' | '.join(line)} |" for line in (headings, *rows)]
     aligned = "|".join(["---", *("---:" for _ in headings[1:])])
-    return [f"| {' | '.join(line)} |" for line in [headings]] + [
-        f"|{aligned}|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
+    return [first, f"|{aligned}|", *lines]
