@@ -101,9 +101,8 @@ def test_every_kind_of_schema_by_every_method(chat, calling, schema, method):
 @pytest.mark.parametrize("question", ["Hello.", QUESTION, 'Say "{[,', "你好"])
 def test_what_a_schema_says_holds_whatever_is_asked(chat, question):
     assert isinstance(chat.with_structured_output(Trip).invoke(question), Trip)
-    found = chat.with_structured_output(Tree, include_raw=True).invoke(question)
-    told_for_ever = "cut off after 200 tokens" in str(found["parsing_error"])
-    assert isinstance(found["parsed"], Tree) or told_for_ever
+    patient = chat.model_copy(update={"max_tokens": 1000})  # a tree takes what there is
+    assert isinstance(patient.with_structured_output(Tree).invoke(question), Tree)
 
 
 def test_a_union_at_the_top_and_an_empty_object(chat):
