@@ -42,7 +42,8 @@ def _check(field: str, name: str, part: str, expression: str) -> None:
         CronTrigger(**{field: _weekdays(part) if field == "day_of_week" else part})
     except (ValueError, IndexError) as error:
         raise SettingError(
-            f"a schedule's {name} must be as in crontab, got {part!r} in {expression!r} ({error})"
+            f"a schedule's {name} must be as in crontab, got {part!r} in {expression!r} ({error}); "
+            "for example '30 3 * * 1-5' for half past three on weekdays"
         ) from error
 
 

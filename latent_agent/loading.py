@@ -101,7 +101,7 @@ def load_config(source: ModelSource) -> Any:
         raise ModelError(
             f"model must name a Hugging Face model or a local folder, got {source.name!r}, of "
             f"which no config can be read ({_first_line(error)}); check the spelling, download "
-            "the model first, or use model='bundled'"
+            f"the model first (hf download {source.name}), or use model='bundled'"
         ) from error
     check_causal(config, (config.architectures or [""])[0])
     return config

@@ -182,7 +182,8 @@ def load(job: NightJob) -> Lessons:
         )
     if not surveyed.weight:
         raise PriorError(
-            "a night needs traces whose reward is above -1, got none; is the reward the right one?"
+            "a night needs traces whose reward is above -1, got none; look at them with: "
+            "latent-agent memory list, and ask with another reward if this one is never content"
         )
     guess, shape = PriorInForce.for_shelf(job.memory, job.shelf), surveyed.shape()
     return Lessons(

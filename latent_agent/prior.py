@@ -40,7 +40,8 @@ class PriorShape:
             known: Any = size
             if not isinstance(known, int) or isinstance(known, bool) or not 1 <= known <= _MOST:
                 raise PriorError(
-                    f"a prior's {name} must be a whole number from 1 to {_MOST}, got {size!r}"
+                    f"a prior's {name} must be a whole number from 1 to {_MOST}, got {size!r}; "
+                    "train anew with: latent-agent consolidate"
                 )
 
 

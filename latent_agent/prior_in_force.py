@@ -112,7 +112,10 @@ def prior_path(database: Path, file: str) -> Path:
     folder = priors_folder(database)
     path = folder / file
     if Path(file).name != file or path.is_symlink():
-        raise PriorError(f"a prior's file must lie in {str(folder)!r}, got {file!r}")
+        raise PriorError(
+            f"a prior's file must lie in {str(folder)!r} itself, got {file!r}; go back with: "
+            "latent-agent prior rollback"
+        )
     return path
 
 

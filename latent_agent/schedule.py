@@ -84,7 +84,8 @@ class ConsolidationScheduler:
     ) -> None:
         if every < 1 or look <= 0:
             raise SettingError(
-                f"every must be at least 1 and look above 0, got {every!r} and {look!r}"
+                f"every must be at least 1 and look above 0, got {every!r} and {look!r}; give "
+                "every=200 traces and look=30 seconds"
             )
         self._stop = threading.Event()
         self._done = done

@@ -53,13 +53,13 @@ def test_published_layouts(tmp_path, row, truth):
 @pytest.mark.parametrize(
     ("row", "rule"),
     [
-        ("{no json", "line 2 of .* must be a JSON object"),
-        ("[1]", "line 2 of .*: it is no JSON object"),
-        ({"answer": "1"}, "line 2 of .*: it has no question"),
-        ({"question": "?"}, "line 2 of .*: it has no answer"),
-        ({"question": "?", "answer": ["1"]}, "line 2 of .*: its answer must be a text"),
-        ({"question": "?", "choices": ["a", "b"], "answer": "D"}, "line 2 of .*: its answer must"),
-        ({"question": "?", "choices": ["a"], "answer": "A"}, "line 2 of .*: its choices must"),
+        ("{no json", "line 2 of .* must be a JSON object .*; mend or drop the line"),
+        ("[1]", r"line 2 of .*\(it is no JSON object"),
+        ({"answer": "1"}, r"line 2 of .*\(it has no question"),
+        ({"question": "?"}, r"line 2 of .*\(it has no answer"),
+        ({"question": "?", "answer": ["1"]}, r"line 2 of .*\(its answer must be a text"),
+        ({"question": "?", "choices": ["a", "b"], "answer": "D"}, r"line 2 of .*\(its answer must"),
+        ({"question": "?", "choices": ["a"], "answer": "A"}, r"line 2 of .*\(its choices must"),
     ],
 )
 def test_a_bad_line_is_told_by_its_number(tmp_path, row, rule):

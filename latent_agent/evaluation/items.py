@@ -135,7 +135,7 @@ def _item(line: str, number: int, path: Path) -> Item:
     except (ValueError, RecursionError) as error:
         raise EvaluationError(
             f"line {number} of {str(path)!r} must be a JSON object with a question and an answer, "
-            f"got {line[:80]!r}: {error}"
+            f"got {line[:80]!r} ({error}); mend or drop the line"
         ) from error
 
 

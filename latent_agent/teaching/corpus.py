@@ -67,9 +67,9 @@ def questions(split: str = "test", n: int = 200, seed: int = 0) -> list[Question
         ValueError: If the split is unknown, ``n`` is negative, or there are not so many.
     """
     if split not in _FAMILIES:
-        raise ValueError(f"split must be one of {', '.join(_FAMILIES)}, got {split!r}")
+        raise ValueError(f"split must be one of {', '.join(_FAMILIES)}, got {split!r}; choose one")
     if n < 0:
-        raise ValueError(f"n must not be negative, got {n!r}")
+        raise ValueError(f"n must not be negative, got {n!r}; give 0 or more")
     rng = Random(f"{split}-{seed}")
     families = _FAMILIES[split]
     found: dict[tuple[str, ...], Question] = {}

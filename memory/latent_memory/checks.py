@@ -106,7 +106,7 @@ def _latents(what: str, latents: object) -> Matrix:
     if not (1 <= rows <= MAX_ROWS and 1 <= width <= MAX_WIDTH):
         raise TraceError(
             f"{what} latents must be (N, d) with N from 1 to {MAX_ROWS} and d from 1 to "
-            f"{MAX_WIDTH}, got shape {matrix.shape}"
+            f"{MAX_WIDTH}, got shape {matrix.shape}; pass one row a token"
         )
     if (largest := float(np.abs(matrix).max())) > LARGEST:
         raise TraceError(
@@ -121,10 +121,15 @@ def _floats(what: str, values: object) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused below
             array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise TraceError(f"{what} must be an array of numbers, got {_brief(values)}") from error
+        raise TraceError(
+            f"{what} must be an array of numbers, got {_brief(values)}; pass NumPy arrays"
+        ) from error
     if not np.isfinite(array).all():
         where = tuple(int(at) for at in np.argwhere(~np.isfinite(array))[0])
-        raise TraceError(f"{what} must be finite, got {float(array[where])!r} at {where}")
+        raise TraceError(
+            f"{what} must be finite, got {float(array[where])!r} at {where}; drop what was made of "
+            "it, or run the model in float32"
+        )
     return array
 
 
@@ -139,7 +144,7 @@ def _reward(reward: Any) -> float:
 
 def _whole(what: str, number: Any) -> int:
     if isinstance(number, bool) or not isinstance(number, Integral) or not 0 <= int(number) < 2**63:
-        raise TraceError(f"{what} must be whole numbers from 0, got {_brief(number)}")
+        raise TraceError(f"{what} must be whole numbers from 0, got {_brief(number)}; give an int")
     return int(number)
 
 

@@ -50,7 +50,10 @@ def _path_in(text: str) -> str:
     try:
         url = make_url(text)
     except ArgumentError as error:
-        raise LocationError(f"a memory must be a path or a sqlite:/// URL, got {text!r}") from error
+        raise LocationError(
+            f"a memory must be a path or a sqlite:/// URL, got {text!r}; for example "
+            "sqlite:///memory.sqlite3"
+        ) from error
     if url.get_backend_name() != "sqlite":
         shown = url.render_as_string(hide_password=True)
         raise LocationError(

@@ -64,8 +64,9 @@ def open_database(location: str | Path, *, readonly: bool) -> Database:
         _create(path)
     else:
         raise LocationError(
-            f"a memory must have been written once to be read, but {str(path)!r} is empty; open "
-            "it with mode='read-write'"
+            f"a memory must have been written once to be read, but {str(path)!r} is empty; "
+            "the first question writes it (latent-agent ask QUESTION), or name another place with "
+            "--memory"
         )
     if not readonly and not writable:
         logger.warning("%s cannot be written: it is open for reading only", path)

@@ -107,8 +107,13 @@ def _check_conditions(keep: int | None, max_age: timedelta | None, min_score: fl
             "command --keep, --max-age or --min-score"
         )
     if keep is not None and keep < 0:
-        raise TraceError(f"keep must be 0 or more traces a shelf, got {keep!r}")
+        raise TraceError(f"keep must be 0 or more traces a shelf, got {keep!r}; 0 keeps none")
     if max_age is not None and max_age < timedelta(0):
-        raise TraceError(f"max_age must not be negative, got {max_age!r}")
+        raise TraceError(
+            f"max_age must not be negative, got {max_age!r}; for example timedelta(days=30)"
+        )
     if min_score is not None and not -1 <= min_score <= 0:
-        raise TraceError(f"min_score must lie in [-1, 0], as scores do, got {min_score!r}")
+        raise TraceError(
+            f"min_score must lie in [-1, 0], as scores do, got {min_score!r}; -0.5 erases what "
+            "scored less than half of what can be had"
+        )

@@ -56,7 +56,9 @@ class LatentMemory:
         index: IndexSettings = DEFAULT_INDEX,
     ) -> None:
         if mode not in ("read-write", "read", "write"):
-            raise ReadOnlyError(f"mode must be 'read-write', 'read' or 'write', got {mode!r}")
+            raise ReadOnlyError(
+                f"mode must be 'read-write', 'read' or 'write', got {mode!r}; choose one of them"
+            )
         self._mode, self._store_text, self._settings = mode, store_text, index
         self._database = open_database(location, readonly=mode == "read")
         self.path = self._database.path

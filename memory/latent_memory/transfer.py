@@ -93,7 +93,7 @@ def import_(
             except TraceError as error:
                 raise ImportFileError(
                     f"an import must fit what is there, but its trace {exported.id} does not: "
-                    f"{error}; nothing was imported"
+                    f"{error}; nothing was imported; import it into a namespace of its own"
                 ) from error
     return len(ids)
 
