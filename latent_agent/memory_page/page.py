@@ -60,16 +60,17 @@ def tiles(facts: Facts) -> list[tuple[str, str]]:
         return [("0", "traces: nothing has been asked yet")]
     used = [s for s in figures.stretches if s.traces]
     published = sum(verdict_of(night) == "published" for night in facts.nights)
+    course = (
+        f"{used[0].steps:.2f} → {used[-1].steps:.2f}",
+        "steps a question, first days and last",
+    )
     return [
         (f"{figures.traces:,}", f"traces, the newest {figures.newest:%Y-%m-%d %H:%M} UTC"),
         (f"{whole.warm / whole.traces:.0%}", "of calls warm-started by neighbours or a prior"),
         (f"{whole.at_once / whole.traces:.0%}", "answered without a gradient step"),
         (f"{whole.steps:.2f}", "gradient steps a question"),
-        (
-            f"{used[0].steps:.2f} → {used[-1].steps:.2f}",
-            "steps a question, first days and last",
-        ),
-        (f"{whole.score:.2f}", "mean reward, of -1 to 0"),
+        *([course] if len(used) > 1 else []),
+        (f"{whole.score:z.2f}", "mean reward, of -1 to 0"),
         (f"{len(facts.nights)}", f"nights, of which {published} published a prior"),
     ]
 
@@ -144,7 +145,7 @@ def _row(info: TraceInfo, texts: bool) -> dict[str, str]:
     row = {
         "id": str(info.id),
         "stored": f"{info.created:%Y-%m-%d %H:%M}",
-        "reward": f"{info.score:.2f}",
+        "reward": f"{info.score:z.2f}",
         "steps": str(info.steps),
         "ended by": clean(info.stopped),
     }
