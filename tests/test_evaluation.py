@@ -427,6 +427,11 @@ def test_a_study_runs_the_whole_evaluation_at_each_value(tmp_path):
     page = (tmp_path / "study.md").read_text("utf-8")
     assert "| latentseek+prior @ day=story/units |" in page
     assert "## Right by family" in page
+    prepared = json.loads((folders[1] / "prepared" / "prepared.json").read_text("utf-8"))
+    lived = [row for day in prepared["days"] for row in day["questions"]]
+    tokens = sum(row["forwarded"] for row in lived) / 12
+    (told,) = (line for line in page.splitlines() if line.startswith("| story/units | 12 | 2 | 0 "))
+    assert f" | {tokens:.0f} | " in told
     assert (tmp_path / "study.png").read_bytes().startswith(b"\x89PNG")
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 0, again.output

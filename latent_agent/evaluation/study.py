@@ -11,12 +11,16 @@ from latent_agent.evaluation import sweeps
 from latent_agent.evaluation.setup import Asked
 from latent_agent.evaluation.specs import setting
 from latent_agent.evaluation.tables import HEADINGS, family_rows, method_rows
+from latent_agent.gate import PUBLISHED
 from latent_agent.settings import Settings
 
 _COUNTS = ("train_questions", "period", "questions", "draw")
 _TRAINING = ("day", "train_questions", "period")  # greedy answers hang on none of them
 _SETTINGS = {field.name for field in fields(Settings)}
 _SHOWN = (0, 1, 2, 3, 5)  # of HEADINGS
+_DAYS = (
+    "Questions", "Nights", "Published", "Right", "Forwarded tokens", "Steps", "Without a step",
+)  # fmt: skip
 Summary = Mapping[str, Any]
 
 
@@ -102,7 +106,7 @@ def write_study(out: Path, study: Study, summaries: Mapping[str, Summary]) -> st
     )
     if picture is not None:
         (out / "study.png").write_bytes(picture)
-    page = "\n".join(_page(study, merged))
+    page = "\n".join(_page(study, merged, summaries))
     (out / "study.md").write_text(page, "utf-8")
     return page
 
@@ -111,7 +115,9 @@ def _groups(merged: Mapping[str, Any]) -> list[str]:
     return [name for name in ("all", "planted") if name in merged]
 
 
-def _page(study: Study, merged: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _page(
+    study: Study, merged: Mapping[str, Mapping[str, Any]], summaries: Mapping[str, Summary]
+) -> list[str]:
     lines = [f"# Study: {study.name} at {', '.join(study.values)}", ""]
     headings = [HEADINGS[number] for number in _SHOWN]
     for group in _groups(merged):
@@ -121,7 +127,24 @@ def _page(study: Study, merged: Mapping[str, Mapping[str, Any]]) -> list[str]:
         across, rows = family_rows(merged, figure, form)
         if len(across) > 1:
             lines += [f"## {title} by family", "", *_table(across, rows), ""]
+    if rows := [_training(value, s["prepared"]) for value, s in summaries.items() if s["prepared"]]:
+        lines += ["## The training days", "", *_table((study.name, *_DAYS), rows), ""]
     return [*lines, "![study](study.png)", ""]
+
+
+def _training(value: str, prepared: Mapping[str, Any]) -> list[str]:
+    """Return what the training questions themselves cost, over all days."""
+    days = prepared["days"]
+    rows: list[Mapping[str, Any]] = [row for day in days for row in day["questions"]]
+    published = sum(day["night"]["verdict"] == PUBLISHED for day in days)
+    right, tokens, steps = (
+        sum(row[name] for row in rows) / len(rows) for name in ("right", "forwarded", "steps")
+    )
+    at_once = sum(not row["steps"] for row in rows) / len(rows)
+    return [
+        value, f"{len(rows):,}", str(len(days)), str(published), f"{right:.1%}", f"{tokens:.0f}",
+        f"{steps:.2f}", f"{at_once:.0%}",
+    ]  # fmt: skip
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
