@@ -1,7 +1,10 @@
 """The soak in short, and whether its checks see what they should."""
 
+import ctypes
 import json
 import random
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +15,11 @@ from typer.testing import CliRunner
 from latent_agent.cli import app
 from latent_agent.errors import SettingError
 from latent_agent.soak.check import findings
+from latent_agent.soak.gate import Gate
+from latent_agent.soak.held import held_bytes
 from latent_agent.soak.ledger import Ledger
 from latent_agent.soak.plan import NAMESPACES
-from latent_agent.soak.watch import Sample, growth
+from latent_agent.soak.watch import Sample, held_growth, resident_growth
 from latent_memory import LatentMemory
 from tests.memories import in_namespace, trace
 
@@ -32,7 +37,10 @@ def test_twenty_seconds_of_everything(tmp_path: Path) -> None:
         "reopening", "stream",
     }  # fmt: skip
     assert figures["acknowledged"] > figures["forgotten"] > 0
-    assert not figures["memory"]["judged"]
+    assert not any(found["judged"] for found in figures["memory"].values())
+    rests = [sample for sample in figures["samples"] if sample["held"] is not None]
+    assert len(rests) >= 3
+    assert all(0 < sample["held"] <= sample["resident"] for sample in rests)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -43,8 +51,9 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     assert "must be new or empty" in str(done.exception)
 
 
-def samples(megabytes: np.ndarray) -> list[Sample]:
-    return [Sample(2.0 * n, int(size * 1e6), 0) for n, size in enumerate(megabytes)]
+def samples(megabytes: np.ndarray, every: float = 2.0) -> list[Sample]:
+    sizes = [int(size * 1e6) for size in megabytes]
+    return [Sample(every * n, size, size, 0) for n, size in enumerate(sizes)]
 
 
 def test_growth_is_told_from_noise_and_from_a_warm_up() -> None:
@@ -52,11 +61,48 @@ def test_growth_is_told_from_noise_and_from_a_warm_up() -> None:
     noise = rng.normal(0, 30, 300)
     noise[rng.integers(0, 300, 20)] += 1000  # a call now and then that needs much
     warm = np.minimum(np.arange(300) / 80, 1) * 400
-    assert growth(samples(500 + warm + noise)).steady
-    leak = growth(samples(500 + warm + noise + np.arange(300) * 0.5))
+    assert held_growth(samples(500 + warm + noise)).steady
+    leak = held_growth(samples(500 + warm + noise + np.arange(300) * 0.5))
     assert not leak.steady
     assert leak.slope * 2 / 1e6 == pytest.approx(0.5, rel=0.25)
-    assert growth(samples((500 + np.arange(300.0))[:60])).steady, "two minutes are too short"
+    leaking = 500 + np.arange(300.0)
+    assert held_growth(samples(leaking[:60])).steady, "two minutes are too short"
+    assert resident_growth(samples(leaking)).steady, "so are ten, for threads at work"
+    assert not resident_growth(samples(leaking, every=6.0)).steady
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="another C library")
+def test_held_memory_sees_what_is_kept_and_not_what_is_free() -> None:
+    before = held_bytes()
+    kept = [np.ones(12_500) for _ in range(500)]  # 50 MB in pieces that the C heap manages
+    assert held_bytes() - before == pytest.approx(50e6, rel=0.1)
+    del kept[::2]  # so much is free, but between what is kept: it stays resident
+    assert held_bytes() - before == pytest.approx(25e6, rel=0.2)
+
+
+def test_nobody_is_at_work_during_a_rest() -> None:
+    gate, stop, at_work = Gate(), threading.Event(), [0] * 4
+
+    def work(number: int) -> None:
+        while not stop.is_set():
+            with gate.work():
+                at_work[number] = 1
+                time.sleep(0.001)
+                at_work[number] = 0
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(len(at_work))]
+    for thread in threads:
+        thread.start()
+    worked = 0
+    for _ in range(50):
+        with gate.rest():
+            assert at_work == [0] * 4
+        time.sleep(0.002)
+        worked += any(at_work)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert worked
 
 
 @pytest.fixture

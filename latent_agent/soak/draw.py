@@ -8,7 +8,7 @@ from latent_agent.soak.watch import WARM_UP, Sample
 
 
 def draw(samples: Sequence[Sample], figures: dict[str, Any], picture: Path) -> None:
-    """Plot resident memory and the files' size over time, into a PNG."""
+    """Plot memory and the files' size over time, into a PNG."""
     # Not pyplot: it keeps state, and looks for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -16,20 +16,24 @@ def draw(samples: Sequence[Sample], figures: dict[str, Any], picture: Path) -> N
     figure: Any = Figure(figsize=(7.2, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     minutes = [sample.seconds / 60 for sample in samples]
+    rests = [(s.seconds / 60, s.held / 1e6) for s in samples if s.held is not None]
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    above.plot(minutes, [sample.resident / 1e6 for sample in samples], linewidth=1)
     above.axvspan(0, WARM_UP * minutes[-1], color="0.9", label="warm-up, not judged")
-    found, start = figures["memory"], WARM_UP * minutes[-1]
-    rise = found["slope"] * 60 * (minutes[-1] - start) / 1e6
-    middle = found["median"] / 1e6
     above.plot(
-        [start, minutes[-1]],
-        [middle - rise / 2, middle + rise / 2],
-        "--",
-        label=f"Theil-Sen slope: {found['share']:+.1%} over the time judged",
+        minutes,
+        [sample.resident / 1e6 for sample in samples],
+        linewidth=0.8,
+        label=f"resident, at work: {_told(figures, 'resident')}",
+    )
+    above.plot(
+        *zip(*rests, strict=True),
+        ".-",
+        linewidth=0.8,
+        markersize=3,
+        label=f"held, at rest: {_told(figures, 'held at rest')}",
     )
     above.set_ylim(bottom=0)
-    above.set_ylabel("resident memory, MB")
+    above.set_ylabel("memory, MB")
     above.legend(loc="lower right", fontsize=8)
     below.plot(minutes, [sample.disk / 1e6 for sample in samples], linewidth=1)
     below.set_ylim(bottom=0)
@@ -41,3 +45,8 @@ def draw(samples: Sequence[Sample], figures: dict[str, Any], picture: Path) -> N
     deeds = sum(figures["deeds"].values())
     figure.suptitle(f"{deeds:,} deeds on {figures['threads']} threads, bundled model")
     figure.savefig(picture, dpi=110, metadata={"Software": None})
+
+
+def _told(figures: dict[str, Any], name: str) -> str:
+    found = figures["memory"][name]
+    return f"{found['share']:+.1%}" + ("" if found["judged"] else " (not judged: too short)")

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import count
@@ -16,16 +16,19 @@ import numpy as np
 from latent_agent.chat_model import ChatLatentSeek
 from latent_agent.errors import SettingError
 from latent_agent.soak.check import findings
-from latent_agent.soak.deeds import Deeds, Nights
+from latent_agent.soak.deeds import Deed, Deeds
+from latent_agent.soak.gate import Gate
 from latent_agent.soak.ledger import Ledger
 from latent_agent.soak.plan import MODEL, NAMESPACES, Plan
-from latent_agent.soak.watch import BOUND, Growth, Sample, Watch, growth
+from latent_agent.soak.watch import BOUND, Growth, Sample, Watch, held_growth, resident_growth
 from latent_agent.teaching import questions
 from latent_memory import LatentMemory
 from latent_memory.crash.content import SETTINGS
+from latent_memory.nights import list_nights
 
 _FILL = 64  # traces that a namespace begins with
 _ASKED = 300  # questions
+_PAUSE = 30.0  # seconds between two nights
 
 Report = Callable[[str, int, int], None]
 
@@ -38,14 +41,18 @@ def soak(plan: Plan, report: Report) -> tuple[dict[str, Any], Sequence[Sample]]:
             "give another"
         )
     asked = [question.text for question in questions(split="train", n=_ASKED, seed=plan.seed)]
-    ledger = Ledger()
+    ledger, gate = Ledger(), Gate()
     with _warnings() as warned, LatentMemory(plan.database, index=SETTINGS) as memory:
         chat = ChatLatentSeek(model=MODEL, memory=memory)
         _fill(chat, memory, asked, ledger)
-        with Watch(plan.database.parent, plan.seconds) as watch:
-            _work(plan, Deeds(chat, memory, asked, ledger, Nights()), ledger, report)
-    found = growth(watch.samples)
-    problems = [*ledger.problems, *findings(plan.database, ledger), *_grown(found)]
+        with Watch(plan.database.parent, plan.seconds, gate) as watch:
+            _work(plan, Deeds(chat, memory, asked, ledger), ledger, gate, report)
+        nights = Counter(n.result.verdict for n in list_nights(memory.database) if n.result)
+    grown = {
+        "resident": resident_growth(watch.samples),
+        "held at rest": held_growth(watch.samples),
+    }
+    problems = [*ledger.problems, *findings(plan.database, ledger), *_grown(grown)]
     return {
         "seconds": watch.samples[-1].seconds,
         "threads": plan.threads,
@@ -54,7 +61,10 @@ def soak(plan: Plan, report: Report) -> tuple[dict[str, Any], Sequence[Sample]]:
         "acknowledged": len(ledger.entries),
         "forgotten": len(ledger.gone),
         "warnings": dict(warned),
-        "memory": asdict(found) | {"bound": BOUND, "peak": max(s.resident for s in watch.samples)},
+        "nights": dict(nights),
+        "memory": {name: asdict(found) for name, found in grown.items()},
+        "bound": BOUND,
+        "peak": max(sample.resident for sample in watch.samples),
         "disk": watch.samples[-1].disk,
         "problems": problems,
     }, watch.samples
@@ -87,12 +97,13 @@ def _trace(chat: ChatLatentSeek, name: str, question: str, ledger: Ledger) -> in
     return found["trace_id"]
 
 
-def _work(plan: Plan, deeds: Deeds, ledger: Ledger, report: Report) -> None:
+def _work(plan: Plan, deeds: Deeds, ledger: Ledger, gate: Gate, report: Report) -> None:
     began, stop = time.monotonic(), threading.Event()
     threads = [
-        threading.Thread(target=_thread, args=(plan, number, deeds, ledger, stop), daemon=True)
-        for number in range(plan.threads)
+        threading.Thread(target=_thread, args=(plan, n, deeds, ledger, gate, stop), daemon=True)
+        for n in range(plan.threads)
     ]
+    threads.append(threading.Thread(target=_nights, args=(plan, deeds, ledger, stop), daemon=True))
     for thread in threads:
         thread.start()
     while (since := time.monotonic() - began) < plan.seconds and not stop.wait(0.2):
@@ -102,30 +113,48 @@ def _work(plan: Plan, deeds: Deeds, ledger: Ledger, report: Report) -> None:
         thread.join()
 
 
-def _thread(plan: Plan, number: int, deeds: Deeds, ledger: Ledger, stop: threading.Event) -> None:
+def _thread(
+    plan: Plan, number: int, deeds: Deeds, ledger: Ledger, gate: Gate, stop: threading.Event
+) -> None:
     """Do one deed after another; at first those that no other thread begins with."""
     rng, known = random.Random(f"{plan.seed} {number}"), deeds.all()
     names, weights = list(known), [often for _, often in known.values()]
     for turn in count(number, plan.threads):
         name = names[turn] if turn < len(names) else rng.choices(names, weights)[0]
-        namespace = rng.choice(NAMESPACES)
         if stop.is_set() and turn >= len(names):
             return
-        try:
-            known[name][0](namespace, rng)
-            ledger.did(name)
-        except Exception as error:
-            ledger.failed(f"{name} in {namespace!r}: {type(error).__name__}: {error}")
-            stop.set()
+        with gate.work():
+            if not _done(name, known[name][0], rng, ledger):
+                stop.set()
+                return
+
+
+def _nights(plan: Plan, deeds: Deeds, ledger: Ledger, stop: threading.Event) -> None:
+    """Run one night after another, beside the others; a process of its own has the memory."""
+    rng = random.Random(f"{plan.seed} nights")
+    while _done("night", deeds.night, rng, ledger):
+        if stop.wait(_PAUSE):
             return
+    stop.set()
 
 
-def _grown(found: Growth) -> Sequence[str]:
-    if found.steady:
-        return []
+def _done(name: str, deed: Deed, rng: random.Random, ledger: Ledger) -> bool:
+    namespace = rng.choice(NAMESPACES)
+    try:
+        deed(namespace, rng)
+    except Exception as error:
+        ledger.failed(f"{name} in {namespace!r}: {type(error).__name__}: {error}")
+        return False
+    ledger.did(name)
+    return True
+
+
+def _grown(grown: Mapping[str, Growth]) -> Sequence[str]:
     return [
-        f"memory must not grow by more than {BOUND:.0%} after the warm-up, but grew by "
+        f"memory, {name}, must not grow by more than {BOUND:.0%} after the warm-up, but grew by "
         f"{found.share:.1%} of {found.median / 1e6:.0f} MB"
+        for name, found in grown.items()
+        if not found.steady
     ]
 
 
