@@ -20,7 +20,8 @@ from latent_agent.cli import app
 from latent_agent.consolidate import consolidate
 from latent_agent.errors import PriorError, SettingError
 from latent_memory import LatentMemory, Limits, RateError, TraceError, compacting
-from latent_memory.limits import CAPACITY
+from latent_memory.eviction import fair_share
+from latent_memory.limits import CAPACITY, TOTAL
 from latent_memory.tables import traces
 from latent_memory.usefulness import usefulness
 from tests.memories import (
@@ -62,16 +63,21 @@ def age(memory: LatentMemory, ids: list[int], days: float) -> None:
 def test_limits_are_stored_in_the_memory(tmp_path: Path) -> None:
     path = tmp_path / "m.sqlite3"
     with LatentMemory(path) as memory:
-        assert memory.limits() == Limits(capacity=CAPACITY, max_age=None, hourly=None)
-        memory.set_limits(Limits(capacity=7, max_age=timedelta(days=3), hourly=5))
-        memory.set_limits(Limits(capacity=None, max_age=timedelta(days=2)))
+        assert memory.limits() == Limits(capacity=CAPACITY, max_age=None, hourly=None, total=TOTAL)
+        memory.set_limits(Limits(capacity=7, max_age=timedelta(days=3), hourly=5, total=9))
+        held = Limits(capacity=None, max_age=timedelta(days=2), hourly=None, total=8)
+        memory.set_limits(held)
     with LatentMemory(path, mode="read") as again:
-        assert again.limits() == Limits(capacity=None, max_age=timedelta(days=2), hourly=None)
+        assert again.limits() == held
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"capacity": 0}, {"hourly": -1}, {"capacity": True}, {"max_age": timedelta(0)}]
-)
+    "wrong",
+    [
+        {"capacity": 0}, {"hourly": -1}, {"capacity": True}, {"total": 0},
+        {"max_age": timedelta(0)},
+    ],
+)  # fmt: skip
 def test_limits_without_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(TraceError, match=r"at least .*, got .*None: no limit"):
         Limits(**wrong)
@@ -119,6 +125,62 @@ def test_what_is_stored_at_once_is_never_what_makes_room(tmp_path: Path) -> None
         one = memory.add(trace(20))
         assert len(held(memory)) == 3
         assert one in held(memory)
+
+
+@pytest.mark.parametrize(
+    ("held", "total", "share"),
+    [
+        ([], 5, 0), ([3, 4], 7, 4), ([3, 4], 6, 3), ([1, 50, 2], 13, 10), ([9, 9, 9], 10, 3),
+        ([1, 1, 1], 2, 0), ([8], 3, 3),
+    ],
+)  # fmt: skip
+def test_the_largest_give_way(held: list[int], total: int, share: int) -> None:
+    assert fair_share(held, total) == share
+    assert sum(min(count, share) for count in held) <= total
+
+
+def test_a_full_memory_evicts_from_its_largest_namespaces(tmp_path: Path) -> None:
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(Limits(total=20))
+        for name, count in (("ann", 3), ("ben", 6), ("cleo", 11)):
+            memory.add_many(
+                trace(seed, shelf=in_namespace(name), score=-seed / 20) for seed in range(count)
+            )
+        assert memory.tidy(dry_run=True).evicted == 0
+        memory.add(trace(1, shelf=in_namespace("ann")))
+        assert [len(held(memory, name)) for name in ("ann", "ben", "cleo")] == [4, 6, 10]
+        assert 20 not in held(memory, "cleo"), "not its least useful"
+        memory.add_many(trace(seed, shelf=in_namespace("flood")) for seed in range(15))
+        assert [len(held(memory, name)) for name in ("ann", "ben", "cleo")] == [4, 5, 5]
+        assert len(held(memory, "flood")) == 15, "what is stored at once is spared"
+        memory.add(trace(99, shelf=in_namespace("flood")))
+        assert len(held(memory, "flood")) <= 6
+        assert len(memory.list(limit=100)) <= 20
+        assert memory.verify() == []
+
+
+def test_more_namespaces_than_a_memory_may_hold_traces(tmp_path: Path) -> None:
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(Limits(total=6))
+        for number in range(30):
+            memory.add(trace(number, shelf=in_namespace(f"user {number}"), score=-number / 30))
+            assert len(memory.list(limit=100)) <= 6
+        assert {info.shelf.namespace for info in memory.shelves()} >= {"user 0", "user 29"}
+        assert memory.verify() == []
+
+
+def test_a_writer_counts_all_traces_now_and_then_and_tidying_at_once(tmp_path: Path) -> None:
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(Limits(total=5000))
+        memory.add(trace(0))  # it counts, and then after five more
+        memory.add_many(trace(1) for _ in range(4996))
+        for name in ("ann", "ben", "cleo", "dora"):
+            memory.add(trace(1, shelf=in_namespace(name)))
+        assert memory.tidy(dry_run=True).evicted == 250, "what is beyond, and some room"
+        assert len(held(memory)) == 4997
+        memory.add(trace(2, shelf=in_namespace("ann")))
+        assert memory.tidy(dry_run=True).evicted == 0
+        assert memory.stats().traces == 4751
 
 
 def test_room_is_made_for_several_at_once(tmp_path: Path) -> None:
@@ -398,6 +460,7 @@ def test_limits_on_the_command_line(tmp_path: Path) -> None:
         "capacity": CAPACITY,
         "max_age_days": None,
         "hourly": None,
+        "total": TOTAL,
         "beyond": {"expired": 0, "evicted": 0, "compacted": False},
     }
     changed = run("limits", "--capacity", "20", "--max-age", "2", "--hourly", "7")
@@ -409,10 +472,13 @@ def test_limits_on_the_command_line(tmp_path: Path) -> None:
     rows = run("record")["erasures"]
     assert [(row["reason"], row["traces"]) for row in rows] == [("evicted", 7), ("expired", 4)]
     assert "SECRET" not in json.dumps(rows)
-    assert run("limits", "--capacity", "0", "--hourly", "0", "--max-age", "0")["capacity"] is None
+    assert run("limits", "--total", "11")["beyond"]["evicted"] == 8
+    assert run("limits", "--apply", "--yes")["erased"]["evicted"] == 8
+    unlimited = [f"{word}=0" for word in ("--capacity", "--hourly", "--max-age", "--total")]
+    assert run("limits", *unlimited)["total"] is None
     with LatentMemory(path, mode="read") as memory:
-        assert len(held(memory)) == 19
-        assert memory.limits() == Limits(capacity=None)
+        assert len(held(memory)) == 11
+        assert memory.limits() == Limits(capacity=None, total=None)
 
 
 def test_limits_for_people(tmp_path: Path) -> None:
@@ -422,7 +488,8 @@ def test_limits_for_people(tmp_path: Path) -> None:
         memory.set_limits(Limits(capacity=2))
     runner = CliRunner()
     shown = runner.invoke(app, ["memory", "limits", "--memory", str(path)], catch_exceptions=False)
-    assert "new traces an hour" in shown.stdout
+    assert "new traces of a namespace, an hour" in shown.stdout
+    assert "1,000,000" in shown.stdout
     assert "beyond: 0 too old, 1 too many" in shown.stdout
     with pytest.raises(SettingError, match="give --yes"):  # nobody can be asked
         runner.invoke(

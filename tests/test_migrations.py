@@ -71,7 +71,7 @@ def check_0002(connection: Connection) -> None:
 def fill_0003(connection: Connection) -> None:
     fill_0002(connection)
     for statement in (
-        "INSERT INTO limits VALUES (1, 1000, NULL, 60)",
+        "INSERT INTO limits (id, capacity, hourly) VALUES (1, 1000, 60)",
         "INSERT INTO erasures VALUES (1, 1700000000000006, 1700000000000007, 'evicted', 5, 5)",
         "UPDATE deletions SET evicted = 1",
     ):
@@ -80,9 +80,20 @@ def fill_0003(connection: Connection) -> None:
 
 def check_0003(connection: Connection) -> None:
     check_0002(connection)
-    assert connection.execute(text("SELECT * FROM limits")).all() == [(1, 1000, None, 60)]
+    columns = "SELECT id, capacity, max_age, hourly FROM limits"
+    assert connection.execute(text(columns)).all() == [(1, 1000, None, 60)]
     assert connection.scalar(text("SELECT traces FROM erasures")) == 5
     assert connection.scalar(text("SELECT evicted FROM deletions")) == 1
+
+
+def fill_0004(connection: Connection) -> None:
+    fill_0003(connection)
+    connection.execute(text("UPDATE limits SET total = 5000"))
+
+
+def check_0004(connection: Connection) -> None:
+    check_0003(connection)
+    assert connection.scalar(text("SELECT total FROM limits")) == 5000
 
 
 # What each revision's rows look like, and how they are known to have come through the next ones.
@@ -91,6 +102,7 @@ ROWS: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], None]
     "0001": (fill_0001, check_0001),
     "0002": (fill_0002, check_0002),
     "0003": (fill_0003, check_0003),
+    "0004": (fill_0004, check_0004),
 }
 
 

@@ -85,6 +85,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.kept: dict[int, Kept] = {}
         self.gone: set[int] = set()
         self.capacity: int | None = None
+        self.total: int | None = None
 
     @initialize()
     def begin(self) -> None:
@@ -118,23 +119,34 @@ class StoreMachine(RuleBasedStateMachine):
         return multiple(*ids)
 
     def evict(self, namespace: str, added: int) -> None:
-        """Let the dict lose what the memory evicted, if it had to; never what was just added."""
-        before = self.of(namespace)
-        left = {info.id for info in self.listed(namespace)}
-        assert left <= set(before)
-        if self.capacity is None or len(before) <= self.capacity:
-            assert len(left) == len(before)
-        else:
-            assert len(left) <= max(self.capacity, added)
-        self.forgotten(sorted(set(before) - left))
+        """Let the dict lose what the memory evicted; it says how many, not which."""
+        names = {one.namespace for one in self.kept.values()}
+        before = {name: self.of(name) for name in names}
+        sizes = {name: len(ids) for name, ids in before.items()}
+        if self.capacity is not None and sizes[namespace] > self.capacity:
+            sizes[namespace] = max(self.capacity, added)
+        if self.total is not None and sum(sizes.values()) > self.total:
+            share = max(
+                most
+                for most in range(self.total + 1)
+                if sum(min(size, most) for size in sizes.values()) <= self.total
+            )
+            for name, size in sizes.items():
+                if size > share:
+                    sizes[name] = max(share, added) if name == namespace else share
+        for name, ids in before.items():
+            left = {info.id for info in self.listed(name)}
+            assert left <= set(ids)
+            assert len(left) == sizes[name]
+            self.forgotten(sorted(set(ids) - left))
 
     def of(self, namespace: str) -> list[int]:
         return sorted(id_ for id_, one in self.kept.items() if one.namespace == namespace)
 
-    @rule(capacity=st.none() | st.integers(4, 12))
-    def limit(self, capacity: int | None) -> None:
-        self.memory.set_limits(Limits(capacity=capacity))
-        self.capacity = capacity
+    @rule(capacity=st.none() | st.integers(4, 12), total=st.none() | st.integers(6, 19))
+    def limit(self, capacity: int | None, total: int | None) -> None:
+        self.memory.set_limits(Limits(capacity=capacity, total=total))
+        self.capacity, self.total = capacity, total
 
     @rule(namespace=NAMESPACES, seeds=st.lists(SEEDS, min_size=1, max_size=5))
     def add_one_that_is_refused(self, namespace: str, seeds: list[int]) -> None:

@@ -1,6 +1,7 @@
 """``latent-agent memory limits`` and ``record``: what is kept at most, and what was erased."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Annotated, Any
@@ -18,27 +19,30 @@ Hourly = Annotated[
     int | None, typer.Option(help="New traces a namespace and hour; 0: no limit.", min=0)
 ]
 
+Total = Annotated[int | None, typer.Option(help="Traces of all namespaces; 0: no limit.", min=0)]
+
 
 def limits(
     at: MemoryAt = None,
     capacity: Most = None,
     max_age: Days = None,
     hourly: Hourly = None,
+    total: Total = None,
     apply: Annotated[
         bool, typer.Option("--apply", help="Erase what is beyond them now, as a night does.")
     ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Show what is kept of each namespace at most, and change or apply it."""
+    """Show what is kept at most, and change or apply it."""
     from latent_memory import default_location
 
-    told = (capacity, max_age, hourly)
-    changes = any(value is not None for value in told)
+    told = {"capacity": capacity, "hourly": hourly, "total": total}
+    changes = any(value is not None for value in (*told.values(), max_age))
     mode = "read-write" if changes or apply else "read"
     with LatentMemory(at or default_location(), mode=mode) as opened:
         if changes:
-            opened.set_limits(_changed(opened.limits(), *told))
+            opened.set_limits(_changed(opened.limits(), told, max_age))
         held, beyond = opened.limits(), opened.tidy(dry_run=True)
         if apply:
             count = beyond.expired + beyond.evicted
@@ -47,30 +51,29 @@ def limits(
     _show(held, beyond, apply, as_json)
 
 
-def _changed(
-    held: Limits, capacity: int | None, max_age: float | None, hourly: int | None
-) -> Limits:
+def _changed(held: Limits, told: Mapping[str, int | None], max_age: float | None) -> Limits:
     """Put what was given in the place of what held; 0 takes a limit away."""
-    if capacity is not None:
-        held = replace(held, capacity=capacity or None)
-    if max_age is not None:
-        held = replace(held, max_age=timedelta(days=max_age) or None)
-    if hourly is not None:
-        held = replace(held, hourly=hourly or None)
-    return held
+    held = replace(held, **{name: most or None for name, most in told.items() if most is not None})
+    return held if max_age is None else replace(held, max_age=timedelta(days=max_age) or None)
 
 
 def _show(held: Limits, beyond: Tidied, applied: bool, as_json: bool) -> None:
     days = None if held.max_age is None else held.max_age / timedelta(days=1)
-    told = {"capacity": held.capacity, "max_age_days": days, "hourly": held.hourly}
+    told = {
+        "capacity": held.capacity,
+        "max_age_days": days,
+        "hourly": held.hourly,
+        "total": held.total,
+    }
     done = "erased" if applied else "beyond"
     if as_json:
         typer.echo(json.dumps({**told, done: asdict(beyond)}))
         return
-    table = Table("Of each namespace", "At most")
-    table.add_row("traces", _limit(held.capacity))
+    table = Table("What", "At most")
+    table.add_row("traces of a namespace", _limit(held.capacity))
+    table.add_row("new traces of a namespace, an hour", _limit(held.hourly))
     table.add_row("days a trace is kept", _limit(days))
-    table.add_row("new traces an hour", _limit(held.hourly))
+    table.add_row("traces of all namespaces", _limit(held.total))
     console = Console(highlight=False)
     console.print(table)
     room = ", the file is written anew" if beyond.compacted else ""
@@ -78,7 +81,7 @@ def _show(held: Limits, beyond: Tidied, applied: bool, as_json: bool) -> None:
 
 
 def _limit(value: float | None) -> str:
-    return "no limit" if value is None else f"{value:,g}"
+    return "no limit" if value is None else f"{value:,.10g}"
 
 
 def record(

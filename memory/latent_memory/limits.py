@@ -1,4 +1,4 @@
-"""What a memory keeps of each namespace at most; it is stored in the memory itself.
+"""What a memory keeps at most; it is stored in the memory itself.
 
 So all processes hold to the same limits: those that answer, and the one that consolidates.
 """
@@ -12,26 +12,30 @@ from latent_memory.errors import RateError, TraceError
 from latent_memory.rows import to_time
 from latent_memory.tables import limits, shelves, traces
 
-CAPACITY = 100_000
+CAPACITY, TOTAL = 100_000, 1_000_000
 HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a memory keeps of each namespace at most; None: no limit.
+    """What a memory keeps at most; None: no limit.
 
     Attributes:
-        capacity: Traces; what is beyond it is evicted, least useful first.
+        capacity: Traces of a namespace; what is beyond it is evicted, least useful first.
         max_age: Whole seconds; what is older is not recalled, and erased.
-        hourly: New traces within an hour; what is beyond it is not kept.
+        hourly: New traces of a namespace within an hour; what is beyond it is not kept.
+        total: Traces of all namespaces; what is beyond it is evicted from the largest of them. A
+            writer counts them after each thousandth part of it.
     """
 
     capacity: int | None = CAPACITY
     max_age: timedelta | None = None
     hourly: int | None = None
+    total: int | None = TOTAL
 
     def __post_init__(self) -> None:
-        for name, most in (("capacity", self.capacity), ("hourly", self.hourly)):
+        for name in ("capacity", "hourly", "total"):
+            most = getattr(self, name)
             if most is not None and (isinstance(most, bool) or most < 1):
                 raise TraceError(f"{name} must be at least 1 trace, got {most!r}; None: no limit")
         if self.max_age is not None and self.max_age < timedelta(seconds=1):
@@ -62,15 +66,15 @@ def read_limits(connection: Connection) -> Limits:
     if row is None:
         return DEFAULT
     age = None if row.max_age is None else timedelta(seconds=row.max_age)
-    return Limits(capacity=row.capacity, max_age=age, hourly=row.hourly)
+    return Limits(capacity=row.capacity, max_age=age, hourly=row.hourly, total=row.total)
 
 
 def write_limits(connection: Connection, wanted: Limits) -> None:
     """Put limits in the place of those that held."""
     age = None if wanted.max_age is None else int(wanted.max_age.total_seconds())
-    row = {"id": 1, "capacity": wanted.capacity, "max_age": age, "hourly": wanted.hourly}
+    row = {"capacity": wanted.capacity, "hourly": wanted.hourly, "total": wanted.total}
     connection.execute(delete(limits))
-    connection.execute(insert(limits), row)
+    connection.execute(insert(limits), {"id": 1, "max_age": age, **row})
 
 
 def check_rate(connection: Connection, held: Limits, namespace: str, now: datetime) -> None:

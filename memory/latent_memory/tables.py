@@ -93,6 +93,7 @@ limits = Table(
     Column("capacity", Integer),  # traces a namespace; NULL: no limit
     Column("max_age", Integer),  # seconds
     Column("hourly", Integer),  # new traces a namespace
+    Column("total", Integer),  # traces of all namespaces
 )
 
 # For the operator: that traces were erased, when and why, without whose they were or what they

@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, select
 
 from latent_memory import compacting
 from latent_memory.erase import (
@@ -17,37 +18,27 @@ from latent_memory.erase import (
     erase,
 )
 from latent_memory.errors import LatentMemoryError
+from latent_memory.eviction import beyond, counts, crowds, more_than
 from latent_memory.limits import Limits, check_rate, read_limits
 from latent_memory.record import EVICTED, EXPIRED, note
-from latent_memory.rows import insert_trace, to_time
+from latent_memory.rows import insert_trace
 from latent_memory.sqlite import Database
 from latent_memory.tables import shelves, traces
 from latent_memory.trace import Trace
-from latent_memory.usefulness import most_useful_first
 
 logger = logging.getLogger(__name__)
 
-_ROOM = 20  # of a full namespace's capacity one part in so many is evicted at once
+_UNCOUNTED = 1000  # of the total one part in so many may come before all are counted again
 _LOOK = 3600  # seconds between a writer's looks for what is too old
 _AT_NIGHT, _WHILE_WRITING = 1, 4  # emptied rows for each trace, before the file is written anew
 
-# Two queries in one: SQLite looks a single extreme up, but reads all rows for two.
-_SPAN = select(
-    select(func.max(traces.c.id)).scalar_subquery()
-    - select(func.min(traces.c.id)).scalar_subquery()
-    + 1
-)
-_NAMED = shelves.c.namespace == bindparam("namespace")
-_IN = select(func.count()).select_from(traces).join(shelves, shelves.c.id == traces.c.shelf)
-_COUNT = _IN.where(_NAMED)
-_RANKED = (
-    select(traces.c.id, traces.c.created, traces.c.score, traces.c.neighbours)
+_OLD = (
+    select(traces.c.id, shelves.c.namespace)
     .join(shelves, shelves.c.id == traces.c.shelf)
-    .where(_NAMED)
+    .where(traces.c.created < bindparam("oldest"))
+    .order_by(traces.c.id)
 )
-_OLD = select(traces.c.id).where(traces.c.created < bindparam("oldest")).order_by(traces.c.id)
 _SOME_OLD = _OLD.limit(AT_ONCE)
-_NAMESPACES = select(shelves.c.namespace).distinct()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +47,7 @@ class Tidied:
 
     Attributes:
         expired: Traces that were too old.
-        evicted: Traces that were beyond their namespace's capacity.
+        evicted: Traces that were beyond their namespace's capacity, or all namespaces' total.
         compacted: Whether the file was written anew.
     """
 
@@ -99,6 +90,7 @@ class Upkeep:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._look_at = 0.0  # when to look for what is too old
+        self._until_counted = 0  # traces, until all are counted
 
     def add(self, traces: Iterable[Trace]) -> list[int]:
         """Store traces, and make room for them, in one transaction; return their ids.
@@ -115,13 +107,29 @@ class Upkeep:
                 namespaces.add(trace.shelf.namespace)
             room = _Room(connection, self._database, now)
             room.erase(EXPIRED, self._some_old(connection, limits, now))
-            for namespace in namespaces:
-                room.erase(EVICTED, beyond(connection, limits, namespace, now, spared=set(ids)))
+            for namespace, most in self._wanting(connection, limits, namespaces, len(ids)):
+                room.erase(EVICTED, beyond(connection, most, namespace, now, spared=set(ids)))
             crowded = room.made and compacting.is_due(connection, _WHILE_WRITING)
         drop_files(self._database, room.shelves, room.priors)
         if crowded:
             self._compact()
         return ids
+
+    def _wanting(
+        self, connection: Connection, limits: Limits, namespaces: Set[str], new: int
+    ) -> Iterator[tuple[str | None, int | None]]:
+        """Yield whose traces may be too many now, and how many there may be."""
+        for name in namespaces:
+            yield name, limits.capacity
+        if limits.total is None:
+            return
+        pause = limits.total // _UNCOUNTED
+        self._until_counted = min(self._until_counted, pause) - new
+        if self._until_counted > 0:
+            return
+        self._until_counted = pause
+        if more_than(connection, limits.total):
+            yield from crowds(counts(connection), limits.total).items()
 
     def _some_old(self, connection: Connection, limits: Limits, now: datetime) -> Sequence[int]:
         """Find traces that are too old, now and then, so many that nobody waits for long."""
@@ -163,50 +171,19 @@ class Upkeep:
         return Tidied(expired=len(old), evicted=len(much), compacted=due)
 
     def _overdue(self) -> tuple[Sequence[int], Sequence[int]]:
-        """Find what is too old, and what else is beyond its namespace's capacity."""
+        """Find what is too old, and what else is beyond a capacity or the total."""
         now = datetime.now(UTC)
         with self._database.read() as connection:
             limits = read_limits(connection)
-            old = connection.execute(_OLD, {"oldest": limits.oldest(now)}).scalars().all()
-            much = [
-                id_
-                for namespace in connection.execute(_NAMESPACES).scalars().all()
-                for id_ in beyond(connection, limits, namespace, now, gone=set(old))
-            ]
-        return old, much
-
-
-def beyond(
-    connection: Connection,
-    limits: Limits,
-    namespace: str,
-    now: datetime,
-    *,
-    spared: Set[int] = frozenset(),
-    gone: Set[int] = frozenset(),
-) -> list[int]:
-    """Find what must go if a namespace holds more than it may, least useful first.
-
-    Some room is made at once, so that not every new trace has to look for the least useful one.
-
-    Args:
-        connection: Where to look.
-        limits: What it may hold.
-        namespace: Its name.
-        now: The time, for the traces' age.
-        spared: Ids of traces that stay, whatever their use.
-        gone: Ids of traces that go anyway.
-    """
-    capacity = limits.capacity
-    if capacity is None or (connection.scalar(_SPAN) or 0) <= capacity:
-        return []  # there are not so many in all
-    if connection.execute(_COUNT, {"namespace": namespace}).scalar_one() <= capacity:
-        return []
-    rows = connection.execute(_RANKED, {"namespace": namespace}).all()
-    ranked = [row.id for row in most_useful_first(rows, to_time(now)) if row.id not in gone]
-    first = [id_ for id_ in ranked if id_ in spared]
-    ranked = first + [id_ for id_ in ranked if id_ not in spared]
-    if len(ranked) <= capacity:
-        return []
-    keep = max(capacity - capacity // _ROOM, len(first))
-    return ranked[keep:][::-1]
+            oldest = {"oldest": limits.oldest(now)}
+            old = {id_: name for id_, name in connection.execute(_OLD, oldest)}
+            much, left, gone = list[int](), counts(connection), set(old)
+            for name, expired in Counter(old.values()).items():
+                left[name] -= expired
+            for name in left:
+                found = beyond(connection, limits.capacity, name, now, gone=gone)
+                left[name] -= len(found)
+                much += found
+            for name, share in crowds(left, limits.total).items():
+                much += beyond(connection, share, name, now, gone=gone | set(much))
+        return list(old), much
