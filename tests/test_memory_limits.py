@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from latent_agent.cli import app
 from latent_agent.consolidate import consolidate
 from latent_agent.errors import PriorError, SettingError
-from latent_memory import LatentMemory, Limits, RateError, TraceError, compacting
+from latent_memory import LatentMemory, Limits, RateError, TraceError, compacting, upkeep
 from latent_memory.eviction import fair_share
 from latent_memory.limits import CAPACITY, TOTAL
 from latent_memory.tables import traces
@@ -156,6 +156,30 @@ def test_a_full_memory_evicts_from_its_largest_namespaces(tmp_path: Path) -> Non
         memory.add(trace(99, shelf=in_namespace("flood")))
         assert len(held(memory, "flood")) <= 6
         assert len(memory.list(limit=100)) <= 20
+        assert memory.verify() == []
+
+
+def test_the_total_holds_though_a_transaction_erases_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "AT_ONCE", 5)
+    monkeypatch.setattr(upkeep, "_UNCOUNTED", 10)
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(Limits(capacity=None, total=100))
+        for number in range(40):
+            memory.add_many(trace(seed, shelf=in_namespace(f"{number}")) for seed in range(2))
+        for seed in range(200):
+            before = memory.stats().traces
+            memory.add(trace(seed))
+            assert before + 1 - 5 <= memory.stats().traces <= 110
+        memory.set_limits(Limits(capacity=None, total=60))
+        for seed in range(10):  # all are crowds now, each of one or two
+            before = memory.stats().traces
+            memory.add(trace(seed))
+            assert before + 1 - 5 <= memory.stats().traces
+        for seed in range(10):
+            memory.add(trace(seed))
+        assert memory.stats().traces <= 66
         assert memory.verify() == []
 
 

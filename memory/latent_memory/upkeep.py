@@ -57,21 +57,24 @@ class Tidied:
 
 
 class _Room:
-    """What one transaction erases to make room."""
+    """What one transaction erases to make room: ``AT_ONCE`` traces at most."""
 
     def __init__(self, connection: Connection, database: Database, now: datetime) -> None:
         self._connection, self._database, self._now = connection, database, now
+        self.left = AT_ONCE
         self.shelves: list[int] = []
         self.priors: list[str] = []
         self.made = False
 
     def erase(self, reason: str, ids: Sequence[int]) -> None:
         """Erase traces, as far as one transaction should."""
+        ids = ids[: self.left]
         if not ids:
             return
         if reason != EVICTED:
             delete_backups(self._database.path)
-        gone = delete_traces(self._connection, ids[:AT_ONCE], reason)
+        gone = delete_traces(self._connection, ids, reason)
+        self.left -= len(ids)
         note(self._connection, reason, gone.traces, self._now)
         self.shelves += gone.shelves
         self.priors += gone.priors
@@ -108,7 +111,11 @@ class Upkeep:
             room = _Room(connection, self._database, now)
             room.erase(EXPIRED, self._some_old(connection, limits, now))
             for namespace, most in self._wanting(connection, limits, namespaces, len(ids)):
+                if not room.left:
+                    break
                 room.erase(EVICTED, beyond(connection, most, namespace, now, spared=set(ids)))
+            if not room.left:
+                self._until_counted = 0  # the next trace goes on
             crowded = room.made and compacting.is_due(connection, _WHILE_WRITING)
         drop_files(self._database, room.shelves, room.priors)
         if crowded:
@@ -184,6 +191,7 @@ class Upkeep:
                 found = beyond(connection, limits.capacity, name, now, gone=gone)
                 left[name] -= len(found)
                 much += found
+            gone.update(much)
             for name, share in crowds(left, limits.total).items():
-                much += beyond(connection, share, name, now, gone=gone | set(much))
+                much += beyond(connection, share, name, now, gone=gone)
         return list(old), much
