@@ -1,12 +1,17 @@
 """What the threads of a soak do."""
 
 import random
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from latent_agent.chat_model import ChatLatentSeek
+from latent_agent.cli.consolidate import STOPPED, UNJUDGED
 from latent_agent.errors import PromptError
 from latent_agent.soak.ledger import Ledger
 from latent_agent.soak.plan import MODEL
@@ -15,7 +20,6 @@ from latent_memory.crash.content import SETTINGS
 from latent_memory.known import snapshot_folder
 
 _NIGHT = [sys.executable, "-c", "from latent_agent.cli import main; main()", "consolidate"]
-_ENDINGS = {0, 5}  # a night that was done, or could not judge
 _REPLAYS = "48"  # enough that a prior can be judged against the one in force and none
 
 _HOSTILE = (
@@ -26,7 +30,6 @@ _HOSTILE = (
     "{conversation} {answer} {{ messages }}",
 )
 _REFUSED = ("a lone surrogate \ud800", "a" * 1_000_000)
-
 
 Deed = Callable[[str, random.Random], None]
 
@@ -130,17 +133,32 @@ class Deeds:
                 found = again.recall(stored.trace.embedding, shelf=info.shelf)
                 self._ledger.recalled(namespace, [one.stored.id for one in found])
 
-    def night(self, namespace: str, rng: random.Random) -> None:
-        """Run a night in a process of its own."""
-        done = subprocess.run(
-            [
-                *_NIGHT, "--memory", str(self._memory.path), "--namespace", namespace,
-                "--model", MODEL, "--calls", _REPLAYS, "--seed", str(rng.randrange(2**31)),
-            ],
-            capture_output=True, text=True,
-        )  # fmt: skip
-        if done.returncode not in _ENDINGS:
-            raise AssertionError(f"a night left with {done.returncode}: {done.stderr[-500:]}")
+    def night(self, namespace: str, rng: random.Random, stop: threading.Event) -> None:
+        """Run a night in a process of its own, every second one beside no forgetting.
+
+        What is forgotten meanwhile keeps a prior that learnt from it from being published.
+        """
+        with self._ledger.spared(namespace) if rng.random() < 0.5 else nullcontext():
+            self._run_night(namespace, rng.randrange(2**31), stop)
+
+    def _run_night(self, namespace: str, seed: int, stop: threading.Event) -> None:
+        command = [
+            *_NIGHT, "--memory", str(self._memory.path), "--namespace", namespace,
+            "--model", MODEL, "--calls", _REPLAYS, "--seed", str(seed),
+        ]  # fmt: skip
+        endings = {0, UNJUDGED}
+        with tempfile.TemporaryFile("w+") as told:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told)
+            while process.poll() is None:
+                if stop.wait(0.2):
+                    process.terminate()
+                    endings |= {STOPPED, -signal.SIGTERM}  # before it listens to the signal
+                    process.wait()
+            if process.returncode not in endings:
+                told.seek(0)
+                raise AssertionError(
+                    f"a night left with {process.returncode}: {told.read()[-500:]}"
+                )
 
     def _note(self, message: Any, namespace: str, question: str) -> None:
         found = message.response_metadata["latent_agent"]

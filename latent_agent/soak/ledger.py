@@ -3,12 +3,13 @@
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from latent_agent.soak.plan import NAMESPACES
 
-_LEAST, _MOST = 60, 80  # traces that a namespace is kept between, so that all stays in bounds
+_LEAST, _MOST = 120, 150  # traces that a namespace is kept between, so that all stays in bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._entries: dict[int, Entry] = {}
         self._alive: dict[str, list[int]] = {name: [] for name in NAMESPACES}
+        self._spared: str | None = None
         self._recalled: dict[str, set[int]] = {name: set() for name in NAMESPACES}
 
     @property
@@ -65,9 +67,22 @@ class Ledger:
         with self._lock:
             self._recalled[namespace].update(ids)
 
+    @contextmanager
+    def spared(self, namespace: str) -> Generator[None]:
+        """Let nothing of a namespace be forgotten meanwhile, so that its night can publish."""
+        with self._lock:
+            self._spared = namespace
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._spared = None
+
     def leaving(self, namespace: str, rng: random.Random) -> Sequence[int]:
         """Choose traces that are to be forgotten; no other thread chooses them too."""
         with self._lock:
+            if namespace == self._spared:
+                return []
             alive = self._alive[namespace]
             count = min(max(2, len(alive) - _MOST), max(0, len(alive) - _LEAST))
             rng.shuffle(alive)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from latent_agent.chat_model import ChatLatentSeek
 from latent_agent.errors import SettingError
+from latent_agent.gate import PUBLISHED
 from latent_agent.soak.check import findings
 from latent_agent.soak.deeds import Deed, Deeds
 from latent_agent.soak.gate import Gate
@@ -26,9 +28,10 @@ from latent_memory import LatentMemory
 from latent_memory.crash.content import SETTINGS
 from latent_memory.nights import list_nights
 
-_FILL = 64  # traces that a namespace begins with
+_FILL = 128  # traces that a namespace begins with
 _ASKED = 300  # questions
 _PAUSE = 30.0  # seconds between two nights
+_LONG = 1200.0  # seconds, in which one must have published
 
 Report = Callable[[str, int, int], None]
 
@@ -42,7 +45,7 @@ def soak(plan: Plan, report: Report) -> tuple[dict[str, Any], Sequence[Sample]]:
         )
     asked = [question.text for question in questions(split="train", n=_ASKED, seed=plan.seed)]
     ledger, gate = Ledger(), Gate()
-    with _warnings() as warned, LatentMemory(plan.database, index=SETTINGS) as memory:
+    with _warnings(ledger) as warned, LatentMemory(plan.database, index=SETTINGS) as memory:
         chat = ChatLatentSeek(model=MODEL, memory=memory)
         _fill(chat, memory, asked, ledger)
         with Watch(plan.database.parent, plan.seconds, gate) as watch:
@@ -53,6 +56,8 @@ def soak(plan: Plan, report: Report) -> tuple[dict[str, Any], Sequence[Sample]]:
         "held at rest": held_growth(watch.samples),
     }
     problems = [*ledger.problems, *findings(plan.database, ledger), *_grown(grown)]
+    if plan.seconds >= _LONG and not nights[PUBLISHED]:
+        problems.append(f"a night must have published a prior by now, got {dict(nights)}")
     return {
         "seconds": watch.samples[-1].seconds,
         "threads": plan.threads,
@@ -132,7 +137,7 @@ def _thread(
 def _nights(plan: Plan, deeds: Deeds, ledger: Ledger, stop: threading.Event) -> None:
     """Run one night after another, beside the others; a process of its own has the memory."""
     rng = random.Random(f"{plan.seed} nights")
-    while _done("night", deeds.night, rng, ledger):
+    while _done("night", partial(deeds.night, stop=stop), rng, ledger):
         if stop.wait(_PAUSE):
             return
     stop.set()
@@ -159,21 +164,23 @@ def _grown(grown: Mapping[str, Growth]) -> Sequence[str]:
 
 
 class _Counter(logging.Handler):
-    """Counts the warnings of this program by the words that do not change."""
+    """Counts the warnings of this program by the words that do not change; errors are problems."""
 
-    def __init__(self, counted: Counter[str]) -> None:
+    def __init__(self, counted: Counter[str], ledger: Ledger) -> None:
         super().__init__(logging.WARNING)
-        self._counted = counted
+        self._counted, self._ledger = counted, ledger
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count one."""
+        if record.levelno >= logging.ERROR:
+            self._ledger.failed(f"{record.name} logged an error: {record.getMessage()}")
         self._counted[str(record.msg)] += 1
 
 
 @contextmanager
-def _warnings() -> Generator[Counter[str]]:
+def _warnings(ledger: Ledger) -> Generator[Counter[str]]:
     counted: Counter[str] = Counter()
-    counter, names = _Counter(counted), ("latent_agent", "latent_memory", "py.warnings")
+    counter, names = _Counter(counted, ledger), ("latent_agent", "latent_memory", "py.warnings")
     logging.captureWarnings(True)
     for name in names:
         logging.getLogger(name).addHandler(counter)
