@@ -39,7 +39,7 @@ def test_twenty_seconds_of_everything(tmp_path: Path) -> None:
     assert figures["acknowledged"] > figures["forgotten"] > 0
     assert not any(found["judged"] for found in figures["memory"].values())
     rests = [sample for sample in figures["samples"] if sample["held"] is not None]
-    assert len(rests) >= 3
+    assert len(rests) >= 2
     assert all(0 < sample["held"] <= sample["resident"] for sample in rests)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
