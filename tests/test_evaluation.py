@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +23,7 @@ from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.calibration import calibrate
 from latent_agent.evaluation.checking import Told, World
 from latent_agent.evaluation.items import Item
+from latent_agent.evaluation.plots import draw_all, line_figures
 from latent_agent.evaluation.records import Point, Record
 from latent_agent.evaluation.report import write_report
 from latent_agent.evaluation.run import evaluate, peek, read_records
@@ -205,6 +207,23 @@ def test_the_report_stands_by_itself(small):
     assert json.loads((small.folder / "summary.json").read_text("utf-8"))["questions"] == 7
     versions = json.loads((small.folder / "settings.json").read_text("utf-8"))["versions"]
     assert versions["torch"]
+
+
+def test_every_method_has_its_line(small):
+    own = "latentseek:rest=anew:step=margin"
+    summary = deepcopy(small.summary)
+    for part in ("curves", "curves_planted", "stream", "rewards"):
+        summary[part][own] = summary[part]["latentseek"]
+    summary["groups"]["all"][own] = summary["groups"]["all"]["latentseek"]
+    lines = {
+        name: {line.get_label() for line in figure.axes[0].get_lines()}
+        for name, figure in line_figures(summary).items()
+    }
+    methods = {str(spec) for spec in parse_methods(SMALL.methods)} | {own}
+    assert lines["accuracy"] == lines["accuracy-planted"] == methods
+    assert lines["stream"] == {name for name in methods if name.startswith("latentseek")}
+    assert own in lines["rewards"] <= methods
+    assert all(picture.startswith(b"\x89PNG") for picture in draw_all(summary).values())
 
 
 def test_a_folder_keeps_to_one_evaluation(small):
