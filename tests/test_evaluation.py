@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from latent_agent.chat_model import ChatLatentSeek
 from latent_agent.cli import app
+from latent_agent.cli.evaluate import given_settings
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.calibration import calibrate
 from latent_agent.evaluation.checking import Told, World
@@ -385,6 +386,11 @@ def test_methods_by_name():
         parse_methods("latentseek:rate=1")
     with pytest.raises(EvaluationError, match="need training questions, got none"):
         experiment(Asked(methods="latentseek+memory"))
+
+
+def test_a_setting_is_given_by_set_or_by_its_option():
+    assert given_settings(["max_iterations=1"], max_iterations=None) == {"max_iterations": 1}
+    assert given_settings(["max_iterations=1"], max_iterations=2) == {"max_iterations": 2}
 
 
 def test_a_method_can_have_a_judge_of_its_own():

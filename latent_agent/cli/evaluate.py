@@ -101,8 +101,9 @@ def evaluate(
 ) -> None:
     """Answer the same questions by several methods and compare them.
 
-    A run that was killed goes on where it was: give the same command again. The folder holds
-    report.md, report.html, summary.json, records.jsonl (each answer) and settings.json.
+    A run that was killed goes on: give the same command again. Answers are kept one by one;
+    training days that were not over begin anew. The folder holds report.md, report.html,
+    summary.json, records.jsonl (each answer) and settings.json.
     """
     from latent_agent.evaluation.extras import require_extras
     from latent_agent.evaluation.setup import Asked, experiment
@@ -153,10 +154,11 @@ def _told(summary: dict[str, Any], out: Path, as_json: bool) -> None:
 
 
 def given_settings(texts: list[str], **named: Any) -> dict[str, Any]:
-    """Return settings by name."""
+    """Return settings by name; an option that was given goes before ``--set``."""
     from latent_agent.evaluation.specs import setting
 
-    return {**{name: value for name, value in map(setting, texts)}, **named}
+    given = {name: value for name, value in named.items() if value is not None}
+    return {**dict(map(setting, texts)), **given}
 
 
 def _peeked(out: Path) -> dict[str, Any]:

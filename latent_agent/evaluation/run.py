@@ -1,4 +1,8 @@
-"""Run an evaluation so that a kill at any moment costs at most the answer in hand."""
+"""Run an evaluation so that a kill while it answers costs at most the answer in hand.
+
+Memory and prior are prepared first, where a method reads them; a kill meanwhile costs all of the
+days and nights, which begin anew.
+"""
 
 import json
 import os
