@@ -207,6 +207,24 @@ def test_a_writer_counts_all_traces_now_and_then_and_tidying_at_once(tmp_path: P
         assert memory.stats().traces == 4751
 
 
+def test_an_import_is_taken_whole_and_trimmed_afterwards(tmp_path: Path) -> None:
+    with LatentMemory(tmp_path / "from.sqlite3") as source:
+        source.add_many(trace(seed) for seed in range(8))
+        source.export(tmp_path / "out")
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(Limits(capacity=4, hourly=6, total=6))
+        assert memory.import_(tmp_path / "out") == 8
+        assert len(held(memory)) == 8
+        assert memory.tidy(dry_run=True).evicted == 4
+        memory.set_limits(replace(memory.limits(), hourly=None))
+        assert memory.limits() == Limits(capacity=4, total=6)
+        new = memory.add(trace(9))
+        assert len(held(memory)) == 4
+        assert new in held(memory)
+        (entry,) = memory.erasures()
+        assert (entry.reason, entry.traces) == ("evicted", 5)
+
+
 def test_room_is_made_for_several_at_once(tmp_path: Path) -> None:
     with LatentMemory(tmp_path / "m.sqlite3") as memory:
         memory.set_limits(Limits(capacity=100))

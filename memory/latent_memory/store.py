@@ -189,12 +189,15 @@ class LatentMemory:
         return len(found) if dry_run else erase(self._database, found, reason=PRUNED)
 
     def limits(self) -> Limits:
-        """Return what is kept of each namespace at most."""
+        """Return what is kept at most: of each namespace, and of all together."""
         with self._database.read() as connection:
             return read_limits(connection)
 
     def set_limits(self, limits: Limits) -> None:
         """Put other limits in force, for all processes; what is beyond them goes by and by.
+
+        All are replaced: what ``Limits`` is not given goes back to its default. To change one,
+        ``memory.set_limits(dataclasses.replace(memory.limits(), capacity=20_000))``.
 
         Raises:
             ReadOnlyError: If the memory is open for reading only.
