@@ -67,7 +67,10 @@ NOT_RUN: dict[str, list[str]] = {
         "latent-agent bench call --model bundled --questions 10 --answer-tokens 64: "
         "takes a minute; tests/test_bench_call.py runs it",
     ],
-    "docs/how-to/upgrade.md": ["pip install --upgrade latent-agent: installs"],
+    "docs/how-to/upgrade.md": [
+        "git pull: installs",
+        "pip install --upgrade latent-agent: installs",
+    ],
     "docs/speed.md": [
         "latent-agent bench call --shape 100M --answer-tokens 256     "
         "# beside the plain method and the floor: takes hours"
