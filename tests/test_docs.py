@@ -34,7 +34,7 @@ NOT_RUN: dict[str, list[str]] = {
     "README.md": [
         "make demo: makes .venv first",
         "make test: makes .venv first; CI runs it",
-        "python3 -m venv .venv: a download",
+        "from langchain_core.prompts import ChatPromptTemplate: a download",
     ],
     "docs/evaluation.md": [
         "latent-agent calibrate --model MODEL --data QUESTIONS.jsonl: MODEL stands for yours",
