@@ -19,7 +19,6 @@ from latent_agent.gate import (
     NEITHER,
     PUBLISHED,
     REFUSED,
-    UNJUDGED,
     Verdict,
     judge,
 )
@@ -34,9 +33,11 @@ from latent_agent.replay import Bench, pick_questions
 from latent_agent.reward.rebuild import reward_from_id
 from latent_agent.telemetry.nights import observed
 from latent_memory import LatentMemoryError
-from latent_memory.nights import Result, begin_night, end_night
-from latent_memory.priors import UnknownPriorError, in_force
+from latent_memory.nights import FAILED, UNJUDGED, Result, begin_night, end_night
+from latent_memory.priors import UnknownPriorError, in_force, source_of
 from latent_memory.publishing import note_file, publish, reserve, withdraw_stale
+
+_STOPPED = "stopped"
 
 
 def consolidate(job: NightJob) -> NightReport:
@@ -73,7 +74,7 @@ class _Night:
     job: NightJob
     number: int
     started: float = field(default_factory=time.monotonic)  # no clock that jumps
-    last: int = 0
+    last: int
     figures: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def end(self, verdict: str, reason: str) -> None:
@@ -82,7 +83,7 @@ class _Night:
             verdict=verdict,
             reason=reason,
             seconds=time.monotonic() - self.started,
-            last=self.last if verdict in (PUBLISHED, REFUSED) else 0,  # else they count as new
+            last=0 if verdict == _STOPPED else self.last,
             losses=self.figures.get("losses", ()),
             gate=self.figures.get("gate", {}),
         )
@@ -99,15 +100,18 @@ def _recorded(job: NightJob) -> Generator[_Night]:
         "settings": asdict(job.settings),
         "search": asdict(job.search),
     }
+    _drop_old(job)
+    found = source_of(job.database, job.shelf)
     number = begin_night(job.database, job.shelf, seed=job.settings.seed, inputs=inputs)
-    night = _Night(job=job, number=number)
+    night = _Night(job=job, number=number, last=0 if found is None else found.last)
     try:
         yield night
     except NightStoppedError as stopped:
-        night.end("stopped", str(stopped))
+        night.end(_STOPPED, str(stopped))
         raise
-    except (LatentAgentError, LatentMemoryError, OSError) as failure:
-        night.end("failed", str(failure))
+    except Exception as failure:  # what ends so ends so again: the next night waits for more
+        ours = isinstance(failure, (LatentAgentError, LatentMemoryError, OSError))
+        night.end(FAILED, str(failure) if ours else f"{type(failure).__name__}: {failure}")
         raise
 
 
@@ -220,8 +224,7 @@ def _publish(night: _Night, candidate: PriorInForce | None, verdict: Verdict) ->
         except UnknownPriorError as failure:  # a trace was forgotten meanwhile
             said, reason = REFUSED, str(failure)
     _drop_stale(night.job)
-    now = in_force(database, shelf)
-    prune(database, shelf, None if now is None else now.version, night.job.settings.keep)
+    _drop_old(night.job)
     night.end(said, reason)
     return NightReport(
         shelf=shelf,
@@ -237,3 +240,9 @@ def _drop_stale(job: NightJob) -> None:
     """Withdraw what learnt from a trace that was forgotten since."""
     with job.database.write() as connection:
         withdraw_stale(connection)
+
+
+def _drop_old(job: NightJob) -> None:
+    """Delete what too many nights left behind."""
+    now = in_force(job.database, job.shelf)
+    prune(job.database, job.shelf, None if now is None else now.version, job.settings.keep)

@@ -14,8 +14,9 @@ from typing import Any
 from latent_agent.anchors import Anchor, right
 from latent_agent.prior_in_force import PriorInForce
 from latent_agent.replay import Bench, Replay
+from latent_memory.nights import UNJUDGED
 
-PUBLISHED, REFUSED, UNJUDGED = "published", "refused", "unjudged"
+PUBLISHED, REFUSED = "published", "refused"
 CANDIDATE, CHAMPION, NEITHER = "candidate", "champion", "neither"
 Contestants = Mapping[str, PriorInForce | None]
 

@@ -18,7 +18,7 @@ from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import SharedModel
 from latent_memory import LatentMemory, Shelf, StoredTrace
-from latent_memory.nights import count_new
+from latent_memory.nights import count_new, count_unread
 from latent_memory.priors import PriorInfo, Source, database_of, in_force, source_of
 from latent_memory.sqlite import Database
 
@@ -28,7 +28,9 @@ class NightSettings:
     """How nights are run.
 
     Attributes:
-        if_new: Do nothing with fewer new traces than this, at least 1.
+        if_new: Wait for so many traces since the last night, whatever that came to, at least 1.
+            None: a night is due if there is a trace that none has decided about, so that one
+            which failed, or could not be judged, is run again at once.
         least: Fewest traces to train on.
         hidden: Width of the prior's network.
         keep: Files of so many priors are kept on a shelf, beside the one in force.
@@ -37,7 +39,7 @@ class NightSettings:
         gate: What it must show.
     """
 
-    if_new: int = 1
+    if_new: int | None = None
     least: int = 20
     hidden: int = HIDDEN
     keep: int = 5
@@ -46,7 +48,7 @@ class NightSettings:
     gate: GateSettings = field(default_factory=GateSettings)
 
     @classmethod
-    def told(cls, *, if_new: int, calls: int, seed: int) -> "NightSettings":
+    def told(cls, *, if_new: int | None, calls: int, seed: int) -> "NightSettings":
         """Return the settings that a command line names."""
         return cls(if_new=if_new, seed=seed, gate=GateSettings(calls=calls))
 
@@ -230,7 +232,9 @@ def plan(job: NightJob) -> NightReport:
 def waiting(job: NightJob) -> str | None:
     """Say what is waited for; None if a night is due."""
     champion = in_force(job.database, job.shelf)
-    new, wanted = count_new(job.database, job.shelf), max(1, job.settings.if_new)
+    wanted = max(1, job.settings.if_new or 1)
+    count = count_new if job.settings.if_new is None else count_unread
+    new = count(job.database, job.shelf)
     if new >= wanted or (champion is not None and champion.stale):
         return None
     return f"{new} new traces, {wanted} are waited for"

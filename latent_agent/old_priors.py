@@ -1,10 +1,14 @@
-"""Which priors' files are kept: the one in force, the newest few, and none that is stale."""
+"""Which priors' files are kept: the one in force, the newest few, and none that is stale.
+
+Rows stay longer than files, as a record; what nights that published nothing left is bounded too.
+"""
 
 from pathlib import Path
 
 from latent_agent.night_lock import LOCK_FILES
 from latent_agent.prior_in_force import prior_path
 from latent_memory import Shelf
+from latent_memory.old_nights import drop_old_nights
 from latent_memory.priors import PriorInfo, list_priors, priors_folder
 from latent_memory.publishing import drop_files
 from latent_memory.sqlite import Database
@@ -13,8 +17,9 @@ from latent_memory.sqlite import Database
 def prune(database: Database, shelf: Shelf, in_force: int | None, keep: int) -> list[int]:
     """Delete the files of a shelf's old priors, and whatever no prior owns; return their versions.
 
-    Whoever calls this holds the night's lock. Their rows stay, as a record.
+    Whoever calls this holds the night's lock.
     """
+    drop_old_nights(database, shelf)
     known = [prior for prior in list_priors(database, shelf=shelf) if prior.file]
     fresh = [prior.version for prior in known if not prior.stale and prior.version != in_force]
     kept = {in_force, *fresh[:keep]}

@@ -70,7 +70,8 @@ class ConsolidationScheduler:
 
     Args:
         job: The night to run.
-        every: New traces between two nights.
+        every: New traces between two nights, whatever the first came to: one that failed, or could
+            not be judged, is not run again before. One that was interrupted is.
         look: Seconds between two looks at how many there are.
         done: Told what each night came to.
     """

@@ -173,6 +173,8 @@ def test_a_reward_that_is_lost_is_exit_code_5_and_can_be_named(memory: Path) -> 
     result = run("consolidate", "--memory", memory, "--namespace", "lost")
     assert result.exit_code == 5
     assert "trained, but not published" in result.stdout
+    waited = told("consolidate", "--memory", memory, "--namespace", "lost", "--if-new", 1)
+    assert waited["nights"][0]["verdict"] == "idle"  # it would only come to the same
     assert told("prior", "list", "--memory", memory)["priors"][0]["state"] == "not published"
 
 

@@ -36,7 +36,14 @@ def consolidate(
     share: Annotated[
         list[str] | None, typer.Option(help="Learn from this namespace too; repeatable.")
     ] = None,
-    if_new: Annotated[int, typer.Option(help="Do nothing below so many new traces.", min=1)] = 1,
+    if_new: Annotated[
+        int | None,
+        typer.Option(
+            help="Wait for so many traces since the last night, whatever that came to; 1 with "
+            "--schedule. Without either, what no night has decided about is enough.",
+            min=1,
+        ),
+    ] = None,
     anchor: Annotated[
         Path | None, typer.Option(help="Known answers that must stay right (JSON Lines).")
     ] = None,
@@ -57,13 +64,15 @@ def consolidate(
     from latent_agent.night_job import NightReport, NightSettings, Watch, plan
     from latent_memory import LatentMemory, default_location
 
+    waits = if_new or (None if schedule is None else 1)
+
     def run(stop: threading.Event) -> list[NightReport]:
         with watching() as report, LatentMemory(at or default_location()) as memory:
             jobs = _jobs(
                 memory, namespace, model, recipe, reward,
                 share=tuple(share or ()),
                 anchor=anchor,
-                settings=NightSettings.told(if_new=if_new, calls=calls, seed=seed),
+                settings=NightSettings.told(if_new=waits, calls=calls, seed=seed),
                 watch=Watch(report=report, stop=stop),
             )  # fmt: skip
             one = plan if dry_run else _night

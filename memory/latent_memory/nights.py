@@ -15,6 +15,7 @@ from latent_memory.tables import shelves, traces
 from latent_memory.trace import Shelf
 
 RUNNING = "running"
+FAILED, UNJUDGED = "failed", "unjudged"  # such nights read traces, and decided nothing about them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +26,7 @@ class Result:
         verdict: In one word, for example ``published`` or ``refused``.
         reason: In one sentence.
         seconds: How long it took.
-        last: The newest trace that it decided about; 0 if it did not get that far.
+        last: The newest trace that it read; 0 if it was interrupted, and is to begin anew.
         losses: Of each epoch, on held-out traces.
         gate: Figures of the gate.
     """
@@ -51,13 +52,14 @@ class NightInfo:
 
 
 _NEW = select(func.count()).select_from(traces).join(shelves, shelves.c.id == traces.c.shelf)
-_LAST_READ = (
+_READ = (
     select(func.coalesce(func.max(nights.c.last), 0))
     .where(nights.c.shelf == shelves.c.id)
     .correlate(shelves)
-    .scalar_subquery()
 )
-_COUNT_NEW = _NEW.where(ON_SHELF, traces.c.id > _LAST_READ)
+_DECIDED = _READ.where(nights.c.verdict.not_in((FAILED, UNJUDGED)))
+_COUNT_NEW = _NEW.where(ON_SHELF, traces.c.id > _DECIDED.scalar_subquery())
+_COUNT_UNREAD = _NEW.where(ON_SHELF, traces.c.id > _READ.scalar_subquery())
 _WHOLE = (
     select(nights, shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
     .join(shelves, shelves.c.id == nights.c.shelf)
@@ -68,9 +70,15 @@ _UNFINISHED = update(nights).where(nights.c.seconds.is_(None))
 
 
 def count_new(database: Database, shelf: Shelf) -> int:
-    """Count the traces on a shelf that no night has learnt from yet."""
+    """Count the traces on a shelf that no night has decided about yet."""
     with database.read() as connection:
         return connection.scalar(_COUNT_NEW, names(shelf)) or 0
+
+
+def count_unread(database: Database, shelf: Shelf) -> int:
+    """Count the traces on a shelf since the last night that was not interrupted."""
+    with database.read() as connection:
+        return connection.scalar(_COUNT_UNREAD, names(shelf)) or 0
 
 
 def begin_night(database: Database, shelf: Shelf, *, seed: int, inputs: Mapping[str, Any]) -> int:

@@ -18,7 +18,7 @@ nights = Table(
     Column("started", Integer, nullable=False),  # microseconds since 1970, UTC
     Column("seconds", Float),  # NULL while it runs
     Column("seed", Integer, nullable=False),
-    Column("last", Integer, nullable=False),  # the newest trace that it read; 0 before that
+    Column("last", Integer, nullable=False),  # the newest trace that it read; 0: interrupted
     Column("inputs", Text, nullable=False),  # JSON
     Column("losses", Text, nullable=False),  # JSON
     Column("gate", Text, nullable=False),  # JSON
