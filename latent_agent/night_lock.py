@@ -45,6 +45,20 @@ def night_lock(database: Path) -> Generator[None]:
         lock.release()
 
 
+def night_running(database: Path) -> bool:
+    """Whether somebody holds the night's lock of a memory, or that cannot be told."""
+    path = priors_folder(database) / _LOCK
+    if not path.is_file():
+        return False
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except OSError:  # also that it timed out
+        return True
+    lock.release()
+    return False
+
+
 def _sign(path: Path) -> None:
     who = {
         "pid": os.getpid(),

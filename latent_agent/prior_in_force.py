@@ -54,8 +54,10 @@ class PriorInForce:
             return None
 
     @classmethod
-    def of(cls, info: PriorInfo, shelf: Shelf, database: Path) -> "PriorInForce":
-        """Read a prior for a shelf.
+    def of(
+        cls, info: PriorInfo, shelf: Shelf, database: Path, *, anew: bool = False
+    ) -> "PriorInForce":
+        """Read a prior for a shelf; ``anew`` even if it has been read before.
 
         Raises:
             PriorError: If its file is damaged, or is not what the database says.
@@ -65,7 +67,8 @@ class PriorInForce:
                 f"a prior must have a file, but that of version {info.version} was pruned; see: "
                 "latent-agent prior list"
             )
-        network = _read(prior_path(database, info.file), info.version, info.checksum, shelf)
+        read = _read if anew else _read_once
+        network = read(prior_path(database, info.file), info.version, info.checksum, shelf)
         return cls.holding(network, str(info.version))
 
     @classmethod
@@ -127,7 +130,6 @@ def _named(database: Database, version: str) -> PriorInfo:
     return find_prior(database, int(version))
 
 
-@lru_cache(maxsize=_KEPT)
 def _read(path: Path, version: int, checksum: str, shelf: Shelf) -> LatentPrior:
     network, card = load_prior(path)
     found = (card.version, card.checksum, card.fingerprint, card.reward, card.namespace)
@@ -139,3 +141,6 @@ def _read(path: Path, version: int, checksum: str, shelf: Shelf) -> LatentPrior:
             "latent-agent prior rollback"
         )
     return network
+
+
+_read_once = lru_cache(maxsize=_KEPT)(_read)

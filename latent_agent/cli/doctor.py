@@ -23,7 +23,7 @@ def doctor(
     smoke: Annotated[bool, typer.Option(help="Answer one question.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Look whether all is well: versions, model, disk, memory, priors, nights, one call.
+    """Look whether all is well: versions, model, disk, memory, indexes, priors, nights, one call.
 
     Exit codes: 0 all is well, or only warnings. 1 something fails.
     """

@@ -1,7 +1,11 @@
 """Files that last."""
 
 import os
+import tempfile
+import time
 from pathlib import Path
+
+_ABANDONED = 3600.0  # seconds after which a temporary file belongs to a writer that died
 
 
 def sync(path: Path) -> None:
@@ -11,3 +15,31 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that after a crash there is the old one or the new one, and it is whole."""
+    _sweep(path)
+    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        sync(path.parent)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers that were killed left behind."""
+    for leftover in path.parent.glob(f"{path.name}.*.tmp"):
+        try:
+            if time.time() - leftover.stat().st_mtime > _ABANDONED:
+                leftover.unlink()
+        except FileNotFoundError:
+            continue  # another process was quicker

@@ -69,11 +69,16 @@ def load(database: Database, row: ShelfRow) -> Known | None:
 
 
 def save(database: Database, known: Known) -> None:
-    """Write a shelf's snapshot. If that fails, only the next opening is slower: it is logged."""
+    """Write a shelf's snapshot, or remove that of an index that needs none any more.
+
+    If that fails, only the next opening is slower: it is logged.
+    """
     known.unsaved = 0
-    if known.index.layout.flat or database.readonly:
+    if database.readonly:
         return
     path = snapshot_path(database.path, known.row.id)
+    if known.index.layout.flat and not path.exists():
+        return
     raised = (
         update(shelves)
         .where(shelves.c.id == known.row.id)

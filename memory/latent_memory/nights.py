@@ -14,7 +14,7 @@ from latent_memory.sqlite import Database
 from latent_memory.tables import shelves, traces
 from latent_memory.trace import Shelf
 
-RUNNING = "running"
+RUNNING, KILLED = "running", "killed"
 FAILED, UNJUDGED = "failed", "unjudged"  # such nights read traces, and decided nothing about them
 
 
@@ -87,9 +87,7 @@ def begin_night(database: Database, shelf: Shelf, *, seed: int, inputs: Mapping[
     Whoever calls this holds the lock, so a night that still seems to run was killed.
     """
     with database.write() as connection:
-        connection.execute(
-            _UNFINISHED.values(verdict="killed", reason="it never ended", seconds=0.0)
-        )
+        connection.execute(_UNFINISHED.values(verdict=KILLED, reason="it never ended", seconds=0.0))
         row = {
             "shelf": connection.scalar(_SHELF_ID, names(shelf)),
             "started": to_time(datetime.now(UTC)),

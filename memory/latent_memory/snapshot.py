@@ -10,10 +10,7 @@ the header (JSON), then the arrays: mean, centroids, ids, lists.
 import hashlib
 import json
 import logging
-import os
 import struct
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from latent_memory.errors import TraceError
+from latent_memory.files import replace_file
 from latent_memory.index import Ids, VectorIndex
 from latent_memory.layout import IndexSettings, Layout
 from latent_memory.trace import Matrix
@@ -32,7 +30,6 @@ _MAGIC = b"latentix"
 _VERSION = 1
 _FRAME = struct.Struct("<8sI32s")
 _BLOCK = 4096  # ids asked for at a time
-_ABANDONED = 3600.0  # seconds after which a temporary file belongs to a writer that died
 
 _log = logging.getLogger("latent_memory")
 
@@ -50,6 +47,21 @@ class Position:
     deletion: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What a file says of itself.
+
+    Attributes:
+        vectors: How many it sorts into lists.
+        position: Up to where it knows the database.
+        generation: Which one of its shelf's snapshots it is.
+    """
+
+    vectors: int
+    position: Position
+    generation: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Stored:
     """What a file holds."""
@@ -61,7 +73,7 @@ class _Stored:
     generation: int
 
 
-class _UntrustedError(Exception):
+class UntrustedError(Exception):
     """A file is not a whole snapshot of this index."""
 
 
@@ -78,7 +90,7 @@ def save_snapshot(
     if index.layout.flat:
         path.unlink(missing_ok=True)
         return
-    _replace(path, _packed(index, position, generation, identity))
+    replace_file(path, _packed(index, position, generation, identity))
 
 
 def load_snapshot(
@@ -102,9 +114,20 @@ def load_snapshot(
     try:
         stored = _unpacked(content, identity)
         return _filled(stored, read_vectors), stored.position, stored.generation
-    except _UntrustedError as problem:
+    except UntrustedError as problem:
         _warn(path, problem)
         return None
+
+
+def read_head(path: Path, identity: str) -> Head:
+    """Verify a file, and tell what it holds without filling an index from it.
+
+    Raises:
+        OSError: If it cannot be read.
+        UntrustedError: If it is not a whole snapshot of this index.
+    """
+    stored = _unpacked(path.read_bytes(), identity)
+    return Head(vectors=len(stored.ids), position=stored.position, generation=stored.generation)
 
 
 def _warn(path: Path, problem: Exception) -> None:
@@ -143,11 +166,11 @@ def _unpacked(content: bytes, identity: str) -> _Stored:
     try:
         stored = _stored(*_verified(content, identity))
     except (KeyError, TypeError, ValueError) as error:
-        raise _UntrustedError(f"another program wrote its header: {error!r}") from error
+        raise UntrustedError(f"another program wrote its header: {error!r}") from error
     if stored.lists.size and not 0 <= stored.lists.min() <= stored.lists.max() < len(
         stored.layout.centroids
     ):
-        raise _UntrustedError("it sorts traces into lists that it does not have")
+        raise UntrustedError("it sorts traces into lists that it does not have")
     return stored
 
 
@@ -178,21 +201,21 @@ def _stored(header: dict[str, Any], payload: bytes) -> _Stored:
 def _verified(content: bytes, identity: str) -> tuple[dict[str, Any], bytes]:
     """Return header and payload, once both are known to be what was written."""
     if len(content) < _FRAME.size:
-        raise _UntrustedError(f"it ends after {len(content)} bytes, before its header")
+        raise UntrustedError(f"it ends after {len(content)} bytes, before its header")
     magic, length, digest = _FRAME.unpack_from(content)
     if magic != _MAGIC:
-        raise _UntrustedError(f"it begins with {magic!r}, not with {_MAGIC!r}")
+        raise UntrustedError(f"it begins with {magic!r}, not with {_MAGIC!r}")
     written = content[_FRAME.size : _FRAME.size + length]
     if hashlib.sha256(written).digest() != digest:
-        raise _UntrustedError("its header is not what was written")
+        raise UntrustedError("its header is not what was written")
     header = json.loads(written)
     if header["version"] != _VERSION:
-        raise _UntrustedError(f"its format is {header['version']!r}, this program's {_VERSION}")
+        raise UntrustedError(f"its format is {header['version']!r}, this program's {_VERSION}")
     if header["identity"] != identity:
-        raise _UntrustedError(f"it belongs to {header['identity']!r}, not to {identity!r}")
+        raise UntrustedError(f"it belongs to {header['identity']!r}, not to {identity!r}")
     payload = content[_FRAME.size + length :]
     if hashlib.sha256(payload).hexdigest() != header["sha256"]:
-        raise _UntrustedError("its arrays are not what was written")
+        raise UntrustedError("its arrays are not what was written")
     return header, payload
 
 
@@ -203,45 +226,9 @@ def _filled(stored: _Stored, read_vectors: ReadVectors) -> VectorIndex:
         found, vectors = read_vectors(asked)
         at = np.minimum(np.searchsorted(asked, found), len(asked) - 1)
         if (asked[at] != found).any():
-            raise _UntrustedError("the database answered with traces that it was not asked for")
+            raise UntrustedError("the database answered with traces that it was not asked for")
         try:
             index.add(found, vectors, lists=lists[start + at])
         except TraceError as error:
-            raise _UntrustedError(f"it does not fit the database: {error}") from error
+            raise UntrustedError(f"it does not fit the database: {error}") from error
     return index
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that after a crash there is the old one or the new one, and it is whole."""
-    _sweep(path)
-    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what writers that were killed left behind."""
-    for leftover in path.parent.glob(f"{path.name}.*.tmp"):
-        try:
-            if time.time() - leftover.stat().st_mtime > _ABANDONED:
-                leftover.unlink()
-        except FileNotFoundError:
-            continue  # another process was quicker

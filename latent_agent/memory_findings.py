@@ -1,0 +1,94 @@
+"""Whether a memory is well, and the index and the prior of each of its shelves."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from latent_agent.errors import PriorError
+from latent_agent.finding import Finding
+from latent_agent.night_findings import nights_of
+from latent_agent.prior_in_force import PriorInForce
+from latent_memory import LatentMemory, ShelfInfo
+from latent_memory.priors import PriorInfo, in_force
+from latent_memory.snapshot_check import check_snapshot
+
+
+def look_at_memory(path: Path, *, thorough: bool) -> Iterator[Finding]:
+    """Look at a memory, and at the indexes, priors and nights of its shelves."""
+    with LatentMemory(path, mode="read") as memory:
+        stats = memory.stats()
+        text = f"{stats.traces:,} traces in {len(stats.shelves)} shelves, schema {stats.revision}"
+        yield Finding(about="memory", state="ok", text=f"{text}, at {path}")
+        if thorough:
+            yield _whole(memory)
+        for info in stats.shelves:
+            yield _index(memory, info)
+            yield _prior(memory, info)
+            yield nights_of(memory, info.shelf)
+
+
+def _whole(memory: LatentMemory) -> Finding:
+    problems = memory.verify()
+    if not problems:
+        return Finding(about="contents", state="ok", text="every trace and index is whole")
+    return Finding(
+        about="contents",
+        state="fail",
+        text=f"{len(problems)} problems, the first: {problems[0].text}",
+        remedy="see them all with: latent-agent memory verify; an index comes back with: "
+        "latent-agent memory rebuild",
+    )
+
+
+def _index(memory: LatentMemory, info: ShelfInfo) -> Finding:
+    about = f"index of {info.shelf.namespace}"
+    found = check_snapshot(memory.database, info.shelf)
+    if found.fault is not None:
+        return Finding(
+            about=about,
+            state="warn",
+            text=f"its file is not used, and each process builds it anew: {found.fault}",
+            remedy="latent-agent memory rebuild",
+        )
+    text = "no file: small, or built at the first recall"
+    if found.vectors is not None:
+        text = f"a file of {found.vectors:,} traces, whole"
+    return Finding(about=about, state="ok", text=text)
+
+
+def _prior(memory: LatentMemory, info: ShelfInfo) -> Finding:
+    about = f"prior of {info.shelf.namespace}"
+    prior = in_force(memory.database, info.shelf)
+    if prior is None:
+        return Finding(about=about, state="ok", text="none in force")
+    text = f"version {prior.version} in force, trained {prior.created:%Y-%m-%d %H:%M} UTC"
+    if damage := _damage(memory, info, prior):
+        return Finding(
+            about=about,
+            state="fail",
+            text=f"{text}, but every call leaves it aside: {damage}",
+            remedy="go back to the one before with: latent-agent prior rollback --namespace "
+            f"{shlex.quote(info.shelf.namespace)}, or train anew with: latent-agent consolidate",
+        )
+    if not prior.stale:
+        return Finding(about=about, state="ok", text=text)
+    return Finding(
+        about=about,
+        state="warn",
+        text=f"{text}, on a trace that was forgotten since",
+        remedy="train it anew: latent-agent consolidate, or withdraw it: latent-agent prior "
+        "rollback",
+    )
+
+
+def _damage(memory: LatentMemory, info: ShelfInfo, prior: PriorInfo) -> str | None:
+    """Load a prior as a call would; return what is wrong with it."""
+    try:
+        loaded = PriorInForce.of(prior, info.shelf, memory.path, anew=True)
+    except PriorError as error:
+        return str(error).partition("; ")[0]
+    shape = loaded.network.shape
+    made_for, wanted = (shape.embedding, shape.width), (info.dimension, info.width)
+    if made_for == wanted:
+        return None
+    return f"it is made for embeddings and states {made_for!r} wide, those here are {wanted!r}"
