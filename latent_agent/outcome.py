@@ -24,6 +24,8 @@ class Outcome:
             ``tokens``, ``reward_error`` or ``unjudged``.
         road: Where the answer comes from: ``draft``, ``prior``, ``memory`` or ``refined``.
         rewards: One float per draft, warm start and gradient step, repeats included.
+        reward: The answer's own, which need not be among them: of several samples a round has the
+            mean, and what is vetoed may have a higher one. None: it was not judged.
         iterations: Gradient steps taken.
         checks: The reward's single findings on the answer.
         error: What a failing reward said.
@@ -45,6 +47,7 @@ class Outcome:
     road: str = "draft"
     calls: Sequence[ToolCall] = ()
     rewards: Sequence[float] = ()
+    reward: float | None = None
     iterations: int = 0
     checks: Mapping[str, float] = field(default_factory=dict[str, float])
     error: str | None = None
@@ -88,6 +91,7 @@ def searched(call: "Call", search: "Search", best: "Trial") -> Outcome:
         stopped=search.stopped,
         road=best.road,
         rewards=tuple(search.rewards),
+        reward=best.score.value,
         iterations=search.iterations,
         checks=best.score.checks,
         error=search.error,

@@ -94,13 +94,12 @@ class Bench:
         settings = replace(self.settings, prefix_tokens=length, neighbours=0)
         agent = LatentAgent(self.model, settings, self.reward, OnlyPrior(prior, self.embedder))
         outcome = agent.answer([Turn("user", question)])
-        if outcome.stopped == "reward_error" or not outcome.rewards:
+        if outcome.stopped == "reward_error" or outcome.reward is None:
             raise RewardError(outcome.error or f"the reward must score answers, got {outcome!r}")
         accepted = outcome.stopped == "threshold"
-        best = max(outcome.rewards)
         return Replay(
             steps=outcome.iterations,
-            reward=outcome.rewards[-1] if accepted else min(best, settings.threshold),
+            reward=outcome.reward if accepted else min(outcome.reward, settings.threshold),
             accepted=accepted,
             forwarded=sum(outcome.forwarded_tokens.values()),
             text=outcome.text,

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from opentelemetry.trace import StatusCode
 from latent_agent import ChatLatentSeek
 from latent_agent.consolidate import consolidate
 from latent_agent.errors import CallCancelled, PriorError
+from latent_agent.replay import Bench
+from latent_agent.reward import Case, Reward
+from latent_agent.reward.base import Score
+from latent_agent.settings import settings_for
 from latent_agent.shared_model import open_model
 from latent_agent.teaching import questions
 from latent_agent.telemetry import calls
@@ -90,6 +95,13 @@ def total(name: str, **labels: str) -> float:
     )
 
 
+def summed(name: str) -> float:
+    """The sum of all that a histogram was told."""
+    metric = measured().get(f"latent_agent.{name}")
+    points: list[Any] = list(metric.data.data_points) if metric else []
+    return sum(point.sum for point in points)
+
+
 def told(records: list[logging.LogRecord], event: str) -> list[dict[str, Any]]:
     return [vars(record) for record in records if getattr(record, "event", None) == event]
 
@@ -132,6 +144,57 @@ def test_a_call_is_told_to_log_span_and_metrics(
     for stage, spent in tokens.items():
         bill = first["forwarded_tokens"][stage] + second["forwarded_tokens"][stage]
         assert total("forwarded_tokens", stage=stage) == spent + bill
+
+
+class Scores(Reward):
+    """Gives each different answer the next score, and keeps the book."""
+
+    def __init__(self, *scores: Score) -> None:
+        self.book: dict[str, Score] = {}
+        self._scores = cycle(scores)
+
+    def score(self, case: Case) -> Score:
+        if case.answer not in self.book:
+            self.book[case.answer] = next(self._scores)
+        return self.book[case.answer]
+
+
+@pytest.mark.parametrize(
+    ("scores", "settings"),
+    [
+        # The draft scores best, but may not be accepted.
+        ((Score(value=-0.05, vetoed=True), Score(value=-0.1)), {}),
+        # One sample of a round is accepted: its mean is far below.
+        (
+            (Score(value=-0.9), Score(value=-0.8), Score(value=-0.1)),
+            {"samples": 6, "temperature": 1.0, "learning_rate": 1.0},
+        ),
+    ],
+    ids=["veto", "samples"],
+)
+def test_the_reward_that_is_told_is_that_of_the_answer_returned(
+    searched: str, scores: tuple[Score, ...], settings: dict[str, Any], caplog
+) -> None:
+    caplog.set_level(logging.INFO, "latent_agent")
+    SPANS.clear()
+    reward, before = Scores(*scores), summed("quality")
+    chat = ChatLatentSeek(model="bundled", memory=None, reward=reward, **settings)
+    answer = chat.invoke(searched)
+    assert answer.response_metadata["latent_agent"]["stopped"] == "threshold"
+    (record,) = told(caplog.records, "call")
+    assert reward.book[answer.text].value == record["reward"] == -0.1
+    (span,) = SPANS.get_finished_spans()
+    assert span.attributes is not None
+    assert span.attributes["latent_agent.reward"] == -0.1
+    assert summed("quality") - before == pytest.approx(0.9)
+
+    bench = Bench(
+        model=open_model("bundled"),
+        settings=settings_for(max_tokens=64, **settings),
+        reward=Scores(*scores),
+    )
+    replay = bench.replay(searched, None, positions=3)  # the gate counts the same
+    assert (replay.accepted, replay.reward) == (True, -0.1)
 
 
 def test_no_text_is_told_unless_it_is_asked_for(memory: LatentMemory, caplog) -> None:

@@ -83,7 +83,7 @@ class SeenCall:
             "waited": round(self._waited, 4),
             "stopped": outcome.stopped,
             "road": outcome.road,
-            "reward": _reward(outcome),
+            "reward": outcome.reward,
             "steps": outcome.iterations,
             "neighbours": len(outcome.neighbours),
             "prior": outcome.prior,
@@ -148,17 +148,12 @@ def _measure(
     record["call.duration"].record(seconds)
     record["queue.duration"].record(waited)
     record["steps"].record(outcome.iterations)
-    reward = _reward(outcome)
-    if reward is not None:
-        record["quality"].record(1 + reward)
+    if outcome.reward is not None:
+        record["quality"].record(1 + outcome.reward)
     if outcome.recall_seconds is not None:
         record["recall.duration"].record(outcome.recall_seconds)
     if outcome.trace_id is not None or outcome.memory_failure is not None:
         add["traces"].add(1, {"result": outcome.memory_failure or "kept"})
-
-
-def _reward(outcome: Outcome) -> float | None:
-    return max(outcome.rewards, default=None)
 
 
 def _named(told: Mapping[str, Any]) -> dict[str, Any]:
