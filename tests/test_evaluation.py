@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import os
 import signal
 import subprocess
@@ -537,6 +538,13 @@ BAD = ((True, False), (False, True))
         ([BAD] * 30, "Leave self-reward off", 1.0, 1.0),
         ([GOOD, BAD] * 3, "Not shown either way", 0.5, 0.5),
         ([((True, True), (False, False))] * 30, "There is little to gain", 0.0, 0.0),
+        ([GOOD], "Not shown either way: 1 question is too few", 0.0, 0.0),
+        ([BAD], "Not shown either way: 1 question is too few", 1.0, 1.0),
+        ([GOOD] * 5, "Not shown either way: 5 questions are too few", 0.0, 0.0),
+        ([GOOD] * 6, "Switch self-reward on", 0.0, 0.0),
+        ([BAD] * 5, "Not shown either way: 5 questions are too few", 1.0, 1.0),
+        ([BAD] * 6, "Leave self-reward off", 1.0, 1.0),
+        ([((True, True), (False, False))] * 4, "Not shown either way: 4 questions", 0.0, 0.0),
     ],
 )
 def test_a_recommendation_follows_the_evidence(verdicts, advice, accepts, refusals):
@@ -546,6 +554,32 @@ def test_a_recommendation_follows_the_evidence(verdicts, advice, accepts, refusa
     for figures in (found["verdict"], found["checks"]["correct"]):
         assert figures["false_accepts"]["mean"] == accepts
         assert figures["false_refusals"]["mean"] == refusals
+
+
+SAME = ((True, True), (False, False))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "more"),
+    [
+        ([GOOD], 5),
+        ([BAD] * 3, 3),
+        ([GOOD] * 2 + [SAME] * 8, 19),
+        ([GOOD] * 6 + [BAD] * 2 + [SAME] * 12, 28),
+        ([SAME], 21),
+    ],
+)
+def test_too_few_questions_to_recommend_say_how_many_more_would_do(verdicts, more):
+    def advised(pairs):
+        records = [judged(*pairs, number=number) for number, pairs in enumerate(pairs)]
+        return calibrate(records)["recommendation"]
+
+    assert f"about {more} more would do" in advised(verdicts)
+    times = 1 + math.ceil(more / len(verdicts))  # in the same shares
+    assert "Not shown" not in advised(verdicts * times)
+    even = advised([GOOD, BAD])
+    assert "calibrate on several times as many" in even
+    assert "would do" not in even
 
 
 def test_calibrating_the_bundled_model(tmp_path):

@@ -1,5 +1,6 @@
 """How well a model judges itself, and whether to let it: read from judged samples."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,6 +11,8 @@ from latent_agent.evaluation.records import Point, Record
 from latent_agent.evaluation.statistics import compare, estimate, ratio
 
 _LITTLE = 0.02  # of accuracy: too little to be worth a judge
+_CHANCE, _SURE = 0.05, 1.96  # of a sign test: its p, and the standard deviations of that
+_ROOMLESS = 22  # questions: where none of so many shows room, a 95% interval ends below 15%
 _MANY = 0.15  # of wrong answers accepted: a search often ends on a wrong one
 
 
@@ -68,7 +71,7 @@ def _verdict(records: Sequence[Record], passed: Callable[[Point], bool]) -> dict
 
 
 def recommend(figures: Mapping[str, Any]) -> str:
-    """Say in plain words whether to let the model judge itself."""
+    """Say in plain words whether to let the model judge itself, as far as the questions show it."""
     gain, room = figures["gain"]["difference"], figures["room"]
     told = (
         f"judged by itself, best-of-N has {figures['by_judge']['mean']:.1%} right, the draft alone "
@@ -77,18 +80,17 @@ def recommend(figures: Mapping[str, Any]) -> str:
     )
     if not figures["answers"]:
         return "Nothing can be said: no answer could be judged. See the errors in records.jsonl."
-    if gain["high"] < 0:
+    shown = figures["gain"]["p"] < _CHANCE
+    if shown and gain["high"] < 0:
         return (
             f"Leave self-reward off: it makes this model worse ({told}). Use an outside judge "
             "(JudgeReward), a format (FormatReward), or no search (max_iterations=0)."
         )
-    if room < _LITTLE:
+    asked = figures["questions"] - figures["failures"]
+    if room < _LITTLE and asked >= _ROOMLESS:
         return f"There is little to gain on these questions, with any judge: {told}."
-    if gain["low"] <= 0:
-        return (
-            f"Not shown either way by {figures['questions']} questions: {told}, and the difference "
-            f"may be chance. Calibrate on more questions before you switch self-reward on."
-        )
+    if room < _LITTLE or not shown or gain["low"] <= 0:
+        return _too_few(figures, asked, told)
     advice = f"Switch self-reward on: {told}, which is {gain['mean'] / room:.0%} of the room."
     accepts = figures["verdict"]["false_accepts"]["mean"]
     if accepts > _MANY:
@@ -97,3 +99,36 @@ def recommend(figures: Mapping[str, Any]) -> str:
             "judge would still help."
         )
     return advice
+
+
+def _too_few(figures: Mapping[str, Any], asked: int, told: str) -> str:
+    """Say that the questions are too few, and how many more would do."""
+    better, worse, p = (figures["gain"][name] for name in ("better", "worse", "p"))
+    several = "1 question is" if asked == 1 else f"{asked} questions are"
+    said = (
+        f"Not shown either way: {several} too few ({told}; of the drafts it mends {better} and "
+        f"spoils {worse}, which may be chance, p = {p:.2g})."
+    )
+    if better != worse:
+        more = max(1, _would_do(better, worse, asked) - asked)
+    elif figures["room"] < _LITTLE:
+        more = _ROOMLESS - asked
+    else:
+        return (
+            f"{said} So far gains and losses are even: calibrate on several times as many before "
+            "you switch self-reward on."
+        )
+    return (
+        f"{said} If all goes on like this, about {more} more would do: --questions "
+        f"{figures['questions'] + more}, with another --out."
+    )
+
+
+def _would_do(better: int, worse: int, asked: int) -> int:
+    """Return how many questions, with the same shares of both, a sign test would be sure of.
+
+    The normal approximation of that test, with a correction for continuity, solved for the number.
+    """
+    apart, both = abs(better - worse), better + worse
+    half = apart + _SURE**2 * both / 2
+    return math.ceil(asked * (half + math.sqrt(half**2 - apart**2)) / apart**2)
