@@ -18,6 +18,7 @@ from latent_agent.errors import NightRunningError
 from latent_memory.priors import priors_folder
 
 _LOCK, _HOLDER = "night.lock", "night.json"
+_PATIENCE = 1.0  # seconds: whoever only asks whether a night runs holds it for an instant
 LOCK_FILES = frozenset({_LOCK, _HOLDER})
 
 
@@ -30,7 +31,7 @@ def night_lock(database: Path) -> Generator[None]:
     """
     folder = priors_folder(database)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK, timeout=0)
+    lock = FileLock(folder / _LOCK, timeout=_PATIENCE)
     try:
         lock.acquire()
     except Timeout:

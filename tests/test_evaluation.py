@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -463,6 +464,34 @@ def test_a_study_runs_the_whole_evaluation_at_each_value(tmp_path):
     assert again.exit_code == 0, again.output
     assert [(folder / "records.jsonl").read_bytes() for folder in folders] == records
     assert page in again.output
+
+
+def test_a_look_at_a_study_that_goes_on(tmp_path):
+    command = [*STUDY, "--each", "prefix_tokens=3,5", "--out", str(tmp_path), "--json"]
+    early = CliRunner().invoke(app, [*command, "--peek"])
+    assert isinstance(early.exception, EvaluationError)
+    assert "there must be answers to report on" in str(early.exception)
+    whole = CliRunner().invoke(app, command)
+    assert whole.exit_code == 0, whole.output
+    looked = CliRunner().invoke(app, [*command, "--peek"])
+    assert looked.exit_code == 0, looked.output
+    assert json.loads(looked.stdout) == json.loads(whole.stdout)
+    shutil.rmtree(tmp_path / "prefix_tokens=5")  # as if it had not come to that yet
+    looked = CliRunner().invoke(app, [*command, "--peek"])
+    assert looked.exit_code == 0, looked.output
+    assert "passed over: there must be answers" in looked.stderr
+    known = [name for name in json.loads(whole.stdout)["all"] if name.endswith("=3")]
+    assert list(json.loads(looked.stdout)["all"]) == known
+    assert "# Study: prefix_tokens at 3\n" in (tmp_path / "study.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("each", ["seed=1,2,3", "seeds=1,2,3"])
+@pytest.mark.parametrize("peek", [[], ["--peek"]])
+def test_a_study_of_seeds_is_refused_with_what_to_give_instead(tmp_path, each, peek):
+    result = CliRunner().invoke(app, [*STUDY, "--each", each, "--out", str(tmp_path), *peek])
+    assert isinstance(result.exception, EvaluationError)
+    assert f"must not vary the seed, got '{each}'" in str(result.exception)
+    assert "give --seeds 3 instead" in str(result.exception)
 
 
 def test_what_a_study_varies():

@@ -1,6 +1,8 @@
 """``latent-agent evaluate``: methods against each other on the same questions, with error bars."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,7 @@ from latent_agent.cli.watching import watching
 
 if TYPE_CHECKING:
     from latent_agent.evaluation.setup import Asked, Experiment
+    from latent_agent.evaluation.study import Study
 
 Data = Annotated[
     str,
@@ -93,7 +96,8 @@ def evaluate(
         int, typer.Option(help="Questions that a night's gate asks again, at most.", min=0)
     ] = 180,
     peek: Annotated[
-        bool, typer.Option("--peek", help="Only report on what --out holds by now.")
+        bool,
+        typer.Option("--peek", help="Only report on what --out holds by now; with --each too."),
     ] = False,
     dtype: Annotated[str | None, typer.Option(help="Name of a torch dtype.")] = None,
     device: Annotated[str | None, typer.Option(help="Torch device.")] = None,
@@ -110,7 +114,7 @@ def evaluate(
 
     require_extras()
     if peek:
-        return _told(_peeked(out), out, as_json)
+        return _told(_peeked(out), out, as_json) if each is None else _glance(each, out, as_json)
     if train is None and data.startswith("bundled"):
         train = "bundled:train"
     asked = Asked(
@@ -131,13 +135,39 @@ def evaluate(
 
 def _studied(asked: "Asked", each: str, out: Path, as_json: bool) -> None:
     from latent_agent.evaluation.setup import experiment
-    from latent_agent.evaluation.study import Study, write_study
+    from latent_agent.evaluation.study import Study
 
     study = Study.parse(each)
     variants = {value: (one, experiment(one)) for value, one in study.variants(asked)}
     found = {
         value: _run(one, made, study.folder(out, value)) for value, (one, made) in variants.items()
     }
+    _tell_study(out, study, found, as_json)
+
+
+def _glance(each: str, out: Path, as_json: bool) -> None:
+    """Report on what a study's folders hold by now."""
+    from latent_agent.errors import EvaluationError
+    from latent_agent.evaluation.study import Study
+
+    study, found = Study.parse(each), dict[str, dict[str, Any]]()
+    failure: EvaluationError | None = None
+    for value in study.values:
+        try:
+            found[value] = _peeked(study.folder(out, value))
+        except EvaluationError as error:
+            failure = error
+            typer.echo(f"latent-agent: passed over: {error}", err=True)
+    if failure is not None and not found:
+        raise failure
+    _tell_study(out, replace(study, values=tuple(found)), found, as_json)
+
+
+def _tell_study(
+    out: Path, study: "Study", found: Mapping[str, Mapping[str, Any]], as_json: bool
+) -> None:
+    from latent_agent.evaluation.study import write_study
+
     page = write_study(out, study, found)
     if as_json:
         typer.echo(json.dumps(study.merged(found)))

@@ -16,7 +16,7 @@ from latent_agent.settings import Settings
 
 _COUNTS = ("train_questions", "period", "questions", "draw")
 _TRAINING = ("day", "train_questions", "period")  # greedy answers hang on none of them
-_SETTINGS = {field.name for field in fields(Settings)}
+_SETTINGS = {field.name for field in fields(Settings)} - {"seed", "stop"}
 _SHOWN = (0, 1, 2, 3, 5)  # of HEADINGS
 _DAYS = (
     "Questions", "Nights", "Published", "Right", "Forwarded tokens", "Steps", "Without a step",
@@ -45,6 +45,12 @@ class Study:
         """
         name, _, values = text.partition("=")
         found = tuple(value.strip() for value in values.split(",") if value.strip())
+        if name in ("seed", "seeds"):
+            raise EvaluationError(
+                f"a study must not vary the seed, got {text!r}: it would give the same questions "
+                f"several tables; give --seeds {max(2, len(found))} instead, which answers each "
+                "question under so many seeds and tells their spread"
+            )
         if name not in ("day", *_COUNTS, *_SETTINGS) or not found:
             raise EvaluationError(
                 f"a study must be written name=value,value, got {text!r}; the names are day, "
