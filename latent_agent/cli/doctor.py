@@ -27,7 +27,7 @@ def doctor(
 
     Exit codes: 0 all is well, or only warnings. 1 something fails.
     """
-    from latent_agent.doctor import examine
+    from latent_agent.doctor.examine import examine
     from latent_memory import default_location
 
     with Console(stderr=True).status("looking"):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from latent_agent.doctor.finding import Finding
+from latent_agent.doctor.memory import look_at_memory
 from latent_agent.errors import LatentAgentError
-from latent_agent.finding import Finding
-from latent_agent.memory_findings import look_at_memory
 from latent_memory import LatentMemoryError
 from latent_memory.places import locate
 

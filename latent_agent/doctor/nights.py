@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
-from latent_agent.finding import Finding
+from latent_agent.doctor.finding import Finding
 from latent_agent.gate import REFUSED
 from latent_agent.night_lock import night_running
 from latent_memory import LatentMemory, Shelf

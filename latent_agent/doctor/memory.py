@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from latent_agent.doctor.finding import Finding
+from latent_agent.doctor.nights import nights_of
 from latent_agent.errors import PriorError
-from latent_agent.finding import Finding
-from latent_agent.night_findings import nights_of
 from latent_agent.prior_in_force import PriorInForce
 from latent_memory import LatentMemory, ShelfInfo
 from latent_memory.priors import PriorInfo, in_force
