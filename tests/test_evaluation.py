@@ -312,20 +312,28 @@ GSM8K = (
 
 
 def test_gsm8k_through_a_random_model(tmp_path):
-    """Every item is scored and nothing crashes; nobody expects an answer to be right."""
-    lines = [json.dumps({"question": question, "answer": answer}) for question, answer in GSM8K]
-    (tmp_path / "gsm8k.jsonl").write_text("\n".join(lines), "utf-8")
+    """Every item is scored and nothing crashes; nobody expects an answer to be right.
+
+    GSM8K names a file in its layout, to take that many lines instead of three.
+    """
+    path = Path(os.environ.get("GSM8K", tmp_path / "gsm8k.jsonl"))
+    if "GSM8K" not in os.environ:
+        lines = [json.dumps({"question": question, "answer": answer}) for question, answer in GSM8K]
+        path.write_text("\n".join(lines), "utf-8")
+    count = len(path.read_text("utf-8").splitlines())
     asked = Asked(
-        model=tiny_model(), tokenizer=tiny_tokenizer(), data=str(tmp_path / "gsm8k.jsonl"),
+        model=tiny_model(), tokenizer=tiny_tokenizer(), data=str(path), questions=count,
         methods="self-consistency,best-of-n,latentseek,latentseek+psrm,flip,noise",
         settings={"max_tokens": 12, "max_iterations": 2},
     )  # fmt: skip
     finished, told = run(asked, tmp_path / "out")
-    assert len(finished.records) == 7 * 3
+    assert len(finished.records) == 7 * count
     assert all(record.cost > 0 for record in finished.records)
-    assert {record.truth for record in finished.records} == {"36", "1750", "3"}
+    if "GSM8K" not in os.environ:
+        assert {record.truth for record in finished.records} == {"36", "1750", "3"}
     summary = summarise(finished.records, None)
-    assert summary["groups"]["all"]["latentseek"]["accuracy"]["mean"] < 0.5
+    assert summary["groups"]["all"]["latentseek"]["failures"] == 0
+    assert summary["groups"]["all"]["latentseek"]["accuracy"]["mean"] < 0.1
     write_report(tmp_path / "out", summary, finished.records, told)
 
 
