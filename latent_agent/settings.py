@@ -109,9 +109,11 @@ class Settings:
 
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
-    # Our own: strict, and a fixed prefix, so that a published prior needs no full draft.
+    # Our own: strict, and a fixed prefix, so that a published prior needs no full draft. What
+    # follows the first token that changes is written anew: docs/evaluation.md, "Ways to search".
     "default": {
         "prefix_tokens": 3,
+        "rest": "anew",
         "judge": "strict",
         "momentum": 3.0,
         "momentum_temperature": 0.2,

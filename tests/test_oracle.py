@@ -17,7 +17,7 @@ TRUTHS = {question.text: question.truth for question in QUESTIONS}
 SETTINGS = {
     "default, self-reward": (
         SelfReward(strict=True),
-        settings_for("default", max_iterations=1, max_tokens=40),
+        settings_for("default", rest="kept", max_iterations=1, max_tokens=40),
     ),
     "latentseek, PSRM": (
         ExactMatch(TRUTHS),
@@ -56,7 +56,7 @@ def test_engine_equals_the_plain_method(name, plain_model):
 
 def test_engine_forwards_ten_times_fewer_tokens(plain_model):
     reward = SelfReward(strict=True)
-    settings = settings_for("default", max_iterations=10, max_tokens=40)
+    settings = settings_for("default", rest="kept", max_iterations=10, max_tokens=40)
     shared = open_model("bundled")
     agent = LatentAgent(shared, settings, reward)
     lm = PlainLM(plain_model[0], plain_model[1], shared.judge_prompts)

@@ -127,7 +127,8 @@ def test_what_is_stored_is_what_the_call_found(memory: LatentMemory) -> None:
     assert (kept.query, kept.answer, kept.steps) == (text, message.text, trace["iterations"])
     assert list(kept.rewards) == pytest.approx(trace["rewards"])
     assert kept.score == pytest.approx(max(trace["rewards"]))
-    assert kept.base.shape == kept.optimised.shape == (3, 128)
+    assert kept.base.shape == kept.optimised.shape
+    assert 1 <= len(kept.base) <= 3  # it ends where it changes
     assert np.abs(kept.optimised - kept.base).max() > 0.01
     assert message.text.startswith(decoded(kept.tokens))
 

@@ -74,6 +74,7 @@ class Plan:
             max_tokens=self.answer_tokens,
             max_iterations=self.iterations,
             prefix_tokens=self.prefix_tokens,
+            rest="kept",  # as in the method that is compared with
             seed=self.seed,
         )
 
