@@ -316,8 +316,8 @@ def test_gsm8k_through_a_random_model(tmp_path):
 
     GSM8K names a file in its layout, to take that many lines instead of three.
     """
-    path = Path(os.environ.get("GSM8K", tmp_path / "gsm8k.jsonl"))
-    if "GSM8K" not in os.environ:
+    path = Path(os.environ.get("GSM8K") or tmp_path / "gsm8k.jsonl")
+    if not os.environ.get("GSM8K"):
         lines = [json.dumps({"question": question, "answer": answer}) for question, answer in GSM8K]
         path.write_text("\n".join(lines), "utf-8")
     count = len(path.read_text("utf-8").splitlines())
