@@ -16,10 +16,10 @@ from latent_agent.cli import app
 from latent_agent.errors import SettingError
 from latent_agent.soak.check import findings
 from latent_agent.soak.gate import Gate
-from latent_agent.soak.held import held_bytes
+from latent_agent.soak.held import allocated_bytes, python_blocks
 from latent_agent.soak.ledger import Ledger
 from latent_agent.soak.plan import NAMESPACES
-from latent_agent.soak.watch import Sample, held_growth, resident_growth
+from latent_agent.soak.watch import Growth, Rest, Sample, growth
 from latent_memory import LatentMemory
 from tests.memories import in_namespace, trace
 
@@ -38,9 +38,10 @@ def test_twenty_seconds_of_everything(tmp_path: Path) -> None:
     }  # fmt: skip
     assert figures["acknowledged"] > figures["forgotten"] > 0
     assert not any(found["judged"] for found in figures["memory"].values())
-    rests = [sample for sample in figures["samples"] if sample["held"] is not None]
+    rests = [sample for sample in figures["samples"] if sample["rest"] is not None]
     assert len(rests) >= 2
-    assert all(0 < sample["held"] <= sample["resident"] for sample in rests)
+    assert all(0 < sample["rest"]["heap"] <= sample["resident"] for sample in rests)
+    assert all(sample["rest"]["blocks"] > 0 for sample in rests)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -53,7 +54,14 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
 
 def samples(megabytes: np.ndarray, every: float = 2.0) -> list[Sample]:
     sizes = [int(size * 1e6) for size in megabytes]
-    return [Sample(every * n, size, size, 0) for n, size in enumerate(sizes)]
+    return [Sample(every * n, size, Rest(size, size // 100), 0) for n, size in enumerate(sizes)]
+
+
+def at_rest(found: list[Sample]) -> Growth:
+    one, other = (growth(found)[f"{name} at rest"] for name in ("C heap", "Python blocks"))
+    assert one.steady == other.steady
+    assert one.share == pytest.approx(other.share, abs=1e-4)
+    return one
 
 
 def test_growth_is_told_from_noise_and_from_a_warm_up() -> None:
@@ -61,23 +69,33 @@ def test_growth_is_told_from_noise_and_from_a_warm_up() -> None:
     noise = rng.normal(0, 30, 300)
     noise[rng.integers(0, 300, 20)] += 1000  # a call now and then that needs much
     warm = np.minimum(np.arange(300) / 80, 1) * 400
-    assert held_growth(samples(500 + warm + noise)).steady
-    leak = held_growth(samples(500 + warm + noise + np.arange(300) * 0.5))
+    assert at_rest(samples(500 + warm + noise)).steady
+    leak = at_rest(samples(500 + warm + noise + np.arange(300) * 0.5))
     assert not leak.steady
     assert leak.slope * 2 / 1e6 == pytest.approx(0.5, rel=0.25)
     leaking = 500 + np.arange(300.0)
-    assert held_growth(samples(leaking[:60])).steady, "two minutes are too short"
-    assert resident_growth(samples(leaking)).steady, "so are ten, for threads at work"
-    assert not resident_growth(samples(leaking, every=6.0)).steady
+    assert at_rest(samples(leaking[:60])).steady, "two minutes are too short"
+    assert growth(samples(leaking))["resident"].steady, "so are ten, for threads at work"
+    assert not growth(samples(leaking, every=6.0))["resident"].steady
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="another C library")
-def test_held_memory_sees_what_is_kept_and_not_what_is_free() -> None:
-    before = held_bytes()
-    kept = [np.ones(12_500) for _ in range(500)]  # 50 MB in pieces that the C heap manages
-    assert held_bytes() - before == pytest.approx(50e6, rel=0.1)
-    del kept[::2]  # so much is free, but between what is kept: it stays resident
-    assert held_bytes() - before == pytest.approx(25e6, rel=0.2)
+@pytest.mark.parametrize("pieces", [(12_500, 500), (1_250_000, 5)], ids=["in the heap", "mapped"])
+def test_allocated_memory_is_what_is_kept_and_not_what_is_free(pieces: tuple[int, int]) -> None:
+    size, count = pieces
+    before = allocated_bytes()
+    kept = [np.ones(size) for _ in range(count)]
+    assert allocated_bytes() - before == pytest.approx(50e6, rel=0.1)
+    del kept[::2]  # so much is free, but between what is kept: it may stay resident
+    assert allocated_bytes() - before == pytest.approx(8 * size * len(kept), rel=0.1)
+
+
+def test_blocks_of_small_objects_are_counted() -> None:
+    before = python_blocks()
+    kept = [(n,) for n in range(100_000)]
+    assert python_blocks() - before >= 100_000
+    del kept
+    assert python_blocks() - before < 50_000
 
 
 def test_nobody_is_at_work_during_a_rest() -> None:

@@ -29,8 +29,9 @@ def soak(
     """Work on one memory with many threads: calls, forgets, nights and index deletions.
 
     Afterwards: no error; no growth of memory after the warm-up (the first third), by the Theil-Sen
-    slope, beyond 5% of its median: of what is held while all threads rest, from three minutes on,
-    and of all that is resident, from twenty minutes on; verify finds nothing; every acknowledged
+    slope, beyond 5% of its median: of what is allocated while all threads rest (in the C heap, and
+    in Python's own), from three minutes on, and of all that is resident, from twenty minutes on;
+    verify finds nothing; every acknowledged
     trace is there unless forgotten, and in its own namespace. Exit code 1 if one of these does not
     hold; the memory stays in the folder.
     """
@@ -67,8 +68,8 @@ def _tell(figures: dict[str, Any], samples: "Sequence[Sample]", as_json: bool) -
     for verdict, count in figures["nights"].items():
         table.add_row(f"nights {verdict}", f"{count:,}")
     for name, found in figures["memory"].items():
-        share = f"{found['share']:+.1%} of {found['median'] / 1e6:,.0f} MB"
-        table.add_row(f"memory {name}", share if found["judged"] else f"{share}, not judged")
+        told = found["told"] if found["judged"] else f"{found['told']}, not judged"
+        table.add_row(f"memory {name}", told)
     for name, text in (
         ("traces acknowledged", f"{figures['acknowledged']:,}"),
         ("traces forgotten", f"{figures['forgotten']:,}"),

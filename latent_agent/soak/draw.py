@@ -16,7 +16,7 @@ def draw(samples: Sequence[Sample], figures: dict[str, Any], picture: Path) -> N
     figure: Any = Figure(figsize=(7.2, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     minutes = [sample.seconds / 60 for sample in samples]
-    rests = [(s.seconds / 60, s.held / 1e6) for s in samples if s.held is not None]
+    rests = [(s.seconds / 60, s.rest.heap / 1e6) for s in samples if s.rest is not None]
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     above.axvspan(0, WARM_UP * minutes[-1], color="0.9", label="warm-up, not judged")
     above.plot(
@@ -30,7 +30,7 @@ def draw(samples: Sequence[Sample], figures: dict[str, Any], picture: Path) -> N
         ".-",
         linewidth=0.8,
         markersize=3,
-        label=f"held, at rest: {_told(figures, 'held at rest')}",
+        label=f"C heap, at rest: {_told(figures, 'C heap at rest')}",
     )
     above.set_ylim(bottom=0)
     above.set_ylabel("memory, MB")

@@ -1,9 +1,9 @@
-"""How much memory a process has, and how much of it it needs."""
+"""How much memory a process has, and how much of it is allocated."""
 
 import ctypes
-import gc
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 _STATM = Path("/proc/self/statm")
@@ -31,18 +31,24 @@ def resident_bytes() -> int:
     return int(told.stdout) * 1024
 
 
-def held_bytes() -> int:
-    """Return the resident bytes without garbage and without what the C heap has free.
+def allocated_bytes() -> int:
+    """Return the bytes of the C heap that were allocated and not freed, by its own books.
 
-    A C library keeps what was freed, a share for each thread; how much hangs on which calls met.
+    Tensors, indexes and SQLite's pages are there. What was freed is not counted, wherever it lies:
+    a C library keeps it, a share for each thread, and how much hangs on which calls met. Where the
+    C library keeps no such books, all that is resident is counted.
     """
-    gc.collect()
-    return resident_bytes() - _free_bytes()
-
-
-def _free_bytes() -> int:
-    heap = getattr(ctypes.CDLL(None), "mallinfo2", None)  # another C library: none is known
+    heap = getattr(ctypes.CDLL(None), "mallinfo2", None)
     if heap is None:
-        return 0
+        return resident_bytes()
     heap.restype = _Heap
-    return int(heap().fordblks)
+    told = heap()
+    return int(told.uordblks) + int(told.hblkhd)
+
+
+def python_blocks() -> int:
+    """Return how many blocks Python's own allocator has given out: one or more an object.
+
+    Small objects lie in arenas of Python's, outside the C heap.
+    """
+    return sys.getallocatedblocks()

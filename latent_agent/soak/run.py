@@ -22,7 +22,7 @@ from latent_agent.soak.deeds import Deed, Deeds
 from latent_agent.soak.gate import Gate
 from latent_agent.soak.ledger import Ledger
 from latent_agent.soak.plan import MODEL, NAMESPACES, Plan
-from latent_agent.soak.watch import BOUND, Growth, Sample, Watch, held_growth, resident_growth
+from latent_agent.soak.watch import BOUND, Growth, Sample, Watch, growth
 from latent_agent.teaching import questions
 from latent_memory import LatentMemory
 from latent_memory.crash.content import SETTINGS
@@ -51,10 +51,7 @@ def soak(plan: Plan, report: Report) -> tuple[dict[str, Any], Sequence[Sample]]:
         with Watch(plan.database.parent, plan.seconds, gate) as watch:
             _work(plan, Deeds(chat, memory, asked, ledger), ledger, gate, report)
         nights = Counter(n.result.verdict for n in list_nights(memory.database) if n.result)
-    grown = {
-        "resident": resident_growth(watch.samples),
-        "held at rest": held_growth(watch.samples),
-    }
+    grown = growth(watch.samples)
     problems = [*ledger.problems, *findings(plan.database, ledger), *_grown(grown)]
     if plan.seconds >= _LONG and not nights[PUBLISHED]:
         problems.append(f"a night must have published a prior by now, got {dict(nights)}")
@@ -67,7 +64,7 @@ def soak(plan: Plan, report: Report) -> tuple[dict[str, Any], Sequence[Sample]]:
         "forgotten": len(ledger.gone),
         "warnings": dict(warned),
         "nights": dict(nights),
-        "memory": {name: asdict(found) for name, found in grown.items()},
+        "memory": {name: {**asdict(found), "told": str(found)} for name, found in grown.items()},
         "bound": BOUND,
         "peak": max(sample.resident for sample in watch.samples),
         "disk": watch.samples[-1].disk,
@@ -157,7 +154,7 @@ def _done(name: str, deed: Deed, rng: random.Random, ledger: Ledger) -> bool:
 def _grown(grown: Mapping[str, Growth]) -> Sequence[str]:
     return [
         f"memory, {name}, must not grow by more than {BOUND:.0%} after the warm-up, but grew by "
-        f"{found.share:.1%} of {found.median / 1e6:.0f} MB"
+        f"{found}"
         for name, found in grown.items()
         if not found.steady
     ]

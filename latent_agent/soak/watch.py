@@ -1,27 +1,28 @@
 """The memory that a process holds: sampled, and judged by a slope that outliers do not move."""
 
+import gc
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
 from latent_agent.soak.gate import Gate
-from latent_agent.soak.held import held_bytes, resident_bytes
+from latent_agent.soak.held import allocated_bytes, python_blocks, resident_bytes
 
 WARM_UP = 1 / 3  # of the samples are left out: weights, threads and caches come in then
 BOUND = 0.05  # of the median, over all the rest of the time
-# Seconds after which growth can be told from noise. Work in progress moves what is resident by
-# some per cent over minutes; what is held at rest it does not.
-LEAST_RESIDENT, LEAST_HELD = 1200.0, 180.0
+# Seconds after which growth can be told from noise. Work in progress, and what each thread's heap
+# keeps of it, move what is resident by some per cent over minutes; what is allocated at rest not.
+LEAST_RESIDENT, LEAST_AT_REST = 1200.0, 180.0
 _SAMPLES = 600
 _REST = 10.0  # seconds between two rests
 
-Point = tuple[float, int]  # seconds, bytes
+Point = tuple[float, int]  # seconds, bytes or blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,27 @@ class Sample:
     Attributes:
         seconds: Since the start.
         resident: Bytes of the process that lie in memory, whatever it is doing.
-        held: Bytes that it needs while no thread is at work; None between two rests.
+        rest: What is allocated while no thread is at work; None between two rests.
         disk: Bytes of the files beside the database.
     """
 
     seconds: float
     resident: int
-    held: int | None
+    rest: "Rest | None"
     disk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is allocated while no thread is at work, without garbage.
+
+    Attributes:
+        heap: Bytes of the C heap.
+        blocks: Blocks of Python's own allocator.
+    """
+
+    heap: int
+    blocks: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,15 +60,17 @@ class Growth:
     """How memory grew after the warm-up.
 
     Attributes:
-        slope: Theil-Sen: the median of the slopes between all pairs of points; bytes a second.
+        slope: Theil-Sen: the median of the slopes between all pairs of points; units a second.
         share: The slope times the time that was judged, as a share of the median.
-        median: Of the bytes.
+        median: Of the points.
+        unit: Bytes, or blocks.
         judged: Whether the time was long enough to say anything.
     """
 
     slope: float
     share: float
     median: float
+    unit: Literal["bytes", "blocks"]
     judged: bool
 
     @property
@@ -62,18 +78,24 @@ class Growth:
         """Whether it did not grow by more than the bound."""
         return not self.judged or self.share <= BOUND
 
-
-def resident_growth(samples: Sequence[Sample]) -> Growth:
-    """Judge what is resident, as an operator sees it."""
-    return _growth([(sample.seconds, sample.resident) for sample in samples], LEAST_RESIDENT)
-
-
-def held_growth(samples: Sequence[Sample]) -> Growth:
-    """Judge what is held at rest."""
-    return _growth([(s.seconds, s.held) for s in samples if s.held is not None], LEAST_HELD)
+    def __str__(self) -> str:
+        size = f"{self.median / 1e6:,.0f} MB" if self.unit == "bytes" else f"{self.median:,.0f}"
+        return f"{self.share:+.1%} of {size}"
 
 
-def _growth(points: Sequence[Point], least: float) -> Growth:
+def growth(samples: Sequence[Sample]) -> Mapping[str, Growth]:
+    """Judge what is resident, as an operator sees it, and what is allocated at rest."""
+    rests = [(sample.seconds, sample.rest) for sample in samples if sample.rest is not None]
+    return {
+        "resident": _growth([(s.seconds, s.resident) for s in samples], "bytes", LEAST_RESIDENT),
+        "C heap at rest": _growth([(t, rest.heap) for t, rest in rests], "bytes", LEAST_AT_REST),
+        "Python blocks at rest": _growth(
+            [(t, rest.blocks) for t, rest in rests], "blocks", LEAST_AT_REST
+        ),
+    }
+
+
+def _growth(points: Sequence[Point], unit: Literal["bytes", "blocks"], least: float) -> Growth:
     end = points[-1][0]
     kept = np.array([point for point in points if point[0] >= WARM_UP * end], dtype=np.float64)
     times, sizes = kept.T
@@ -83,7 +105,7 @@ def _growth(points: Sequence[Point], least: float) -> Growth:
     slope = float(np.median(slopes)) if len(slopes) else 0.0
     median = float(np.median(sizes))
     share = slope * float(times[-1] - times[0]) / median
-    return Growth(slope=slope, share=share, median=median, judged=end >= least)
+    return Growth(slope=slope, share=share, median=median, unit=unit, judged=end >= least)
 
 
 class Watch:
@@ -113,13 +135,14 @@ class Watch:
     def _since(self) -> float:
         return time.monotonic() - self._began
 
-    def _take(self, held: int | None = None) -> None:
+    def _take(self, rest: Rest | None = None) -> None:
         disk = _disk_bytes(self._folder)
-        self.samples.append(Sample(self._since(), resident_bytes(), held, disk))
+        self.samples.append(Sample(self._since(), resident_bytes(), rest, disk))
 
     def _take_at_rest(self) -> None:
         with self._gate.rest():
-            self._take(held_bytes())
+            gc.collect()
+            self._take(Rest(allocated_bytes(), python_blocks()))
 
     def __enter__(self) -> Self:
         self._take_at_rest()
@@ -134,7 +157,7 @@ class Watch:
     ) -> None:
         self._end.set()
         self._thread.join()
-        self._take()  # the threads have ended: what is held now compares with no rest
+        self._take()  # the threads have ended: what is allocated now compares with no rest
 
 
 def _disk_bytes(folder: Path) -> int:
