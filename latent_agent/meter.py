@@ -29,6 +29,11 @@ class Meter:
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
     @property
+    def seconds_left(self) -> float | None:
+        """What is left of the timeout; None: there is none."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    @property
     def total(self) -> int:
         """All forwarded tokens so far."""
         return sum(self.spent.values())

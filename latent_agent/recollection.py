@@ -21,6 +21,8 @@ from latent_agent.settings import Settings
 from latent_agent.warm_start import WarmStart, warm_starts
 from latent_memory import MAX_NAME, LatentMemory, LatentMemoryError, Neighbour, Shelf, Trace
 
+_LEAST_WAIT = 1.0  # seconds that a call waits for other writers, however little time it has left
+
 
 class Embedder(Protocol):
     """Anything with the ``embed_query`` of LangChain's ``Embeddings``."""
@@ -158,7 +160,9 @@ class Recollection:
             return outcome
         try:
             trace = self._trace(call, embedding, best, outcome)
-            return replace(outcome, trace_id=self._memory.add(trace))
+            left = call.meter.seconds_left
+            within = None if left is None else max(left, _LEAST_WAIT)
+            return replace(outcome, trace_id=self._memory.add(trace, within=within))
         except LatentMemoryError as failure:
             return replace(
                 outcome, memory_error=str(failure), memory_failure=type(failure).__name__

@@ -119,6 +119,33 @@ def test_a_lock_that_nobody_lets_go_is_told(
         assert memory.add(trace(1)) == 1
 
 
+def test_one_who_has_little_time_gives_up_soon(tmp_path: Path) -> None:
+    """Neither another process's lock nor another thread's is waited for beyond that time."""
+    begun, enough = Event(), Event()
+
+    def write(memory: LatentMemory) -> None:
+        with memory.database.write():
+            begun.set()
+            assert enough.wait(PATIENCE)
+
+    with (
+        LatentMemory(tmp_path / "m.sqlite3") as memory,
+        closing(sqlite3.connect(memory.path, isolation_level=None)) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="another process kept its lock"):
+            memory.add(trace(1), within=0.2)
+        other.execute("ROLLBACK")
+        thread = pool.submit(write, memory)
+        assert begun.wait(PATIENCE)
+        with pytest.raises(StorageError, match=r"other threads must leave .* 0\.2 seconds"):
+            memory.add(trace(1), within=0.2)
+        enough.set()
+        thread.result()
+        assert memory.add(trace(1), within=PATIENCE) == 1
+
+
 def test_nobody_waits_for_one_who_waits_for_a_reader(tmp_path: Path) -> None:
     """What was forgotten leaves the log once the reader has gone; others write meanwhile."""
     path = tmp_path / "m.sqlite3"

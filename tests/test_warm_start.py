@@ -2,7 +2,9 @@
 
 import json
 import resource
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -289,6 +291,18 @@ def test_a_place_that_was_named_must_be_one(tmp_path: Path) -> None:
             ask(place, SEARCHED[0].text)
     with pytest.raises(SettingError, match=r"memory must be .*got 3;"):
         ask(3, SEARCHED[0].text)
+
+
+def test_a_call_waits_for_other_writers_no_longer_than_its_timeout(memory: LatentMemory) -> None:
+    kept: dict[str, Any] = {"archive": -1.0, "threshold": -0.4}
+    ask(memory, SEARCHED[0].text, **kept)
+    with closing(sqlite3.connect(memory.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # and would never end
+        told = ask(memory, SEARCHED[1].text, timeout=1.0, **kept)
+        other.execute("ROLLBACK")
+    assert told["trace_id"] is None
+    assert "another process kept its lock" in told["memory_error"]
+    assert ask(memory, SEARCHED[1].text, timeout=60.0, **kept)["trace_id"] is not None
 
 
 def test_a_full_disk_costs_no_answer(memory: LatentMemory) -> None:

@@ -69,9 +69,9 @@ class Exact(LatentMemory):
         self.codec: Codec = plain
         self.exact: dict[int, Trace] = {}
 
-    def add(self, trace: Trace) -> int:
+    def add(self, trace: Trace, *, within: float | None = None) -> int:
         """Store a trace, and keep it as it is."""
-        id_ = super().add(trace)
+        id_ = super().add(trace, within=within)
         self.exact[id_] = trace
         return id_
 

@@ -70,16 +70,22 @@ class LatentMemory:
         """The database behind it, for what is not a trace."""
         return self._database
 
-    def add(self, trace: Trace) -> int:
+    def add(self, trace: Trace, *, within: float | None = None) -> int:
         """Store a trace; return its id, once it is durable.
+
+        Args:
+            trace: The trace.
+            within: Seconds to wait for other writers at most; None: until they have finished, or
+                one keeps the lock for 30 seconds.
 
         Raises:
             TraceError: If the trace cannot be stored as it is.
             ReadOnlyError: If the memory is open for reading only.
             RateError: If the namespace has had its traces of this hour.
-            StorageError: If the disk or the database refuses; nothing was stored.
+            StorageError: If the disk or the database refuses, or others keep it too long; nothing
+                was stored.
         """
-        return self.add_many([trace])[0]
+        return self._upkeep.add([self._storable(check_trace(trace))], within)[0]
 
     def add_many(self, traces: Iterable[Trace]) -> list[int]:
         """Store traces in one transaction, all or none; return their ids."""

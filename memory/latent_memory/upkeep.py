@@ -95,14 +95,18 @@ class Upkeep:
         self._look_at = 0.0  # when to look for what is too old
         self._until_counted = 0  # traces, until all are counted
 
-    def add(self, traces: Iterable[Trace]) -> list[int]:
+    def add(self, traces: Iterable[Trace], within: float | None = None) -> list[int]:
         """Store traces, and make room for them, in one transaction; return their ids.
+
+        Args:
+            traces: The traces.
+            within: Seconds to wait for other writers at most; None: until they have finished.
 
         Raises:
             RateError: If a namespace has had its traces of this hour; none is stored.
         """
         now, ids, namespaces = datetime.now(UTC), list[int](), set[str]()
-        with self._database.write() as connection:
+        with self._database.write(within) as connection:
             limits = read_limits(connection)
             for trace in traces:
                 check_rate(connection, limits, trace.shelf.namespace, now)

@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from weakref import finalize
 
 from sqlalchemy import Connection
 
-from latent_memory.errors import LatentMemoryError, ReadOnlyError
+from latent_memory.errors import LatentMemoryError, ReadOnlyError, StorageError
 from latent_memory.forks import Gate
 from latent_memory.sqlite.errors import translated
 from latent_memory.sqlite.opening import log_bytes, make_engine
@@ -54,12 +55,16 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Generator[Connection]:
+    def write(self, within: float | None = None) -> Generator[Connection]:
         """Give a connection whose changes are durable once the block is left, or not made at all.
+
+        Args:
+            within: Seconds to wait for other writers at most; None: until they have finished, or
+                one keeps the lock for ``BUSY_SECONDS``.
 
         Raises:
             ReadOnlyError: If the database is open for reading only.
-            StorageError: If the disk is full, fails, or another process keeps the lock too long.
+            StorageError: If the disk is full, fails, or others keep the lock too long.
         """
         if self.readonly:
             raise ReadOnlyError(
@@ -71,18 +76,34 @@ class Database:
         # at once, whatever the timeout, if somebody has written meanwhile.
         with (
             self._gate.use(),
-            self._writer,
+            self._first_of_ours(within) as left,
             self._turn.taken(),
-            self._transaction("BEGIN IMMEDIATE") as connection,
+            self._transaction("BEGIN IMMEDIATE", left) as connection,
         ):
             yield connection
         self._trim()
 
     @contextmanager
-    def _transaction(self, begin: str) -> Generator[Connection]:
+    def _first_of_ours(self, within: float | None) -> Generator[float | None]:
+        """Be the one thread that writes; yield how long it may wait for other processes."""
+        began = time.monotonic()
+        if not self._writer.acquire(timeout=-1 if within is None else within):
+            raise StorageError(
+                f"other threads must leave the memory {str(self.path)!r} to a call within what is "
+                f"left of its timeout, {within:.1f} seconds, but went on writing; nothing was "
+                "changed; try again, or give a longer timeout"
+            )
+        try:
+            yield None if within is None else max(0.0, began + within - time.monotonic())
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def _transaction(self, begin: str, within: float | None = None) -> Generator[Connection]:
+        options = {"begin": begin, "within": within}
         with (
             translated(self.path),
-            self._engine.connect().execution_options(begin=begin) as connection,
+            self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
             self._check(connection)

@@ -33,8 +33,9 @@ def _ours(error: BaseException | None, path: Path) -> LatentMemoryError | None:
     match getattr(error, "sqlite_errorname", "_").split("_")[1]:
         case "BUSY" | "LOCKED":
             return StorageError(
-                f"a memory must be free within {BUSY_SECONDS} seconds, but another process kept "
-                f"its lock on {where}; nothing was changed; try again once it has finished"
+                f"a memory must be free within {BUSY_SECONDS} seconds, or what is left of a call's "
+                f"timeout, but another process kept its lock on {where}; nothing was changed; try "
+                "again once it has finished"
             )
         case "FULL" | "IOERR" | "NOMEM":
             return StorageError(

@@ -85,7 +85,10 @@ def look(path: Path) -> Generator[Connection]:
 
 
 def make_engine(path: Path, *, readonly: bool) -> Engine:
-    """Return an engine whose transactions begin as their execution option ``begin`` says."""
+    """Return an engine whose transactions begin as their execution options say.
+
+    ``begin`` is the statement; what takes the lock waits for it ``within`` so many seconds.
+    """
     if not readonly:
         return _engine(path, "mode=rw", _WRITE_PRAGMAS)
     # Where the log and locks cannot be made, and no log is left to read, none are needed.
@@ -105,11 +108,11 @@ def _engine(path: Path, mode: str, pragmas: Sequence[str]) -> Engine:
     def begin(connection: Connection) -> None:
         raw = connection.connection.driver_connection
         assert isinstance(raw, sqlite3.Connection)
-        statement = connection.get_execution_options()["begin"]
-        if statement == "BEGIN":  # which takes no lock yet
-            raw.execute(statement)
+        options = connection.get_execution_options()
+        if options["begin"] == "BEGIN":  # which takes no lock yet
+            raw.execute(options["begin"])
         else:
-            execute_when_free(raw, statement)
+            execute_when_free(raw, options["begin"], options["within"])
 
     return engine
 

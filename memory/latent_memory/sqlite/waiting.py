@@ -41,14 +41,16 @@ def attempts(seconds: float, pause: float) -> Iterator[None]:
         yield
 
 
-def until_free(work: Callable[[], object], pause: float = 0.002) -> None:
+def until_free(
+    work: Callable[[], object], pause: float = 0.002, seconds: float = BUSY_SECONDS
+) -> None:
     """Do work that another process's lock can refuse, again and again until it is done.
 
     Raises:
         sqlite3.OperationalError: If somebody has had the lock all the time.
     """
     refusal: sqlite3.Error | None = None
-    for _ in attempts(BUSY_SECONDS, pause):
+    for _ in attempts(seconds, pause):
         try:
             work()
         except sqlite3.OperationalError as error:
@@ -61,23 +63,27 @@ def until_free(work: Callable[[], object], pause: float = 0.002) -> None:
     raise refusal
 
 
-def execute_when_free(connection: sqlite3.Connection, statement: str) -> None:
+def execute_when_free(
+    connection: sqlite3.Connection, statement: str, within: float | None = None
+) -> None:
     """Execute a statement that takes the writer's lock, as soon as nobody has it.
 
     As long as others finish what they write, it waits on: on a busy machine a turn can be long in
-    coming, and that is no failure.
+    coming, and that is no failure. Unless it must be done ``within`` so many seconds.
 
     Raises:
-        sqlite3.OperationalError: If nobody finished a write in ``BUSY_SECONDS``.
+        sqlite3.OperationalError: If nobody finished a write in ``BUSY_SECONDS``, or the lock was
+            not free ``within`` its time.
     """
     _wait(connection, 0)
+    seconds = BUSY_SECONDS if within is None else within
     try:
         while True:
             seen = _version(connection)
             try:
-                return until_free(lambda: connection.execute(statement))
+                return until_free(lambda: connection.execute(statement), seconds=seconds)
             except sqlite3.OperationalError:
-                if _version(connection) == seen:
+                if within is not None or _version(connection) == seen:
                     raise
     finally:
         _wait(connection, BUSY_SECONDS)
