@@ -34,11 +34,15 @@ def held_out(stored: StoredTrace) -> bool:
     return zlib.crc32(key.encode("utf-8", "surrogatepass")) < HELD_OUT * 2**32
 
 
-def usable(trace: Trace) -> bool:
-    """Whether something can be learnt: finite arrays of one shape, and a winning token."""
+def usable(trace: Trace, vocabulary: int) -> bool:
+    """Whether something can be learnt: finite arrays of one shape, and winning tokens.
+
+    Tokens that the head does not know come with imports; on a GPU they would break the process.
+    """
     arrays = (trace.embedding, trace.base, trace.optimised)
     return (
         len(trace.tokens) > 0
+        and all(0 <= token < vocabulary for token in trace.tokens)
         and trace.base.shape == trace.optimised.shape
         and all(bool(np.isfinite(array).all()) for array in arrays)
     )
@@ -51,7 +55,7 @@ class Survey:
     Attributes:
         trained: Traces to train on.
         held_out: Traces kept for judging.
-        skipped: Traces of no use: NaNs, no tokens.
+        skipped: Traces of no use: NaNs, no tokens, or tokens that the model does not have.
         first: Id of the oldest usable trace; 0 if there is none.
         last: Id of the newest.
         weight: Sum of the training weights.
@@ -68,10 +72,10 @@ class Survey:
     _width: int = 0
     _lengths: Counter[int] = field(default_factory=Counter[int])
 
-    def take(self, stored: StoredTrace) -> None:
+    def take(self, stored: StoredTrace, vocabulary: int) -> None:
         """Count one trace."""
         trace = stored.trace
-        if not usable(trace):
+        if not usable(trace, vocabulary):
             self.skipped += 1
             return
         self.first, self.last = self.first or stored.id, stored.id
@@ -101,11 +105,11 @@ class Survey:
         )
 
 
-def survey(stream: Stream) -> Survey:
-    """Read all traces once."""
+def survey(stream: Stream, vocabulary: int) -> Survey:
+    """Read all traces once; ``vocabulary`` is how many tokens the model has."""
     found = Survey()
     for stored in stream():
-        found.take(stored)
+        found.take(stored, vocabulary)
     return found
 
 
@@ -144,6 +148,7 @@ def batches(
     shape: PriorShape,
     size: int,
     *,
+    vocabulary: int,
     judging: bool,
     rng: Random | None = None,
     share: float = 1.0,
@@ -154,6 +159,7 @@ def batches(
         stream: The traces.
         shape: Sizes; longer traces are cut to its positions.
         size: Traces in a batch (B).
+        vocabulary: How many tokens the model has; traces with others are left out.
         judging: The held-out traces rather than those to train on.
         rng: Shuffles as far as 64 MiB of traces allow; None: all of them, in order.
         share: Of the traces that are taken, at random.
@@ -161,7 +167,9 @@ def batches(
     chosen = (
         stored.trace
         for stored in stream()
-        if usable(stored.trace) and held_out(stored) == judging and weight(stored.trace) > 0
+        if usable(stored.trace, vocabulary)
+        and held_out(stored) == judging
+        and weight(stored.trace) > 0
     )
     if rng is not None:
         chosen = (trace for trace in chosen if rng.random() < share)

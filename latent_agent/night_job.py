@@ -174,7 +174,7 @@ def load(job: NightJob) -> Lessons:
         for shelf, source in found.items():
             yield from job.stream(shelf, source.last)
 
-    surveyed = survey(stream)
+    surveyed = survey(stream, job.model.vocabulary)
     if surveyed.trained < job.settings.least or not surveyed.held_out:
         raise TooLittleError(
             f"a night needs at least {job.settings.least} traces to train on and one to judge by, "

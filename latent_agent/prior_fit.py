@@ -24,6 +24,11 @@ _LIKELIEST = 8  # of each probe
 class Head(Protocol):
     """The frozen LM head; the backbone has it."""
 
+    @property
+    def vocabulary(self) -> int:
+        """How many logits it makes."""
+        ...
+
     def logits(self, latents: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
         """Turn latents (M, d) into differentiable logits, of all tokens or of those named."""
         ...
@@ -125,7 +130,13 @@ def fit(
     rng = Random(settings.seed)
     while len(report.losses) < epochs and not _stuck(report, settings):
         for batch in batches(
-            stream, prior.shape, settings.batch, judging=False, rng=rng, share=share
+            stream,
+            prior.shape,
+            settings.batch,
+            vocabulary=head.vocabulary,
+            judging=False,
+            rng=rng,
+            share=share,
         ):
             _learn(adam, prior, batch, head, settings, report.updates)
             report.updates += 1
@@ -165,7 +176,7 @@ def held_out_loss(prior: LatentPrior, stream: Stream, head: Head, settings: FitS
         PriorError: If there are none, or the loss is not finite.
     """
     total, weight = 0.0, 0.0
-    held = batches(stream, prior.shape, settings.batch, judging=True)
+    held = batches(stream, prior.shape, settings.batch, vocabulary=head.vocabulary, judging=True)
     for number, batch in enumerate(held):
         here = float(batch.weight.sum())
         value = loss(prior, batch.to(prior.device), head, settings, number)

@@ -56,7 +56,10 @@ def redraft(trace: Trace, model: SharedModel, name: str) -> Redraft:
     base = torch.from_numpy(trace.base).to(backbone.device)
     return Redraft(
         before=[backbone.text([token]) for token in backbone.decode(base, Sampler(0.0))],
-        after=[backbone.text([token]) for token in trace.tokens],
+        after=[
+            backbone.text([token]) if token < backbone.vocabulary else f"unknown token {token}"
+            for token in trace.tokens
+        ],
         text=None if trace.query is None else _written(trace.query, trace.base, model),
     )
 

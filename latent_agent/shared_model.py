@@ -76,6 +76,11 @@ class SharedModel:
 
         return context_window(self.config.get_text_config())
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model has, as its config says."""
+        return self.config.get_text_config().vocab_size
+
     def fingerprint(self, embedding: str) -> str:
         """Return what tells latents and embeddings of this model from those of all others."""
         with self._lock:

@@ -336,6 +336,21 @@ def test_nan_in_stored_traces_is_skipped(memory: LatentMemory, array: str) -> No
         assert outcome.text == agent(memory).answer(asked).text  # without neighbours
 
 
+def test_tokens_that_the_model_does_not_have_are_skipped(memory: LatentMemory) -> None:
+    """An import may bring any; a warm start reads none of them."""
+    shelf = day(memory)
+    unknown = model().backbone().vocabulary
+    strange = trace_for("Item 5000 is red.", shelf)
+    for token in (unknown, 10**9):
+        memory.add(replace(strange, tokens=(token, *strange.tokens[1:])))
+    memory.add(replace(strange, tokens=(unknown - 1, *strange.tokens[1:])))
+    report = consolidate(job(memory, shelf))
+    assert (report.verdict, report.figures["skipped"]) == ("published", 2)
+    outcome = agent(memory, neighbours=5).answer([Turn("user", "Item 5000 is red.")])
+    assert {121, 122} <= set(outcome.neighbours)
+    assert (outcome.memory_error, outcome.error) == (None, None)
+
+
 def test_a_clock_that_jumped_back_changes_no_night(memory: LatentMemory) -> None:
     from latent_memory import rows
 

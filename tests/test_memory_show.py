@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -81,6 +82,13 @@ def test_the_draft_is_the_one_that_was_written(path: Path) -> None:
     assert made.text == trace_.response_metadata["latent_agent"]["draft"]
     assert len(made.before) == len(made.after) == len(found.tokens)
     assert made.before != made.after
+
+
+@pytest.mark.parametrize("token", [10**6, 2**62])
+def test_a_token_that_the_model_does_not_have_is_named(path: Path, token: int) -> None:
+    found = stored(path, 1).trace
+    made = redraft(replace(found, tokens=(token,)), open_model("bundled"), "bundled")
+    assert made.after == [f"unknown token {token}"]
 
 
 def test_another_models_trace_is_shown_without_its_draft(tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ LINE_12: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "unknown": (lambda line: line.update(extra=1), "extra: Extra inputs are not permitted"),
     "type": (lambda line: line.update(steps="2"), "steps: .*valid integer, got '2'"),
     "token": (lambda line: line.update(tokens=[1, "2"]), r"tokens\.1: .*integer"),
+    "huge token": (lambda line: line.update(tokens=[2**31]), "tokens .* to 2147483647, got 2147"),
     "reward": (lambda line: line.update(score=0.5), "score: .*less than or equal to 0, got 0.5"),
     "namespace": (lambda line: line.update(namespace=""), "namespace must be a text of 1 to 200"),
     "NUL": (lambda line: line.update(reward="a\0b"), "reward must be a text of 1 to 200"),

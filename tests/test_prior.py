@@ -30,6 +30,7 @@ class Head:
     """A linear head over a small vocabulary."""
 
     def __init__(self, vocabulary: int = VOCABULARY, width: int = 8) -> None:
+        self.vocabulary = vocabulary
         self.weight = torch.randn(vocabulary, width, generator=torch.Generator().manual_seed(1))
 
     def logits(self, latents: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
@@ -63,7 +64,7 @@ TRAINED = sum(not held_out(stored) for stored in DAY)
 
 
 def new_prior(traces: list[StoredTrace] = DAY, seed: int = 0) -> LatentPrior:
-    found = survey(stream(traces))
+    found = survey(stream(traces), VOCABULARY)
     prior = LatentPrior(found.shape(hidden=32), seed)
     prior.centre.copy_(torch.from_numpy(found.centre))
     return prior
@@ -201,16 +202,18 @@ def test_with_a_shortlist_it_learns_as_well() -> None:
 # ------------------------------------------------------------------------------- lessons
 
 
-def test_traces_with_nan_or_infinity_are_skipped_and_counted() -> None:
+def test_traces_of_no_use_are_skipped_and_counted() -> None:
     bad = trace(500).trace
     broken = [
         replace(trace(501), trace=replace(bad, base=bad.base * np.nan)),
         replace(trace(502), trace=replace(bad, optimised=bad.optimised * np.inf)),
         replace(trace(503), trace=replace(bad, embedding=bad.embedding * np.nan)),
         replace(trace(504), trace=replace(bad, tokens=())),
+        replace(trace(505), trace=replace(bad, tokens=(1, VOCABULARY))),
+        replace(trace(506), trace=replace(bad, tokens=(-1,))),
     ]
-    found = survey(stream([*DAY, *broken]))
-    assert (found.skipped, found.trained + found.held_out) == (4, len(DAY))
+    found = survey(stream([*DAY, *broken]), VOCABULARY)
+    assert (found.skipped, found.trained + found.held_out) == (6, len(DAY))
     assert np.isfinite(found.centre).all()
     with_broken, without = new_prior(), new_prior()
     fit(with_broken, stream([*DAY, *broken]), Head(), FitSettings(epochs=1), TRAINED)
@@ -228,7 +231,7 @@ def test_which_traces_are_held_out_hangs_on_the_question_alone() -> None:
 
 
 def test_no_held_out_trace_is_ever_in_a_training_batch() -> None:
-    rows = list(batches(stream(DAY), SHAPE, 7, judging=False, rng=Random(0)))
+    rows = list(batches(stream(DAY), SHAPE, 7, vocabulary=VOCABULARY, judging=False, rng=Random(0)))
     seen = torch.cat([batch.embedding for batch in rows])
     kept = [stored.trace.embedding for stored in DAY if not held_out(stored)]
     assert len(seen) == len(kept)
@@ -237,8 +240,11 @@ def test_no_held_out_trace_is_ever_in_a_training_batch() -> None:
 
 def test_shorter_and_longer_traces_are_padded_and_cut() -> None:
     traces = [trace(1, rows=2), trace(2, rows=5, tokens=(1, 2, 3, 4, 5)), trace(3, tokens=(9,))]
-    rows = [*batches(stream(traces), SHAPE, 3, judging=False),
-            *batches(stream(traces), SHAPE, 3, judging=True)]  # fmt: skip
+    rows = [
+        batch
+        for judging in (False, True)
+        for batch in batches(stream(traces), SHAPE, 3, vocabulary=VOCABULARY, judging=judging)
+    ]
     tokens = sorted(row for batch in rows for row in batch.tokens.tolist())
     assert tokens == sorted([[4, 7, NO_TOKEN], [1, 2, 3], [9, NO_TOKEN, NO_TOKEN]])
     present = sorted(row for batch in rows for row in batch.present.tolist())

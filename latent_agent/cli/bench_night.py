@@ -44,6 +44,11 @@ class _World:
     latents: int
     seed: int
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the head has."""
+        return len(self.head)
+
     def logits(self, latents: "torch.Tensor", tokens: "torch.Tensor | None" = None) -> Any:
         """Turn latents (M, d) into logits, as a backbone does."""
         import torch
@@ -123,7 +128,7 @@ def measure(world: _World, folder: Path) -> dict[str, Any]:
             return memory.stream(_SHELF)
 
         began, worked = time.perf_counter(), time.process_time()
-        found = survey(stream)
+        found = survey(stream, world.vocabulary)
         loaded = time.perf_counter()
         shape, settings = found.shape(), FitSettings(seed=world.seed)
         prior = LatentPrior(shape, world.seed)
@@ -142,7 +147,9 @@ def measure(world: _World, folder: Path) -> dict[str, Any]:
         right = [
             (world.logits(prior(batch.embedding, batch.base)[:, :_MOVED].flatten(0, 1)).argmax(-1)
              == batch.tokens[:, :_MOVED].flatten()).float().mean()
-            for batch in islice(batches(stream, shape, 16, judging=True), 8)
+            for batch in islice(
+                batches(stream, shape, 16, vocabulary=world.vocabulary, judging=True), 8
+            )
         ]  # fmt: skip
     return {
         "traces": world.traces,

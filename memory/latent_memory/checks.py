@@ -14,6 +14,7 @@ from latent_memory.trace import Matrix, Shelf, Trace, Vector
 MAX_NAME = 200
 MAX_ROWS = 65535
 MAX_WIDTH = 2**20
+MAX_TOKEN = 2**31 - 1
 
 
 def check_name(what: str, name: object) -> str:
@@ -92,7 +93,7 @@ def check_trace(trace: Trace) -> Trace:
         embedding=check_embedding(trace.embedding),
         base=base,
         optimised=optimised,
-        tokens=tuple(_whole("tokens", token) for token in trace.tokens),
+        tokens=tuple(_whole("tokens", token, MAX_TOKEN) for token in trace.tokens),
         score=_reward(trace.score),
         rewards=tuple(_reward(reward) for reward in trace.rewards),
         steps=_whole("steps", trace.steps),
@@ -142,9 +143,11 @@ def _reward(reward: Any) -> float:
     return float(reward)
 
 
-def _whole(what: str, number: Any) -> int:
-    if isinstance(number, bool) or not isinstance(number, Integral) or not 0 <= int(number) < 2**63:
-        raise TraceError(f"{what} must be whole numbers from 0, got {_brief(number)}; give an int")
+def _whole(what: str, number: Any, most: int = 2**63 - 1) -> int:
+    if isinstance(number, bool) or not isinstance(number, Integral) or not 0 <= int(number) <= most:
+        raise TraceError(
+            f"{what} must be whole numbers from 0 to {most}, got {_brief(number)}; give an int"
+        )
     return int(number)
 
 
