@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,22 @@ LINE_12: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "long": (lambda line: line.update(fingerprint="x" * 201), "fingerprint must be a text"),
     "time": (lambda line: line.update(created="yesterday"), "created: "),
     "zone": (lambda line: line.update(created="2026-01-01T00:00:00"), "created: .*timezone"),
+    "last date": (
+        lambda line: line.update(created="9999-12-31T23:59:59-14:00"),
+        "created must lie between 1970 and a day after now, .*, got '9999-12-31T23:59:59-14:00'",
+    ),
+    "first date": (
+        lambda line: line.update(created="0001-01-01T00:00:00+14:00"),
+        "created must lie between 1970 .*got '0001-01-01T00:00:00[+]14:00'",
+    ),
+    "before 1970": (
+        lambda line: line.update(created="1970-01-01T00:00:00+00:01"),
+        "created must lie between 1970 .*got '1970-01-01T00:00:00[+]00:01'",
+    ),
+    "two days ahead": (
+        lambda line: line.update(created=(datetime.now(UTC) + timedelta(days=2)).isoformat()),
+        "created must lie between 1970 and a day after now",
+    ),
     "too many tokens": (lambda line: line.update(tokens=[0] * 5), "got 5 for 4 latents"),
     "no such arrays": (lambda line: line.update(id=999), "999.embedding"),
     "no such file": (lambda line: line.update(shard=7), "latents-0007"),
@@ -173,6 +190,15 @@ def test_a_wrong_line_is_named_and_nothing_imported(
         other.import_(folder)
     assert len(other.list()) == 3
     assert other.add(trace(1)) == 4, "no id may have been taken"
+
+
+def test_the_first_and_last_dates_that_are_taken(folder: Path, other: LatentMemory) -> None:
+    soon = datetime.now(UTC) + timedelta(hours=23)
+    edit(folder, 1, lambda line: line.update(created="1970-01-01T01:00:00+01:00"))
+    edit(folder, 2, lambda line: line.update(created=soon.isoformat()))
+    assert other.import_(folder) == 31
+    created = [info.created for info in other.list(limit=100)]
+    assert (min(created), max(created)) == (datetime(1970, 1, 1, tzinfo=UTC), soon)
 
 
 TEXT: dict[str, tuple[Callable[[str], str], str]] = {

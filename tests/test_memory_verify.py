@@ -1,12 +1,14 @@
 """Whether damage is noticed, by verify and by whoever reads; and what can be done then."""
 
 import struct
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from latent_memory import DamageError, LatentMemory
+from latent_memory.rows import insert_trace
 from tests.memories import SHELF, recalled, trace, vector
 
 
@@ -81,6 +83,20 @@ def test_every_flipped_byte_of_an_array_is_noticed(memory: LatentMemory, table: 
             memory.get(7)
     change(memory, f"UPDATE {table} SET {column} = ? WHERE trace = 7", content)
     assert memory.get(7) is not None
+
+
+@pytest.mark.parametrize("when", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_date_that_no_calendar_has_is_damage(tmp_path: Path, when: str) -> None:
+    """Imports refuse it; whoever writes to the database does not."""
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        with memory.database.write() as connection:
+            insert_trace(connection, trace(), datetime.fromisoformat(when))
+        for read in (memory.list, memory.shelves, memory.stats, lambda: memory.get(1)):
+            with pytest.raises(DamageError, match=r"between the years 1 and 9999.* memory verify"):
+                read()
+        (problem,) = memory.verify()
+        assert memory.forget(ids=[problem.trace or 0]) == 1
+        assert memory.list() == []
 
 
 def test_a_recall_never_returns_what_is_damaged(memory: LatentMemory) -> None:

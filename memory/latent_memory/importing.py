@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from latent_memory.checks import check_trace
 from latent_memory.errors import ImportFileError, TraceError
 from latent_memory.progress import Progress
+from latent_memory.rows import EPOCH
 from latent_memory.trace import Trace
 from latent_memory.transfer_format import (
     LINES,
@@ -22,6 +23,8 @@ from latent_memory.transfer_format import (
     shard_name,
     to_trace,
 )
+
+_AHEAD = timedelta(days=1)  # another computer's clock may be
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,6 +127,11 @@ def _check_end(last: LastLine, count: int, file: BinaryIO, where: _Where) -> Non
 
 
 def _exported(line: TraceLine, shards: "_Shards", where: _Where) -> Exported:
+    if not EPOCH <= line.created <= datetime.now(UTC) + _AHEAD:
+        raise where.error(
+            "created must lie between 1970 and a day after now, or the trace would never grow old, "
+            f"got {line.created.isoformat()!r}; set this computer's clock, or correct the date"
+        )
     try:
         trace = check_trace(to_trace(line, shards.arrays(line)))
     except (SafetensorError, TraceError, OSError) as error:

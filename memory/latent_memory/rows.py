@@ -15,7 +15,7 @@ from latent_memory.errors import DamageError, TraceError
 from latent_memory.tables import embeddings, latents, shelves, texts, traces
 from latent_memory.trace import Shelf, StoredTrace, Trace
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What the checksum covers, besides embedding and latents.
 _CHECKED = (
@@ -58,12 +58,23 @@ _PLAIN = ("query", "answer", "score", "steps", "stopped", "prior")
 
 def to_time(moment: datetime) -> int:
     """Return a moment as microseconds since 1970."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def from_time(microseconds: int) -> datetime:
-    """Return the moment (UTC) that ``to_time`` was given."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    """Return the moment (UTC) that ``to_time`` was given.
+
+    Raises:
+        DamageError: If no calendar has it.
+    """
+    try:
+        return EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError as error:
+        raise DamageError(
+            "stored times must lie between the years 1 and 9999, got "
+            f"{microseconds!r} microseconds after 1970; run: latent-agent memory verify, and "
+            "forget the trace that it names"
+        ) from error
 
 
 def insert_trace(connection: Connection, trace: Trace, created: datetime) -> int:
