@@ -5,7 +5,9 @@ then, or it is refused with an ``ImportFileError``, and nothing has changed.
 """
 
 import argparse
+import math
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -19,7 +21,15 @@ from latent_memory import ImportFileError, LatentMemory
 from tests.memories import in_namespace, trace
 
 NAMES = ("traces.jsonl", "latents-0001.safetensors")
-KINDS = ("cut", "flip", "insert", "replace", "double", "drop line", "swap")
+KINDS = ("cut", "flip", "insert", "replace", "double", "drop line", "swap", "dtype")
+DTYPES = {
+    "BF16": 2, "F16": 2, "I16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "BOOL": 1, "U8": 1, "F32": 4,
+    "I32": 4, "F64": 8, "C64": 8, "I64": 8,
+}  # fmt: skip
+"""Names of dtypes, and their bytes."""
+ARRAY = re.compile(
+    rb'"dtype":"[A-Z0-9_]+","shape":\[(\d+(?:,\d+)*)\],"data_offsets":\[(\d{1,9}),(\d{1,9})\]'
+)
 TOKENS = (
     b"NaN", b"-1e999", b"null", b"[]", b"{}", b'"', b"\\ud800", b"[" * 500, b"9" * 400, b"\n",
     b"\0", b"\xff\xfe", b"-0.0", b"true", b'{"traces":3}\n', b"../../x", b"F64", b"BOOL", b"I8",
@@ -56,10 +66,28 @@ def damaged(content: bytes, kind: str, share: float, token: bytes) -> bytes:
             return content[:at] + token + content[at + len(token) :]
         case "double":
             return b"".join([*lines[: line + 1], *lines[line:]])
+        case "dtype":
+            return retyped(content, share, token[0])
         case "drop line":
             return b"".join(lines[:line] + lines[line + 1 :])
         case _:
             return b"".join([*lines[line:], *lines[:line]])
+
+
+def retyped(content: bytes, share: float, number: int) -> bytes:
+    """Give an array of a safetensors file another dtype, and the shape that its bytes make then."""
+    if not (found := list(ARRAY.finditer(content))):
+        return content
+    array = found[min(int(share * len(found)), len(found) - 1)]
+    name, size = list(DTYPES.items())[number % len(DTYPES)]
+    *rows, _ = array[1].decode().split(",")
+    start, end = int(array[2]), int(array[3])
+    width = (end - start) // (size * math.prod(map(int, rows)) or 1)
+    shape = ",".join([*rows, str(width)])
+    told = f'"dtype":"{name}","shape":[{shape}],"data_offsets":[{start},{end}]'.encode()
+    length = int.from_bytes(content[:8], "little") + len(told) - len(array[0])
+    written = (length % 2**64).to_bytes(8, "little")
+    return written + content[8 : array.start()] + told + content[array.end() :]
 
 
 class Target:

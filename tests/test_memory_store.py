@@ -217,6 +217,7 @@ def with_value(value: float, **options: Any) -> Any:
         ({"base": np.ones((0, 8))}, r"\(N, d\).*got shape \(0, 8\)"),
         ({"base": np.ones((3, 8))}, r"one shape, got \(3, 8\) and \(4, 8\)"),
         ({"base": "latents"}, "array of numbers, got 'latents'"),
+        ({"base": np.ones((4, 8), np.complex64)}, "base latents must .* real numbers, got complex"),
         ({"embedding": np.ones((1, 16))}, r"one vector.*got shape \(1, 16\)"),
         ({"embedding": np.full(16, NAN)}, "embedding must be finite, got nan"),
         ({"embedding": np.full(16, 1e300)}, "embedding must be finite, got inf"),

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch
+from safetensors.torch import save_file as save_torch
 
 from latent_memory import (
     DamageError,
@@ -256,7 +259,12 @@ ARRAYS: dict[str, tuple[Callable[[Path], object], str]] = {
     "NaN": (with_array("4.base", np.full((4, 8), np.nan, np.float16)), "line 4: .*finite"),
     "shape": (with_array("4.base", np.zeros((4, 9), np.float16)), "line 4: .*one shape"),
     "width": (with_array("4.embedding", np.zeros(17, np.float32)), "trace 4 does not.*got 17"),
-    "integers": (with_array("4.embedding", np.zeros((2, 2), np.int32)), "line 4: .*one vector"),
+    "matrix": (with_array("4.embedding", np.zeros((2, 2), np.float32)), "line 4: .*one vector"),
+    "number": (
+        with_array("4.embedding", np.array(1, np.float32)),
+        r"line 4: .*one vector.*shape \(\)",
+    ),
+    "cube": (with_array("4.base", np.zeros((4, 8, 1), np.float16)), r"line 4: .*\(N, d\).*8, 1\)"),
 }
 
 
@@ -270,6 +278,28 @@ def test_wrong_arrays_are_noticed_and_nothing_imported(
         other.import_(folder)
     assert len(other.list()) == 3
     assert other.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        (torch.bfloat16, "BF16"), (torch.float8_e4m3fn, "F8_E4M3"), (torch.float64, "F64"),
+        (torch.complex64, "C64"), (torch.int64, "I64"), (torch.uint8, "U8"), (torch.bool, "BOOL"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("array", ["embedding", "base", "optimised"])
+def test_arrays_of_another_dtype_are_refused(
+    folder: Path, other: LatentMemory, array: str, dtype: torch.dtype, name: str
+) -> None:
+    """NumPy has no bfloat16, and would drop what is imaginary."""
+    file = folder / "latents-0001.safetensors"
+    arrays = load_torch(file)
+    save_torch({**arrays, f"4.{array}": arrays[f"4.{array}"].to(dtype)}, file)
+    with pytest.raises(
+        ImportFileError, match=rf"line 4: 4\.{array} must be of F16 or F32, got {name}"
+    ):
+        other.import_(folder)
+    assert len(other.list()) == 3
 
 
 def test_a_folder_without_an_export_is_named(tmp_path: Path, other: LatentMemory) -> None:

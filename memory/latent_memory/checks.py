@@ -1,5 +1,6 @@
 """What may be stored and searched for: checked once, here, at the memory's door."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -52,17 +53,30 @@ def check_shelf(shelf: Shelf) -> None:
 def check_embedding(embedding: object) -> Vector:
     """Return an embedding as (e,) float32; raise TraceError if it is none."""
     vector = _floats("embedding", embedding)
-    if vector.ndim != 1 or not 1 <= len(vector) <= MAX_WIDTH:
-        raise TraceError(
-            f"embedding must be one vector of 1 to {MAX_WIDTH} numbers, got shape {vector.shape}; "
-            "pass one row"
-        )
+    check_shape("embedding", vector.shape)
     if np.linalg.norm(vector.astype(np.float64)) >= 1e19:  # its square overflows float32
         raise TraceError(
             "embedding must have a length below 1e19, got a number as large as "
             f"{float(np.abs(vector).max())!r}; scale it down"
         )
     return vector
+
+
+def check_shape(what: str, shape: Sequence[int]) -> None:
+    """Raise TraceError if ``embedding``, ``base`` or ``optimised`` may not have a shape."""
+    if what == "embedding":
+        if len(shape) != 1 or not 1 <= shape[0] <= MAX_WIDTH:
+            raise TraceError(
+                f"embedding must be one vector of 1 to {MAX_WIDTH} numbers, got shape "
+                f"{tuple(shape)}; pass one row"
+            )
+        return
+    rows, width = shape if len(shape) == 2 else (0, 0)
+    if not (1 <= rows <= MAX_ROWS and 1 <= width <= MAX_WIDTH):
+        raise TraceError(
+            f"{what} latents must be (N, d) with N from 1 to {MAX_ROWS} and d from 1 to "
+            f"{MAX_WIDTH}, got shape {tuple(shape)}; pass one row a token"
+        )
 
 
 def check_trace(trace: Trace) -> Trace:
@@ -103,12 +117,7 @@ def check_trace(trace: Trace) -> Trace:
 
 def _latents(what: str, latents: object) -> Matrix:
     matrix = _floats(f"{what} latents", latents)
-    rows, width = matrix.shape if matrix.ndim == 2 else (0, 0)
-    if not (1 <= rows <= MAX_ROWS and 1 <= width <= MAX_WIDTH):
-        raise TraceError(
-            f"{what} latents must be (N, d) with N from 1 to {MAX_ROWS} and d from 1 to "
-            f"{MAX_WIDTH}, got shape {matrix.shape}; pass one row a token"
-        )
+    check_shape(what, matrix.shape)
     if (largest := float(np.abs(matrix).max())) > LARGEST:
         raise TraceError(
             f"{what} latents must lie within ±{LARGEST:.0f}, got {largest!r}; was the model's "
@@ -117,7 +126,11 @@ def _latents(what: str, latents: object) -> Matrix:
     return matrix
 
 
-def _floats(what: str, values: object) -> NDArray[np.float32]:
+def _floats(what: str, values: Any) -> NDArray[np.float32]:
+    if np.iscomplexobj(values):
+        raise TraceError(
+            f"{what} must be an array of real numbers, got complex ones; pass their real part"
+        )
     try:
         with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused below
             array = np.asarray(values, dtype=np.float32)

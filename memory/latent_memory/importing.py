@@ -9,12 +9,13 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
-from latent_memory.checks import check_trace
+from latent_memory.checks import check_shape, check_trace
 from latent_memory.errors import ImportFileError, TraceError
 from latent_memory.progress import Progress
 from latent_memory.rows import EPOCH
 from latent_memory.trace import Trace
 from latent_memory.transfer_format import (
+    DTYPES,
     LINES,
     LONGEST_LINE,
     Arrays,
@@ -152,6 +153,13 @@ class _Shards:
             file: Any = safe_open(path, framework="numpy")
             self._number, self._open = line.shard, file
         assert self._open is not None
+        for name in ("embedding", "base", "optimised"):  # before any of it is read
+            about = self._open.get_slice(f"{line.id}.{name}")
+            if (dtype := about.get_dtype()) not in DTYPES:
+                raise TraceError(
+                    f"{line.id}.{name} must be of {' or '.join(DTYPES)}, got {dtype}; convert it"
+                )
+            check_shape(name, about.get_shape())
         return {
             name: self._open.get_tensor(f"{line.id}.{name}")
             for name in ("embedding", "base", "optimised")
