@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from latent_agent.errors import PromptError
+from latent_agent.lookalikes import Lookalikes
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -28,14 +31,38 @@ class Shield:
         names = {str(token) for token in added.values()} | set(tokenizer.all_special_tokens)
         longest_first = sorted((name for name in names if name.strip()), key=len, reverse=True)
         used = {character for text in texts for character in text}
-        free = (chr(code) for code in range(0xF0000, 0x10FFFE) if chr(code) not in used)
-        self._covers = dict(zip(free, longest_first, strict=False))
+        self._free = (chr(code) for code in range(0xF0000, 0x10FFFE) if chr(code) not in used)
+        self._covers: dict[str, str] = {}
+        self._names = {name: self._cover_for(name) for name in longest_first}
+        self._lookalikes = Lookalikes(tokenizer)
 
     def cover(self, text: str) -> str:
-        """Replace each special token in a text by a character that no template touches."""
-        for character, name in self._covers.items():
+        """Replace each special token in a text by a character that no template touches.
+
+        Raises:
+            PromptError: If that cannot be done.
+        """
+        for name, character in self._names.items():
             text = text.replace(name, character)
+        while found := self._lookalikes.within(text):
+            if found & {"", *self._covers}:
+                raise PromptError(
+                    "a message must hold no special token, but this tokenizer's normaliser makes "
+                    f"one of nothing, got {text[:60]!r}; choose a model with another tokenizer"
+                )
+            for lookalike in sorted(found, key=len, reverse=True):
+                text = text.replace(lookalike, self._cover_for(lookalike))
         return text
+
+    def _cover_for(self, text: str) -> str:
+        character = next(self._free, None)
+        if character is None:
+            raise PromptError(
+                "messages must leave some private-use characters unused, got all of U+F0000 to "
+                "U+10FFFD; drop some"
+            )
+        self._covers[character] = "".join(self._covers.get(part, part) for part in text)
+        return character
 
     def cover_all(self, value: Any) -> Any:
         """Cover every text in a value of the kind that JSON knows, keys included."""
@@ -60,7 +87,7 @@ class Shield:
         return ids
 
     def _as_plain(self, text: str) -> list[int]:
-        """Encode a special token's name in parts, none of which is an added token itself."""
+        """Encode what is covered in parts, none of which is an added token itself."""
         ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         if len(text) == 1 or not self._added.intersection(ids):
             return ids
