@@ -117,6 +117,8 @@ class Recollection:
         base = call.base()
         if prior is not None and not prior.fits(len(embedding), base.shape[-1]):
             prior = None
+        # An import may have made the shelf, with latents of any width.
+        found = [near for near in found if near.stored.trace.base.shape[-1] == base.shape[-1]]
         return Recalled(
             embedding=embedding,
             neighbours=found,

@@ -210,6 +210,18 @@ async def test_namespaces_keep_users_apart_later_too(memory: LatentMemory) -> No
     assert trace_of(await chat.ainvoke(text))["warm_start"]["neighbours"] == []
 
 
+def test_latents_of_another_width_start_nothing(memory: LatentMemory, tmp_path: Path) -> None:
+    text = needs_search()
+    kept = memory.get(ask(memory, text)["trace_id"])
+    assert kept is not None
+    narrow = replace(kept.trace, base=kept.trace.base[:, :8], optimised=kept.trace.base[:, :8])
+    with LatentMemory(tmp_path / "narrow.sqlite3") as other:
+        other.add(narrow)
+        found = ask(other, text)
+    assert (found["draft"], found["warm_start"]["neighbours"]) == (ask(None, text)["draft"], [])
+    assert "latents of one shelf must have one width, 8 on this one" in found["memory_error"]
+
+
 def test_another_reward_or_model_recalls_nothing(memory: LatentMemory, tmp_path: Path) -> None:
     text = SEARCHED[0].text
     kept: dict[str, Any] = {"archive": -1.0, "threshold": -0.4}
