@@ -188,6 +188,13 @@ def load(job: NightJob) -> Lessons:
             "latent-agent memory list, and ask with another reward if this one is never content"
         )
     guess, shape = PriorInForce.for_shelf(job.memory, job.shelf), surveyed.shape()
+    if shape.width != job.model.width:
+        raise PriorError(
+            f"a night needs latents as wide as the model's, {job.model.width}, got {shape.width} "
+            f"in namespace {job.shelf.namespace!r}, where an import must have brought them; forget "
+            "the namespace (latent-agent memory forget --namespace), and import what is this "
+            "model's"
+        )
     return Lessons(
         sources=list(found.values()),
         stream=stream,

@@ -81,6 +81,11 @@ class SharedModel:
         """How many tokens the model has, as its config says."""
         return self.config.get_text_config().vocab_size
 
+    @property
+    def width(self) -> int:
+        """How many numbers a latent has (d), as the config says."""
+        return self.config.get_text_config().hidden_size
+
     def fingerprint(self, embedding: str) -> str:
         """Return what tells latents and embeddings of this model from those of all others."""
         with self._lock:

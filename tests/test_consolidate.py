@@ -351,6 +351,16 @@ def test_tokens_that_the_model_does_not_have_are_skipped(memory: LatentMemory) -
     assert (outcome.memory_error, outcome.error) == (None, None)
 
 
+def test_latents_of_another_width_are_named(memory: LatentMemory) -> None:
+    shelf = day(memory)
+    with LatentMemory(memory.path.with_name("narrow.sqlite3")) as narrow:
+        for stored in memory.stream(shelf):
+            trace = stored.trace
+            narrow.add(replace(trace, base=trace.base[:, :8], optimised=trace.optimised[:, :8]))
+        with pytest.raises(PriorError, match=r"as wide as the model's, \d+, got 8 in namespace"):
+            consolidate(job(narrow, shelf))
+
+
 def test_a_clock_that_jumped_back_changes_no_night(memory: LatentMemory) -> None:
     from latent_memory import rows
 
