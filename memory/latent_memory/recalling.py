@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from latent_memory.limits import read_limits
-from latent_memory.rows import read_traces, to_time
+from latent_memory.rows import read_times, read_traces
 from latent_memory.shelves import ShelfIndex
 from latent_memory.sqlite import Database
 from latent_memory.trace import Neighbour, Vector
@@ -20,16 +20,14 @@ def recall(database: Database, index: ShelfIndex, query: Vector, k: int) -> list
     while True:
         nearest = index.search(query, asked)
         with database.read() as connection:
-            found = read_traces(connection, [id_ for id_, _ in nearest])
+            created = read_times(connection, [id_ for id_, _ in nearest])
             oldest = read_limits(connection).oldest(datetime.now(UTC))
-        if gone := [id_ for id_, _ in nearest if id_ not in found]:
+            fresh = [near for near in nearest if created.get(near[0], oldest - 1) >= oldest][:k]
+            gone = [id_ for id_, _ in nearest if id_ not in created]
+            if not gone and (len(fresh) == k or len(nearest) < asked):
+                found = read_traces(connection, [id_ for id_, _ in fresh])
+                return [Neighbour(stored=found[id_], similarity=near) for id_, near in fresh]
+        if gone:
             index.drop(gone)  # forgotten in between
-            continue
-        fresh = [
-            Neighbour(stored=found[id_], similarity=similarity)
-            for id_, similarity in nearest
-            if to_time(found[id_].created) >= oldest
-        ]
-        if len(fresh) >= k or len(nearest) < asked:
-            return fresh[:k]
-        asked *= 2  # some are too old, and not erased yet
+        else:
+            asked *= 2  # some are too old, and not erased yet
