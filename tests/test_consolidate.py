@@ -55,8 +55,9 @@ from latent_memory.priors import (
     in_force,
     list_priors,
     priors_folder,
+    source_of,
 )
-from latent_memory.publishing import note_file, publish, roll_back, withdraw_stale
+from latent_memory.publishing import note_file, publish, reserve, roll_back, withdraw_stale
 from tests.night_world import (
     SEARCH,
     SETTINGS,
@@ -233,6 +234,24 @@ def test_anchors_refuse_what_the_judge_would_publish(memory: LatentMemory) -> No
     assert (report.verdict == "refused") == (
         known["right"]["candidate"] < known["right"]["neither"]
     )
+
+
+def test_a_namespace_that_is_forgotten_while_its_night_trains(memory: LatentMemory) -> None:
+    """What such a night leaves with is caught by schedulers, wherever it was by then."""
+    shelf, database = day(memory), database_of(memory)
+    learnt_from = source_of(database, shelf)
+    assert learnt_from is not None
+
+    def forget(stage: str, *_: int) -> None:
+        if stage == "training":
+            memory.forget(namespace=shelf.namespace)
+
+    with pytest.raises(PriorError):
+        consolidate(job(memory, shelf, watch=Watch(report=forget)))
+    with pytest.raises(UnknownPriorError, match="was forgotten while the night trained"):
+        reserve(database, [learnt_from], night=1, positions=2)
+    assert list_priors(database) == list_nights(database) == []
+    assert memory.verify() == []
 
 
 def test_too_few_questions_to_judge_by_publish_nothing(tmp_path: Path) -> None:

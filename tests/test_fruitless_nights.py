@@ -14,7 +14,7 @@ from latent_agent.schedule import ConsolidationScheduler
 from latent_memory import LatentMemory
 from latent_memory.nights import Result, begin_night, count_new, end_night, list_nights
 from latent_memory.priors import database_of, in_force, list_priors, priors_folder, source_of
-from latent_memory.publishing import note_file, reserve
+from latent_memory.publishing import drop_files, note_file, publish, reserve
 from tests.night_world import SETTINGS, day, job, open_at
 
 
@@ -91,6 +91,30 @@ def test_an_interrupted_night_is_begun_anew(memory: LatentMemory) -> None:
     begin_night(database_of(memory), shelf, seed=0, inputs={})  # and killed
     assert consolidate(job(memory, shelf, settings=waiting)).verdict == "published"
     assert verdicts(memory) == ["published", "killed", "stopped"]
+
+
+def test_of_nights_that_published_the_newest_stay_and_those_that_can_be_rolled_back_to(
+    memory: LatentMemory,
+) -> None:
+    from latent_memory.old_nights import drop_old_nights
+
+    database, shelf = database_of(memory), day(memory)
+    source = source_of(database, shelf)
+    assert source is not None
+    for _ in range(9):
+        night = begin_night(database, shelf, seed=0, inputs={})
+        version = reserve(database, [source], night=night, positions=2)
+        note_file(database, version, f"{version}.safetensors", "c")
+        publish(database, version)
+        end_night(database, night, Result(verdict="published", reason="", seconds=1.0, last=120))
+    drop_files(database, [1, 3, 4, 5, 6, 8])  # as pruning does
+    drop_old_nights(database, shelf, keep_published=3)
+    assert [prior.version for prior in list_priors(database)] == [9, 8, 7, 2]
+    assert [night.id for night in list_nights(database)] == [9, 8, 7, 2]
+    champion = in_force(database, shelf)
+    assert champion is not None
+    assert champion.version == 9
+    assert count_new(database, shelf) == 0
 
 
 def test_nights_that_fail_again_and_again_fill_no_database(memory: LatentMemory) -> None:

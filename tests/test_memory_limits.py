@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,13 +14,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import Connection, text, update
 from typer.testing import CliRunner
 
 from latent_agent.cli import app
 from latent_agent.consolidate import consolidate
 from latent_agent.errors import PriorError, SettingError
-from latent_memory import LatentMemory, Limits, RateError, TraceError, compacting, upkeep
+from latent_memory import (
+    LatentMemory,
+    Limits,
+    RateError,
+    StoredTrace,
+    TraceError,
+    compacting,
+    upkeep,
+)
 from latent_memory.eviction import fair_share
 from latent_memory.limits import CAPACITY, TOTAL
 from latent_memory.tables import traces
@@ -483,6 +492,56 @@ def test_a_compaction_forgets_no_deletion_that_a_prior_must_know(tmp_path: Path)
             assert connection.scalar(text("SELECT count(*) FROM deletions")) == 1
         assert np.isfinite(len(recalled(memory, vector(0))))
         assert memory.verify() == []
+
+
+def test_a_compaction_keeps_no_deletion_for_a_prior_that_has_no_file(tmp_path: Path) -> None:
+    from latent_memory.nights import begin_night
+    from latent_memory.priors import source_of
+    from latent_memory.publishing import drop_files, note_file, reserve
+
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.add_many(trace(seed) for seed in range(10))
+        source = source_of(memory.database, SHELF)
+        assert source is not None
+        night = begin_night(memory.database, SHELF, seed=0, inputs={})
+        version = reserve(memory.database, [source], night=night, positions=3)
+        note_file(memory.database, version, "f", "c")
+        memory.forget(ids=held(memory)[:4])
+        with memory.database.write() as connection:  # a month later
+            connection.execute(text(f"UPDATE deletions SET deleted = deleted - {30 * DAY}"))
+        for file, left in ((True, 4), (False, 0)):
+            if not file:
+                drop_files(memory.database, [version])
+            memory.compact()
+            with memory.database.read() as connection:
+                assert connection.scalar(text("SELECT count(*) FROM deletions")) == left
+        assert len(recalled(memory, vector(0), k=20)) == 6
+
+
+def test_a_recall_reads_no_more_traces_whole_than_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are too old and not erased yet, as in a memory that is only read."""
+    from latent_memory import recalling, rows
+
+    read: list[int] = []
+
+    def counted(connection: Connection, ids: Sequence[int]) -> dict[int, StoredTrace]:
+        read.extend(ids)
+        return rows.read_traces(connection, ids)
+
+    path = tmp_path / "m.sqlite3"
+    with LatentMemory(path) as memory:
+        ids = memory.add_many(trace(seed) for seed in range(1200))
+        age(memory, ids[:1190], days=10)
+        memory.set_limits(Limits(max_age=timedelta(days=9)))
+    monkeypatch.setattr(recalling, "read_traces", counted)
+    with LatentMemory(path, mode="read") as memory:
+        nearest = recalled(memory, vector(0), k=5)
+        assert len(nearest) == 5
+        assert sorted(read) == sorted(nearest)
+        assert set(nearest) <= set(ids[1190:])
+        assert sorted(recalled(memory, vector(0), k=1000)) == ids[1190:]
 
 
 def test_limits_on_the_command_line(tmp_path: Path) -> None:

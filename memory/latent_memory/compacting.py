@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, exists, func, select, update
 
-from latent_memory.prior_tables import sources
+from latent_memory.prior_tables import priors, sources
 from latent_memory.record import count_emptied, none_emptied
 from latent_memory.rows import to_time
 from latent_memory.sqlite import Database
@@ -48,6 +48,8 @@ def _shorten(connection: Connection) -> None:
     built anew.
     """
     makes_stale = exists().where(
+        priors.c.id == sources.c.prior,
+        priors.c.file.is_not(None),  # without one it is never in force again
         sources.c.shelf == deletions.c.shelf,
         deletions.c.trace.between(sources.c.first, sources.c.last),
         deletions.c.seq > sources.c.deletion,

@@ -1,6 +1,6 @@
-"""Which nights stay on record: those that put a prior in force, and the newest of the others.
+"""Which nights stay on record: the newest of those that published a prior, and of the others.
 
-A night that fails each time would else fill the database.
+Nights would else fill the database, in years if they succeed, sooner if each one fails.
 """
 
 from sqlalchemy import Connection, delete, exists, select
@@ -13,30 +13,43 @@ from latent_memory.tables import shelves
 from latent_memory.trace import Shelf
 
 KEPT = 100
+KEPT_PUBLISHED = 1000
 _AT_ONCE = 1000
 
 _PUBLISHED = exists().where(priors.c.night == nights.c.id, priors.c.published.is_not(None))
+# What has its file may be in force, or be rolled back to.
+_HAS_FILE = exists().where(priors.c.night == nights.c.id, priors.c.file.is_not(None))
 _DECIDED = nights.c.verdict.not_in((FAILED, UNJUDGED))
 
 
-def drop_old_nights(database: Database, shelf: Shelf, keep: int = KEPT) -> None:
-    """Delete a shelf's nights that published nothing, and their priors, but for the newest.
+def drop_old_nights(
+    database: Database, shelf: Shelf, keep: int = KEPT, keep_published: int = KEPT_PUBLISHED
+) -> None:
+    """Delete a shelf's old nights and their priors.
 
-    How far the nights have read stays known. A prior's file is left for whoever prunes files.
+    Of the nights that published nothing the newest stay, and of those that did; beyond that only
+    those whose prior still has its file. How far the nights have read stays known. A prior's file
+    is left for whoever prunes files.
     """
     with database.write() as connection:
         number = connection.scalar(select(shelves.c.id).where(ON_SHELF), names(shelf))
         if number is not None:
-            _drop(connection, number, keep)
+            _drop(connection, number, keep, keep_published)
 
 
-def _drop(connection: Connection, shelf: int, keep: int) -> None:
+def _drop(connection: Connection, shelf: int, keep: int, keep_published: int) -> None:
     here = nights.c.shelf == shelf
-    others = select(nights.c.id).where(here, ~_PUBLISHED).order_by(nights.c.id.desc())
-    furthest = select(nights.c.id).where(here).order_by(nights.c.last.desc()).limit(1)
+    newest = select(nights.c.id).where(here).order_by(nights.c.id.desc())
+    others = newest.where(~_PUBLISHED).offset(keep)
+    published = newest.where(_PUBLISHED).offset(keep_published).subquery()
+    bare = select(nights.c.id).where(nights.c.id.in_(select(published)), ~_HAS_FILE)
+    furthest = (
+        select(nights.c.id).where(here).order_by(nights.c.last.desc(), nights.c.id.desc()).limit(1)
+    )
     spared = {connection.scalar(furthest), connection.scalar(furthest.where(_DECIDED))}
-    old = set(connection.scalars(others.offset(keep).limit(_AT_ONCE))) - spared
+    old = {id_ for some in (others, bare) for id_ in connection.scalars(some.limit(_AT_ONCE))}
+    old -= spared
     if not old:
         return
-    connection.execute(delete(priors).where(priors.c.night.in_(old)))  # none of them published
+    connection.execute(delete(priors).where(priors.c.night.in_(old)))  # none of them is in force
     connection.execute(delete(nights).where(nights.c.id.in_(old)))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, insert, select, update
 
 from latent_memory.prior_tables import priors, sources
 from latent_memory.priors import (
@@ -17,6 +17,7 @@ from latent_memory.priors import (
 )
 from latent_memory.rows import to_time
 from latent_memory.sqlite import Database
+from latent_memory.tables import shelves
 from latent_memory.trace import Shelf
 
 
@@ -30,8 +31,17 @@ def reserve(
         learnt_from: Stretches of traces; the first one's shelf is the prior's.
         night: The night that trained it.
         positions: How many latents it corrects (N).
+
+    Raises:
+        UnknownPriorError: If the shelf was forgotten meanwhile.
     """
     with database.write() as connection:
+        if not connection.scalar(select(exists().where(shelves.c.id == learnt_from[0].shelf))):
+            raise UnknownPriorError(
+                "a prior must belong to a namespace that holds traces, but the last of them was "
+                "forgotten while the night trained; nothing is kept of it, and the next night "
+                "waits for new questions"
+            )
         version = connection.execute(
             insert(priors).returning(priors.c.id),
             {
