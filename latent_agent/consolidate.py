@@ -35,7 +35,13 @@ from latent_agent.telemetry.nights import observed
 from latent_memory import LatentMemoryError
 from latent_memory.nights import FAILED, UNJUDGED, Result, begin_night, end_night
 from latent_memory.priors import UnknownPriorError, in_force, source_of
-from latent_memory.publishing import note_file, publish, reserve, withdraw_stale
+from latent_memory.publishing import (
+    note_file,
+    publish,
+    reserve,
+    withdraw_expired,
+    withdraw_forgotten,
+)
 
 _STOPPED = "stopped"
 
@@ -60,7 +66,7 @@ def _consolidated(job: NightJob) -> NightReport:
         if reason := waiting(job):
             return NightReport(shelf=job.shelf, verdict="idle", reason=reason)
         with _recorded(job) as night:
-            _drop_stale(job)
+            _withdraw_stale(job)
             lessons = load(job)
             candidate = _train(night, lessons)
             verdict = _judge(night, lessons, candidate)
@@ -223,7 +229,7 @@ def _publish(night: _Night, candidate: PriorInForce | None, verdict: Verdict) ->
             publish(database, version)
         except UnknownPriorError as failure:  # a trace was forgotten meanwhile
             said, reason = REFUSED, str(failure)
-    _drop_stale(night.job)
+    _withdraw_forgotten(night.job)
     _drop_old(night.job)
     night.end(said, reason)
     return NightReport(
@@ -236,10 +242,17 @@ def _publish(night: _Night, candidate: PriorInForce | None, verdict: Verdict) ->
     )
 
 
-def _drop_stale(job: NightJob) -> None:
+def _withdraw_stale(job: NightJob) -> None:
+    """Withdraw what learnt from a trace that was forgotten since, or from one that expired here."""
+    with job.database.write() as connection:
+        withdraw_forgotten(connection)
+        withdraw_expired(connection, job.shelf)
+
+
+def _withdraw_forgotten(job: NightJob) -> None:
     """Withdraw what learnt from a trace that was forgotten since."""
     with job.database.write() as connection:
-        withdraw_stale(connection)
+        withdraw_forgotten(connection)
 
 
 def _drop_old(job: NightJob) -> None:

@@ -30,7 +30,8 @@ class NightSettings:
     Attributes:
         if_new: Wait for so many traces since the last night, whatever that came to, at least 1.
             None: a night is due if there is a trace that none has decided about, so that one
-            which failed, or could not be judged, is run again at once.
+            which failed, or could not be judged, is run again at once, or if one behind the prior
+            in force has expired. If one behind it was forgotten, a night is due in any case.
         least: Fewest traces to train on.
         hidden: Width of the prior's network.
         keep: Files of so many priors are kept on a shelf, beside the one in force.
@@ -238,10 +239,11 @@ def plan(job: NightJob) -> NightReport:
 
 def waiting(job: NightJob) -> str | None:
     """Say what is waited for; None if a night is due."""
-    champion = in_force(job.database, job.shelf)
-    wanted = max(1, job.settings.if_new or 1)
-    count = count_new if job.settings.if_new is None else count_unread
-    new = count(job.database, job.shelf)
-    if new >= wanted or (champion is not None and champion.stale):
+    champion, if_new = in_force(job.database, job.shelf), job.settings.if_new
+    wanted = max(1, if_new or 1)
+    new = (count_new if if_new is None else count_unread)(job.database, job.shelf)
+    if new >= wanted:
+        return None
+    if champion is not None and (champion.stale if if_new is None else champion.forgotten):
         return None
     return f"{new} new traces, {wanted} are waited for"

@@ -6,14 +6,17 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import update
 
-from latent_memory import LatentMemory, Shelf, Trace
+from latent_memory import LatentMemory, Shelf, Trace, rows
+from latent_memory.tables import traces
 
 SHELF = Shelf(namespace="default", fingerprint="model", reward="checks")
 
@@ -45,6 +48,20 @@ def trace(seed: int = 0, *, rows: int = 4, width: int = 8, **changes: Any) -> Tr
 
 def in_namespace(namespace: str) -> Shelf:
     return replace(SHELF, namespace=namespace)
+
+
+def age(memory: LatentMemory, ids: list[int], days: float) -> None:
+    """Let traces be older, checksum and all."""
+    with memory.database.write() as connection:
+        for id_, stored in rows.read_traces(connection, ids).items():
+            created = stored.created - timedelta(days=days)
+            row: dict[str, Any] = dict(
+                connection.execute(rows.WHOLE.where(traces.c.id == id_)).mappings().one()
+            )
+            row["created"] = rows.to_time(created)
+            checksum = rows._checksum(row, row["vector"], row["bytes"])
+            values = {"created": row["created"], "checksum": checksum}
+            connection.execute(update(traces).where(traces.c.id == id_).values(**values))
 
 
 def cosines(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:

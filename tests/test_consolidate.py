@@ -57,7 +57,7 @@ from latent_memory.priors import (
     priors_folder,
     source_of,
 )
-from latent_memory.publishing import note_file, publish, reserve, roll_back, withdraw_stale
+from latent_memory.publishing import note_file, publish, reserve, roll_back, withdraw_forgotten
 from tests.night_world import (
     SEARCH,
     SETTINGS,
@@ -629,7 +629,7 @@ def test_strict_forgetting_withdraws_at_once(memory: LatentMemory) -> None:
     shelf = published_twice(memory)
     memory.forget(ids=[127])  # only the second prior read it
     with database_of(memory).write() as connection:
-        withdraw_stale(connection)
+        withdraw_forgotten(connection)
     assert now(memory, shelf) == 1
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, text
 from typer.testing import CliRunner
 
 from latent_agent.cli import app
@@ -31,11 +31,11 @@ from latent_memory import (
 )
 from latent_memory.eviction import fair_share
 from latent_memory.limits import CAPACITY, TOTAL
-from latent_memory.tables import traces
 from latent_memory.usefulness import usefulness
 from tests.memories import (
     SHELF,
     Worker,
+    age,
     bytes_beside,
     in_namespace,
     recalled,
@@ -51,22 +51,6 @@ DAY = 24 * HOUR
 def held(memory: LatentMemory, namespace: str = "default") -> list[int]:
     """Ids of a namespace's traces, ascending."""
     return sorted(info.id for info in memory.list(namespace=namespace, limit=10_000))
-
-
-def age(memory: LatentMemory, ids: list[int], days: float) -> None:
-    """Let traces be older, checksum and all."""
-    from latent_memory import rows
-
-    with memory.database.write() as connection:
-        for id_, stored in rows.read_traces(connection, ids).items():
-            created = stored.created - timedelta(days=days)
-            row: dict[str, Any] = dict(
-                connection.execute(rows.WHOLE.where(traces.c.id == id_)).mappings().one()
-            )
-            row["created"] = rows.to_time(created)
-            checksum = rows._checksum(row, row["vector"], row["bytes"])
-            values = {"created": row["created"], "checksum": checksum}
-            connection.execute(update(traces).where(traces.c.id == id_).values(**values))
 
 
 def test_limits_are_stored_in_the_memory(tmp_path: Path) -> None:

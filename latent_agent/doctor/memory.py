@@ -70,7 +70,7 @@ def _prior(memory: LatentMemory, info: ShelfInfo) -> Finding:
             remedy="go back to the one before with: latent-agent prior rollback --namespace "
             f"{shlex.quote(info.shelf.namespace)}, or train anew with: latent-agent consolidate",
         )
-    if not prior.stale:
+    if not prior.forgotten:
         return Finding(about=about, state="ok", text=text)
     return Finding(
         about=about,

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select, up
 
 from latent_memory.known import snapshot_path
 from latent_memory.prior_tables import priors
-from latent_memory.priors import STALE, priors_folder
-from latent_memory.publishing import withdraw_stale
-from latent_memory.record import EVICTED, note
+from latent_memory.priors import FORGOTTEN, priors_folder
+from latent_memory.publishing import withdraw_forgotten
+from latent_memory.record import EVICTED, note, why
 from latent_memory.rows import to_time
 from latent_memory.selection import in_chunks
 from latent_memory.sqlite import Database, backups
@@ -47,8 +47,8 @@ _ORPHANS = select(priors.c.file).where(
     priors.c.shelf.in_(bindparam("shelves", expanding=True)),
     ~exists().where(traces.c.shelf == priors.c.shelf),
 )
-_STALE_FILES = select(priors.c.file).where(priors.c.file.is_not(None), STALE)
-_DROP_STALE = update(priors).where(STALE).values(file=None, checksum=None)
+_FILES = select(priors.c.file).where(priors.c.file.is_not(None), FORGOTTEN)
+_DROP_FILES = update(priors).where(FORGOTTEN).values(file=None, checksum=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +69,14 @@ class Gone:
 def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool = False) -> int:
     """Erase traces: their rows, the log's copies of them, our backups; return how many there were.
 
-    Evicted ones are not to be forgotten: backups stay, and so do priors that learnt from them.
+    Evicted ones are not to be forgotten: backups stay, and so do priors that learnt from them. Of
+    expired ones priors stay until the next night on their shelf, which is not due for them alone.
 
     A kill leaves some of them; they are whole, and can be forgotten again. Of a namespace whose
     last trace goes, the name can stay in a gap of the file until ``compact``. Priors that learnt
     from them are marked by the deletion itself and trained anew in the next night; with
-    ``strict`` they are withdrawn at once, and their files deleted, as those of a shelf that is
-    empty always are.
+    ``strict`` those that learnt from what was forgotten are withdrawn at once, and their files
+    deleted, as those of a shelf that is empty always are.
 
     Raises:
         ReadOnlyError: If the database is open for reading only.
@@ -99,9 +100,9 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
 
 def _withdraw(connection: Connection) -> Sequence[str]:
     """Withdraw the priors that learnt from what was forgotten; return the names of their files."""
-    files = connection.execute(_STALE_FILES).scalars().all()
-    withdraw_stale(connection)
-    connection.execute(_DROP_STALE)
+    files = connection.execute(_FILES).scalars().all()
+    withdraw_forgotten(connection)
+    connection.execute(_DROP_FILES)
     return [file for file in files if file is not None]
 
 
@@ -125,7 +126,7 @@ def delete_traces(connection: Connection, ids: Sequence[int], reason: str) -> Go
     found = connection.execute(_SHELVES_OF, {"ids": ids}).all()
     if not found:
         return Gone()
-    told = {"deleted": to_time(datetime.now(UTC)), "evicted": int(reason == EVICTED)}
+    told = {"deleted": to_time(datetime.now(UTC)), "evicted": why(reason)}
     rows = [{"trace": row.id, "shelf": row.shelf, **told} for row in found]
     connection.execute(insert(deletions), rows)
     for empty in _EMPTY:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from latent_memory.errors import LatentMemoryError
 from latent_memory.prior_tables import priors, sources
+from latent_memory.record import FOR_ROOM, WISHED
 from latent_memory.rows import ON_SHELF, from_time, names, to_shelf
 from latent_memory.sqlite import Database
 from latent_memory.tables import deletions, shelves, traces
@@ -69,7 +70,8 @@ class PriorInfo:
         published: Its place in the order of publications; None if it never was.
         published_at: When it was published (UTC).
         withdrawn: Why it may not be in force.
-        stale: Whether a trace that it may have learnt from was forgotten since.
+        stale: Whether a trace that it may have learnt from was forgotten since, or has expired.
+        forgotten: Whether one was forgotten: a night is due at once. Expiry alone makes none due.
     """
 
     version: int
@@ -85,6 +87,7 @@ class PriorInfo:
     published_at: datetime | None
     withdrawn: str | None
     stale: bool
+    forgotten: bool
 
 
 def database_of(memory: "LatentMemory") -> Database:
@@ -97,16 +100,22 @@ def priors_folder(database: Path) -> Path:
     return database.with_name(f"{database.name}.priors")
 
 
-STALE: ColumnElement[bool] = exists().where(
-    sources.c.prior == priors.c.id,
-    ~exists().where(shelves.c.id == sources.c.shelf)
-    | exists().where(
-        deletions.c.shelf == sources.c.shelf,
-        deletions.c.trace.between(sources.c.first, sources.c.last),
-        deletions.c.seq > sources.c.deletion,
-        deletions.c.evicted == 0,
-    ),
-)
+def _lacks(why: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a trace that a prior may have learnt from was erased for such a reason."""
+    return exists().where(
+        sources.c.prior == priors.c.id,
+        ~exists().where(shelves.c.id == sources.c.shelf)
+        | exists().where(
+            deletions.c.shelf == sources.c.shelf,
+            deletions.c.trace.between(sources.c.first, sources.c.last),
+            deletions.c.seq > sources.c.deletion,
+            why,
+        ),
+    )
+
+
+FORGOTTEN = _lacks(deletions.c.evicted == WISHED)
+STALE = _lacks(deletions.c.evicted != FOR_ROOM)
 _OWN = sources.alias()
 _WHOLE = (
     select(
@@ -114,6 +123,7 @@ _WHOLE = (
         *(shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward),
         *(_OWN.c.first.label("first_trace"), _OWN.c.last.label("last_trace")),
         STALE.label("stale"),
+        FORGOTTEN.label("forgotten"),
     )
     .join(shelves, shelves.c.id == priors.c.shelf)
     .join(_OWN, (_OWN.c.prior == priors.c.id) & (_OWN.c.shelf == priors.c.shelf))
@@ -201,6 +211,7 @@ def _info(row: RowMapping) -> PriorInfo:
         created=from_time(row["created"]),
         published_at=None if published_at is None else from_time(published_at),
         stale=bool(row["stale"]),
+        forgotten=bool(row["forgotten"]),
         **{name: row[name] for name in _PLAIN},
     )
 

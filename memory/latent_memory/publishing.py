@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, exists, func, insert, select, 
 
 from latent_memory.prior_tables import priors, sources
 from latent_memory.priors import (
+    FORGOTTEN,
     STALE,
     PriorInfo,
     Source,
@@ -15,7 +16,7 @@ from latent_memory.priors import (
     read_in_force,
     read_prior,
 )
-from latent_memory.rows import to_time
+from latent_memory.rows import ON_SHELF, names, to_time
 from latent_memory.sqlite import Database
 from latent_memory.tables import shelves
 from latent_memory.trace import Shelf
@@ -85,11 +86,11 @@ def publish(database: Database, version: int) -> PriorInfo:
     """Put a prior in force, in the place of any other on its shelf.
 
     Raises:
-        UnknownPriorError: If there is none, it has no file, or it is stale.
+        UnknownPriorError: If there is none, it has no file, or a trace behind it was forgotten.
     """
     with database.write() as connection:
         found = read_prior(connection, version)
-        if found.file is None or found.stale:
+        if found.file is None or found.forgotten:
             why = "its file is gone" if found.file is None else "a trace behind it was forgotten"
             raise UnknownPriorError(
                 f"a prior must have a file and all its traces to be published, got version "
@@ -125,9 +126,15 @@ def roll_back(database: Database, shelf: Shelf) -> tuple[PriorInfo, PriorInfo | 
         return found, read_in_force(connection, shelf)
 
 
-def withdraw_stale(connection: Connection) -> None:
+def withdraw_forgotten(connection: Connection) -> None:
     """Withdraw every prior that may have learnt from a trace that was forgotten."""
-    _withdraw(connection, STALE, "a trace behind it was forgotten")
+    _withdraw(connection, FORGOTTEN, "a trace behind it was forgotten")
+
+
+def withdraw_expired(connection: Connection, shelf: Shelf) -> None:
+    """Withdraw a shelf's priors that may have learnt from a trace that has expired."""
+    number = select(shelves.c.id).where(ON_SHELF).params(names(shelf)).scalar_subquery()
+    _withdraw(connection, STALE & (priors.c.shelf == number), "a trace behind it has expired")
 
 
 def _withdraw(connection: Connection, which: ColumnElement[bool], reason: str) -> None:

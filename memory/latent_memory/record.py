@@ -9,6 +9,7 @@ from latent_memory.rows import from_time, to_time
 from latent_memory.tables import erasures
 
 EVICTED, EXPIRED, PRUNED, FORGOTTEN = "evicted", "expired", "pruned", "forgotten"
+WISHED, FOR_ROOM, FOR_AGE = 0, 1, 2  # why a trace was erased, as ``deletions.evicted`` has it
 _TOGETHER = timedelta(days=1)  # evictions come one after the other: one entry a day tells of them
 
 
@@ -46,6 +47,11 @@ _TODAY = select(func.max(erasures.c.id)).where(
     erasures.c.reason == bindparam("reason"), erasures.c.began > bindparam("since")
 )
 _EMPTIED = select(func.coalesce(func.sum(erasures.c.emptied), 0))
+
+
+def why(reason: str) -> int:
+    """Return a reason as the deletions have it."""
+    return {EVICTED: FOR_ROOM, EXPIRED: FOR_AGE}.get(reason, WISHED)
 
 
 def note(

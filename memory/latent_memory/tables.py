@@ -79,7 +79,8 @@ deletions = Table(
     Column("trace", Integer, nullable=False),
     Column("shelf", Integer, nullable=False),
     Column("deleted", Integer, nullable=False),  # microseconds since 1970, UTC
-    # 1: for want of room; priors that learnt from it may stay. 0: it is to be forgotten.
+    # 0: it is to be forgotten. 1: evicted; priors that learnt from it may stay. 2: expired; they
+    # may stay until their shelf's next night.
     Column("evicted", Integer, nullable=False, server_default="0"),
     Index("deletions_by_shelf", "shelf", "seq"),
     sqlite_autoincrement=True,
