@@ -281,11 +281,31 @@ def test_a_writer_looks_for_old_traces_now_and_then_and_tidying_at_once(tmp_path
         assert first not in held(memory)
 
 
-def test_a_namespace_has_so_many_new_traces_an_hour(tmp_path: Path) -> None:
+class Clock(datetime):
+    """A clock that can be set."""
+
+    ahead = timedelta(0)
+
+    @classmethod
+    def now(cls, tz: Any = None) -> "datetime":
+        return datetime.now(tz) + cls.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
+    """The clock that new traces are dated by."""
+    monkeypatch.setattr(upkeep, "datetime", Clock)
+    monkeypatch.setattr(Clock, "ahead", timedelta(0))
+    return Clock
+
+
+def test_a_namespace_has_so_many_new_traces_an_hour(tmp_path: Path, clock: type[Clock]) -> None:
     path = tmp_path / "m.sqlite3"
     with LatentMemory(path) as memory:
         memory.set_limits(Limits(hourly=3))
-        ids = [memory.add(trace(seed)) for seed in range(3)]
+        memory.add(trace(0))
+        clock.ahead = timedelta(minutes=30)
+        memory.add_many(trace(seed) for seed in range(1, 3))
         with pytest.raises(RateError, match=r"at most 3 .*'default' got 4.*wait.*--hourly"):
             memory.add(trace(4))
         with pytest.raises(RateError):  # on another shelf, in another process's memory
@@ -294,11 +314,36 @@ def test_a_namespace_has_so_many_new_traces_an_hour(tmp_path: Path) -> None:
         with pytest.raises(RateError):  # all or none
             memory.add_many(trace(seed, shelf=in_namespace("ann")) for seed in range(3))
         assert len(held(memory, "ann")) == 1
-        age(memory, ids[:1], days=1 / 24)
+        clock.ahead = timedelta(minutes=62)  # the first one no longer counts
         memory.add(trace(6))
         with pytest.raises(RateError):
             memory.add(trace(7))
         assert held(memory)[-1] == 5
+
+
+@pytest.mark.parametrize("limits", [Limits(capacity=5, hourly=12), Limits(total=5, hourly=12)])
+def test_what_was_evicted_counts_for_the_rate(tmp_path: Path, limits: Limits) -> None:
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(limits)
+        for seed in range(12):
+            memory.add(trace(seed))
+        memory.compact()
+        with pytest.raises(RateError, match=r"at most 12 .* got 13"):
+            memory.add(trace(13))
+        assert len(held(memory)) <= 5
+
+
+def test_a_clock_that_is_set_back_stops_no_namespace(tmp_path: Path, clock: type[Clock]) -> None:
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.set_limits(Limits(hourly=3))
+        clock.ahead = timedelta(days=300)
+        memory.add_many(trace(seed) for seed in range(3))
+        with pytest.raises(RateError):
+            memory.add(trace(4))
+        clock.ahead = timedelta(0)
+        memory.add_many(trace(seed) for seed in range(5, 8))
+        with pytest.raises(RateError):
+            memory.add(trace(9))
 
 
 def _add(path: Path, first: int, count: int) -> list[int]:

@@ -96,6 +96,16 @@ def check_0004(connection: Connection) -> None:
     assert connection.scalar(text("SELECT total FROM limits")) == 5000
 
 
+def fill_0005(connection: Connection) -> None:
+    fill_0004(connection)
+    connection.execute(text("INSERT INTO admissions VALUES (1, 28333333, 59)"))
+
+
+def check_0005(connection: Connection) -> None:
+    check_0004(connection)
+    assert connection.scalar(text("SELECT traces FROM admissions")) == 59
+
+
 # What each revision's rows look like, and how they are known to have come through the next ones.
 # A revision that changes rows gets checks of its own here.
 ROWS: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], None]]] = {
@@ -103,6 +113,7 @@ ROWS: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], None]
     "0002": (fill_0002, check_0002),
     "0003": (fill_0003, check_0003),
     "0004": (fill_0004, check_0004),
+    "0005": (fill_0005, check_0005),
 }
 
 

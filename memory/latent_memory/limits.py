@@ -6,14 +6,16 @@ So all processes hold to the same limits: those that answer, and the one that co
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
 
 from latent_memory.errors import RateError, TraceError
 from latent_memory.rows import to_time
-from latent_memory.tables import limits, shelves, traces
+from latent_memory.tables import admissions, limits, shelves, traces
 
 CAPACITY, TOTAL = 100_000, 1_000_000
-HOUR = timedelta(hours=1)
+_MINUTE = 60_000_000  # microseconds
+_HOUR = 60  # minutes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +25,8 @@ class Limits:
     Attributes:
         capacity: Traces of a namespace; what is beyond it is evicted, least useful first.
         max_age: Whole seconds; what is older is not recalled, and erased.
-        hourly: New traces of a namespace within an hour; what is beyond it is not kept.
+        hourly: New traces of a namespace within an hour, to the minute, evicted ones among them;
+            what is beyond it is not kept. They are counted while the limit is set.
         total: Traces of all namespaces; what is beyond it is evicted from the largest of them. A
             writer counts them after each thousandth part of it.
     """
@@ -51,12 +54,22 @@ class Limits:
 DEFAULT = Limits()
 
 _READ = select(limits)
-_SHELVES = select(shelves.c.id).where(shelves.c.namespace == bindparam("namespace"))
 _LATEST = (
-    select(traces.c.created)
-    .where(traces.c.shelf == bindparam("shelf"))
-    .order_by(traces.c.id.desc())
-    .limit(bindparam("most"))
+    select(func.coalesce(func.sum(admissions.c.traces), 0))
+    .join(shelves, shelves.c.id == admissions.c.shelf)
+    .where(
+        shelves.c.namespace == bindparam("namespace"),
+        admissions.c.minute.between(bindparam("since"), bindparam("now")),
+    )
+)
+_SHELF = select(traces.c.shelf).where(traces.c.id == bindparam("trace"))
+# Beside the hour: what is too old, or was dated ahead by a clock that was set back.
+_FORGET = delete(admissions).where(
+    admissions.c.shelf == bindparam("of"),
+    ~admissions.c.minute.between(bindparam("since"), bindparam("now")),
+)
+_COUNT = upsert(admissions).on_conflict_do_update(
+    index_elements=["shelf", "minute"], set_={"traces": admissions.c.traces + 1}
 )
 
 
@@ -81,13 +94,24 @@ def check_rate(connection: Connection, held: Limits, namespace: str, now: dateti
     """Raise RateError if a namespace may have no further trace yet."""
     if held.hourly is None:
         return
-    since, latest = to_time(now - HOUR), 0
-    for shelf in connection.execute(_SHELVES, {"namespace": namespace}).scalars().all():
-        stored = connection.execute(_LATEST, {"shelf": shelf, "most": held.hourly}).scalars()
-        latest += sum(created > since for created in stored)
+    latest = connection.execute(_LATEST, {"namespace": namespace, **_last_hour(now)}).scalar_one()
     if latest >= held.hourly:
         raise RateError(
             f"a namespace may have at most {held.hourly} new traces an hour, but {namespace!r} "
             f"got {latest + 1}; it was not kept; wait, or allow more with: latent-agent memory "
             "limits --hourly"
         )
+
+
+def count_admitted(connection: Connection, held: Limits, trace: int, now: datetime) -> None:
+    """Count a new trace for its namespace's rate; nothing is written where there is no limit."""
+    if held.hourly is None:
+        return
+    shelf, hour = connection.execute(_SHELF, {"trace": trace}).scalar_one(), _last_hour(now)
+    connection.execute(_FORGET, {"of": shelf, **hour})
+    connection.execute(_COUNT, {"shelf": shelf, "minute": hour["now"], "traces": 1})
+
+
+def _last_hour(now: datetime) -> dict[str, int]:
+    minute = to_time(now) // _MINUTE
+    return {"since": minute - _HOUR, "now": minute}

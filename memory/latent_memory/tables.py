@@ -97,6 +97,15 @@ limits = Table(
     Column("total", Integer),  # traces of all namespaces
 )
 
+# For Limits.hourly: what was admitted, not what is still there. Rows of the last hour are read.
+admissions = Table(
+    "admissions",
+    metadata,
+    Column("shelf", Integer, ForeignKey("shelves.id", ondelete="CASCADE"), primary_key=True),
+    Column("minute", Integer, primary_key=True),  # since 1970, UTC
+    Column("traces", Integer, nullable=False),
+)
+
 # For the operator: that traces were erased, when and why, without whose they were or what they
 # held. Outlives namespaces and deletions.
 erasures = Table(

@@ -19,7 +19,7 @@ from latent_memory.erase import (
 )
 from latent_memory.errors import LatentMemoryError
 from latent_memory.eviction import beyond, counts, crowds, more_than
-from latent_memory.limits import Limits, check_rate, read_limits
+from latent_memory.limits import Limits, check_rate, count_admitted, read_limits
 from latent_memory.record import EVICTED, EXPIRED, note
 from latent_memory.rows import insert_trace
 from latent_memory.sqlite import Database
@@ -111,6 +111,7 @@ class Upkeep:
             for trace in traces:
                 check_rate(connection, limits, trace.shelf.namespace, now)
                 ids.append(insert_trace(connection, trace, now))
+                count_admitted(connection, limits, ids[-1], now)
                 namespaces.add(trace.shelf.namespace)
             room = _Room(connection, self._database, now)
             room.erase(EXPIRED, self._some_old(connection, limits, now))
