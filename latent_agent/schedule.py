@@ -11,7 +11,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from latent_agent.consolidate import consolidate
-from latent_agent.errors import LatentAgentError, SettingError
+from latent_agent.errors import LatentAgentError, NightRunningError, NightStoppedError, SettingError
 from latent_agent.night_job import NightJob, NightReport
 from latent_memory import LatentMemoryError
 
@@ -53,6 +53,8 @@ class Nights:
     def _guarded(self) -> None:
         try:
             self._run()
+        except (NightRunningError, NightStoppedError) as reason:  # neither is a fault
+            logger.info("no night: %s", reason)
         except (LatentAgentError, LatentMemoryError, OSError) as failure:
             logger.warning("no night: %s", failure)
 

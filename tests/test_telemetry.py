@@ -19,7 +19,14 @@ from opentelemetry.trace import StatusCode
 
 from latent_agent import ChatLatentSeek
 from latent_agent.consolidate import consolidate
-from latent_agent.errors import CallCancelled, PriorError
+from latent_agent.errors import (
+    CallCancelled,
+    NightRunningError,
+    NightStoppedError,
+    PriorError,
+)
+from latent_agent.night_job import Watch
+from latent_agent.night_lock import night_lock
 from latent_agent.replay import Bench
 from latent_agent.reward import Case, Reward
 from latent_agent.reward.base import Score
@@ -30,6 +37,7 @@ from latent_agent.telemetry import calls
 from latent_agent.telemetry.instruments import COUNTERS, HISTOGRAMS
 from latent_agent.which_nights import job_for
 from latent_memory import LatentMemory, Limits
+from tests import night_world
 from tests.memories import run_python
 
 DASHBOARD = Path(__file__).parent.parent / "examples" / "grafana-dashboard.json"
@@ -283,6 +291,25 @@ def test_nights_are_told_and_idle_ones_are_not(memory: LatentMemory, caplog) -> 
     waiting = replace(job, settings=replace(job.settings, if_new=50))
     assert consolidate(waiting).verdict == "idle"
     assert len(told(caplog.records, "night")) == len(SPANS.get_finished_spans()) == 1
+
+
+def test_a_night_that_is_stopped_or_finds_another_at_work_has_not_failed(
+    memory: LatentMemory, caplog
+) -> None:
+    caplog.set_level(logging.INFO, "latent_agent")
+    shelf = night_world.day(memory, 30)
+    stopped = Watch()
+    stopped.stop.set()
+    with pytest.raises(NightStoppedError):
+        consolidate(night_world.job(memory, shelf, watch=stopped))
+    with night_lock(memory.path), pytest.raises(NightRunningError):
+        consolidate(night_world.job(memory, shelf))
+    records = told(caplog.records, "night")
+    assert [(one["verdict"], one["error"], one["levelname"]) for one in records] == [
+        ("stopped", "NightStoppedError", "INFO"),
+        ("busy", "NightRunningError", "INFO"),
+    ]
+    assert (total("nights", verdict="stopped"), total("nights", verdict="busy")) == (1, 1)
 
 
 def prometheus_names(metric: Metric) -> set[str]:

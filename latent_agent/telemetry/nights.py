@@ -2,17 +2,24 @@
 
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from latent_agent.errors import NightRunningError, NightStoppedError
 from latent_agent.telemetry.instruments import instruments
+from latent_memory.nights import FAILED
 
 if TYPE_CHECKING:
     from latent_agent.night_job import NightJob, NightReport
 
 logger = logging.getLogger("latent_agent.nights")
 
+# A night that was told to end, or found another at work, is nothing to be warned of.
+_NO_FAULT: Mapping[type[BaseException], str] = {
+    NightStoppedError: "stopped",
+    NightRunningError: "busy",
+}
 _FIGURES = ("trained", "held_out", "skipped", "champion", "updates", "best_loss")
 
 
@@ -23,7 +30,8 @@ def observed(job: "NightJob") -> Generator["SeenNight"]:
     try:
         yield seen
     except BaseException as failure:
-        seen.told |= {"verdict": "failed", "error": type(failure).__name__}
+        verdict = _NO_FAULT.get(type(failure), FAILED)
+        seen.told |= {"verdict": verdict, "error": type(failure).__name__}
         raise
     finally:
         if seen.told.get("verdict") != "idle":
@@ -58,5 +66,5 @@ class SeenNight:
             span = known.tracer.start_span("latent_agent.night", start_time=self._since)
             span.set_attributes({f"latent_agent.{name}": told[name] for name in told})
             span.end()
-        level = logging.WARNING if verdict == "failed" else logging.INFO
+        level = logging.WARNING if verdict == FAILED else logging.INFO
         logger.log(level, "night: %s", verdict, extra={"event": "night", **self.told})
