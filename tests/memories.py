@@ -1,6 +1,7 @@
 """Traces and memories for the tests of the store."""
 
 import multiprocessing
+import os
 import subprocess
 import sys
 import traceback
@@ -96,6 +97,23 @@ def bytes_beside(path: Path) -> bytes:
         check=True,
     )
     return done.stdout
+
+
+def as_nobody(work: Callable[[], None]) -> None:
+    """Do work as a user who may write to nothing of ours: root may write to everything."""
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            work()
+        except BaseException as error:
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 # Forked from a process that has imported all this and does nothing else: no test waits for imports.

@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 from latent_agent import ChatLatentSeek
 from latent_agent.cli import app
 from latent_agent.consolidate import consolidate
+from latent_agent.doctor.memory import look_at_memory
 from latent_agent.night_lock import night_lock
 from latent_agent.prior_in_force import PriorInForce
 from latent_memory import IndexSettings, LatentMemory
 from latent_memory.nights import Result, begin_night, end_night
-from tests.memories import SHELF, trace, vector
+from tests.memories import SHELF, as_nobody, trace, vector
 from tests.night_world import day, job, open_at
 
 QUESTION = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip?"
@@ -55,6 +56,29 @@ def test_no_memory_yet_is_no_fault(tmp_path: Path) -> None:
     assert (code, found["memory"]["state"]) == (0, "ok")
     assert "call" not in found
     assert not path.exists()
+
+
+def test_a_place_where_no_memory_can_be_made_fails_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "m.sqlite3", "/proc/x/y", "postgres://x"):
+        code, found = examined("--memory", place, "--no-smoke")
+        assert (code, found["memory"]["state"]) == (1, "fail")
+        assert found["memory"]["remedy"].startswith("give a")
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_memory_that_cannot_be_written_is_warned_of(open_folder: Path) -> None:
+    place = open_folder / "m.sqlite3"
+    with LatentMemory(place) as opened:
+        opened.add(trace())
+    place.chmod(0o444)
+
+    def work() -> None:
+        found = next(look_at_memory(place, thorough=False))
+        assert (found.state, "not written" in found.text) == ("warn", True)
+        assert "make the file and its folder writable" in found.remedy
+
+    as_nobody(work)
 
 
 def test_a_file_that_is_no_database_fails_with_a_remedy(tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
 """Where a memory can lie, and what happens where it cannot, or where the disk fails."""
 
-import os
 import sqlite3
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,35 +15,7 @@ from latent_memory import (
     default_location,
 )
 from latent_memory.store import Mode
-from tests.memories import SHELF, recalled, run_python, trace, vector
-
-
-def as_nobody(work: Callable[[], None]) -> None:
-    """Do work as a user who may write to nothing of ours: root may write to everything."""
-    child = os.fork()
-    if child == 0:
-        try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setgid(65534)
-                os.setuid(65534)
-            work()
-        except BaseException as error:
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-
-
-@pytest.fixture
-def open_folder(tmp_path: Path) -> Path:
-    """A folder that others may look into."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.owner() == Path.home().owner() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-        if folder.name.startswith("pytest-of"):
-            break
-    return tmp_path
+from tests.memories import SHELF, as_nobody, recalled, run_python, trace, vector
 
 
 @pytest.mark.parametrize(

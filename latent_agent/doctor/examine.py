@@ -8,6 +8,7 @@ from pathlib import Path
 
 from latent_agent.doctor.finding import Finding
 from latent_agent.doctor.memory import look_at_memory
+from latent_agent.doctor.place import can_be_made
 from latent_agent.errors import LatentAgentError
 from latent_memory import LatentMemoryError
 from latent_memory.places import locate
@@ -30,14 +31,7 @@ def examine(
     """
     yield _versions()
     yield from _guarded("model", lambda: _model(model))
-    path = locate(location)
-    yield from _guarded("disk", lambda: _disk(path))
-    if path.exists():
-        yield from _guarded("memory", lambda: look_at_memory(path, thorough=thorough))
-    else:
-        yield Finding(
-            about="memory", state="ok", text=f"none yet at {path}; the first call makes it"
-        )
+    yield from _guarded("memory", lambda: _memory(location, thorough))
     if smoke:
         yield from _guarded("call", lambda: _call(model))
 
@@ -68,6 +62,15 @@ def _model(model: str) -> Iterator[Finding]:
     shared = open_model(model)
     text = f"{model}, fingerprint {shared.fingerprint(EMBEDDING)[:8]}"
     yield Finding(about="model", state="ok", text=text)
+
+
+def _memory(location: str | Path, thorough: bool) -> Iterator[Finding]:
+    path = locate(location)
+    yield from _guarded("disk", lambda: _disk(path))
+    if path.exists():
+        yield from look_at_memory(path, thorough=thorough)
+    else:
+        yield can_be_made(path)
 
 
 def _disk(path: Path) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from latent_agent.doctor.finding import Finding
 from latent_agent.doctor.nights import nights_of
+from latent_agent.doctor.place import found_at
 from latent_agent.errors import PriorError
 from latent_agent.prior_in_force import PriorInForce
 from latent_memory import LatentMemory, ShelfInfo
@@ -18,7 +19,7 @@ def look_at_memory(path: Path, *, thorough: bool) -> Iterator[Finding]:
     with LatentMemory(path, mode="read") as memory:
         stats = memory.stats()
         text = f"{stats.traces:,} traces in {len(stats.shelves)} shelves, schema {stats.revision}"
-        yield Finding(about="memory", state="ok", text=f"{text}, at {path}")
+        yield found_at(path, text)
         if thorough:
             yield _whole(memory)
         for info in stats.shelves:
