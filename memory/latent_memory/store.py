@@ -1,7 +1,5 @@
 """The memory: traces in a database, an index for recall."""
 
-import os
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,12 +15,12 @@ from latent_memory.errors import ReadOnlyError
 from latent_memory.layout import IndexSettings
 from latent_memory.limits import Limits, read_limits, write_limits
 from latent_memory.listing import ShelfInfo, TraceInfo
+from latent_memory.open_indexes import OpenIndexes
 from latent_memory.progress import Progress
 from latent_memory.recalling import recall
 from latent_memory.record import FORGOTTEN, PRUNED, Erasure, list_erasures
 from latent_memory.schema import open_database
 from latent_memory.selection import least_useful, matching
-from latent_memory.shelves import ShelfIndex
 from latent_memory.sqlite import Database
 from latent_memory.stats import Stats, read_stats
 from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace, Vector
@@ -59,11 +57,11 @@ class LatentMemory:
             raise ReadOnlyError(
                 f"mode must be 'read-write', 'read' or 'write', got {mode!r}; choose one of them"
             )
-        self._mode, self._store_text, self._settings = mode, store_text, index
+        self._mode, self._store_text = mode, store_text
         self._database = open_database(location, readonly=mode == "read")
         self.path = self._database.path
         self._upkeep = Upkeep(self._database)
-        self._forget_indexes()
+        self._indexes = OpenIndexes(self._database, index)
 
     @property
     def database(self) -> Database:
@@ -110,7 +108,7 @@ class LatentMemory:
                 "mode='write'; open it with mode='read-write'"
             )
         check_shelf(shelf)
-        return recall(self._database, self._index(shelf), check_embedding(embedding), k)
+        return recall(self._database, self._indexes.of(shelf), check_embedding(embedding), k)
 
     def get(self, id: int) -> StoredTrace | None:
         """Return the trace with this id; None if there is none.
@@ -257,7 +255,7 @@ class LatentMemory:
         return problems or [
             Problem(kind="index", trace=None, text=text)
             for info in self.shelves()
-            if (text := self._index(info.shelf).difference()) is not None
+            if (text := self._indexes.of(info.shelf).difference()) is not None
         ]
 
     def compact(self) -> None:
@@ -271,27 +269,11 @@ class LatentMemory:
 
     def rebuild(self) -> int:
         """Build all indexes from the database alone; return how many traces they hold."""
-        return sum(self._index(info.shelf).rebuild() for info in self.shelves())
-
-    def _index(self, shelf: Shelf) -> ShelfIndex:
-        if self._pid != os.getpid():  # in a forked child, where a copied lock may never open
-            self._forget_indexes()
-        with self._lock:
-            if shelf not in self._indexes:
-                self._indexes[shelf] = ShelfIndex(self._database, shelf, self._settings)
-            return self._indexes[shelf]
-
-    def _forget_indexes(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._indexes: dict[Shelf, ShelfIndex] = {}
+        return sum(self._indexes.of(info.shelf).rebuild() for info in self.shelves())
 
     def close(self) -> None:
         """Write down the indexes and close the database."""
-        with self._lock:
-            indexes = list(self._indexes.values())
-        for index in indexes:
-            index.close()
+        self._indexes.close()
         self._database.close()
 
     def __enter__(self) -> Self:
