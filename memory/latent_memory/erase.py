@@ -8,11 +8,12 @@ from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
+from latent_memory.errors import StorageError
 from latent_memory.known import snapshot_path
 from latent_memory.prior_tables import priors
 from latent_memory.priors import FORGOTTEN, priors_folder
 from latent_memory.publishing import withdraw_forgotten
-from latent_memory.record import EVICTED, note, why
+from latent_memory.record import EVICTED, EXPIRED, note, why
 from latent_memory.rows import to_time
 from latent_memory.selection import in_chunks
 from latent_memory.sqlite import Database, backups
@@ -80,11 +81,13 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
 
     Raises:
         ReadOnlyError: If the database is open for reading only.
-        StorageError: If the disk or the database refuses.
+        StorageError: If the disk or the database refuses; or if traces are gone as was wished, but
+            a file that may tell of them cannot be deleted.
     """
     wanted = sorted(set(ids))
+    left: list[Path] = []
     if wanted and reason != EVICTED and not database.readonly:
-        delete_backups(database.path)
+        left += delete_backups(database.path)
     forgotten, entry = 0, None
     for chunk in in_chunks(wanted, AT_ONCE):
         with database.write() as connection:
@@ -93,8 +96,14 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
             if gone.traces:
                 entry = note(connection, reason, gone.traces, datetime.now(UTC), entry)
         forgotten += gone.traces
-        drop_files(database, gone.shelves, (*gone.priors, *withdrawn))
+        left += drop_files(database, gone.shelves, (*gone.priors, *withdrawn))
     database.empty_log()
+    if left and reason not in (EVICTED, EXPIRED):
+        names = ", ".join(repr(str(file)) for file in left)
+        raise StorageError(
+            f"what is forgotten must leave every file, but {names} cannot be deleted; the database "
+            "holds it no longer; make the folder writable, and delete what is left there yourself"
+        )
     return forgotten
 
 
@@ -106,19 +115,37 @@ def _withdraw(connection: Connection) -> Sequence[str]:
     return [file for file in files if file is not None]
 
 
-def drop_files(database: Database, shelves: Iterable[int], priors: Iterable[str] = ()) -> None:
-    """Delete the index files of shelves that are gone, and the files of priors."""
-    for shelf in shelves:
-        snapshot_path(database.path, shelf).unlink(missing_ok=True)
-    for name in priors:  # names only: what a damaged database says leads nowhere else
-        (priors_folder(database.path) / Path(name).name).unlink(missing_ok=True)
+def drop_files(
+    database: Database, shelves: Iterable[int], priors: Iterable[str] = ()
+) -> Sequence[Path]:
+    """Delete index files of shelves that are gone, and priors' files; return what cannot be."""
+    files = [snapshot_path(database.path, shelf) for shelf in shelves]
+    # Names only: what a damaged database says leads nowhere else.
+    files += [priors_folder(database.path) / Path(name).name for name in priors]
+    return [file for file in files if not _deleted(file)]
 
 
-def delete_backups(path: Path) -> None:
-    """Delete the copies that migrations made."""
-    for copy in backups(path):
-        copy.unlink(missing_ok=True)
-        logger.info("%s was deleted: it may hold what is being forgotten", copy)
+def delete_backups(path: Path) -> Sequence[Path]:
+    """Delete the copies that migrations made; return those that cannot be."""
+    return [copy for copy in backups(path) if not _deleted(copy)]
+
+
+def _deleted(file: Path) -> bool:
+    """Delete a file; if it cannot be, warn of it: the traces are gone all the same."""
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        logger.warning(
+            "%s may hold what is erased, and cannot be deleted (%s); make its folder writable, and "
+            "delete it yourself",
+            file,
+            error,
+        )
+        return False
+    logger.info("%s was deleted: it may hold what is erased", file)
+    return True
 
 
 def delete_traces(connection: Connection, ids: Sequence[int], reason: str) -> Gone:
