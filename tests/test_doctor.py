@@ -82,11 +82,13 @@ def test_a_memory_that_cannot_be_written_is_warned_of(open_folder: Path) -> None
 
 
 def test_a_file_that_is_no_database_fails_with_a_remedy(tmp_path: Path) -> None:
-    path = tmp_path / "junk.sqlite3"
+    path = tmp_path / "a; b's" / "junk.sqlite3"
+    path.parent.mkdir()
     path.write_text("no database")
     code, found = examined("--memory", path, "--no-smoke")
     assert (code, found["memory"]["state"]) == (1, "fail")
-    assert "give another path" in found["memory"]["remedy"]
+    assert found["memory"]["remedy"].startswith("give another path")
+    assert "a; b's" in found["memory"]["text"]
     assert path.read_text() == "no database"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from latent_agent.doctor.finding import Finding
+from latent_agent.doctor.finding import Finding, parted
 from latent_agent.doctor.memory import look_at_memory
 from latent_agent.doctor.place import can_be_made
 from latent_agent.errors import LatentAgentError
@@ -41,7 +41,7 @@ def _guarded(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Find
     try:
         yield from look()
     except (LatentAgentError, LatentMemoryError) as error:
-        text, _, remedy = str(error).partition("; ")
+        text, remedy = parted(error)
         yield Finding(about=about, state="fail", text=text, remedy=remedy)
     except Exception as error:
         text = f"{type(error).__name__}: {error}"

@@ -1,7 +1,11 @@
 """What a look at an installation found out about one thing."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
+
+# What parts them, or a quoted name, which may hold that too; an apostrophe in a word begins none.
+_PARTS = re.compile(r"""; |(?<!\w)'(?:\\.|[^'\\])*'|(?<!\w)"(?:\\.|[^"\\])*\"""", re.DOTALL)
 
 State = Literal["ok", "warn", "fail"]
 
@@ -21,3 +25,12 @@ class Finding:
     state: State
     text: str
     remedy: str = ""
+
+
+def parted(error: Exception) -> tuple[str, str]:
+    """Return what one of our errors says is so, and its remedy."""
+    text = str(error)
+    for found in _PARTS.finditer(text):
+        if found[0] == "; ":
+            return text[: found.start()], text[found.end() :]
+    return text, ""

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from latent_agent.doctor.finding import Finding
+from latent_agent.doctor.finding import Finding, parted
 from latent_agent.doctor.nights import nights_of
 from latent_agent.doctor.place import found_at
 from latent_agent.errors import PriorError
@@ -87,7 +87,7 @@ def _damage(memory: LatentMemory, info: ShelfInfo, prior: PriorInfo) -> str | No
     try:
         loaded = PriorInForce.of(prior, info.shelf, memory.path, anew=True)
     except PriorError as error:
-        return str(error).partition("; ")[0]
+        return parted(error)[0]
     shape = loaded.network.shape
     made_for, wanted = (shape.embedding, shape.width), (info.dimension, info.width)
     if made_for == wanted:
