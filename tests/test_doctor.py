@@ -1,6 +1,7 @@
 """``latent-agent doctor``: what is well, what is not, and what to do about it."""
 
 import json
+import shlex
 import shutil
 import sqlite3
 from contextlib import closing
@@ -16,7 +17,7 @@ from latent_agent.consolidate import consolidate
 from latent_agent.doctor.memory import look_at_memory
 from latent_agent.night_lock import night_lock
 from latent_agent.prior_in_force import PriorInForce
-from latent_memory import IndexSettings, LatentMemory
+from latent_memory import IndexSettings, LatentMemory, Limits
 from latent_memory.nights import Result, begin_night, end_night
 from tests.memories import SHELF, as_nobody, trace, vector
 from tests.night_world import day, job, open_at
@@ -79,6 +80,18 @@ def test_a_memory_that_cannot_be_written_is_warned_of(open_folder: Path) -> None
         assert "make the file and its folder writable" in found.remedy
 
     as_nobody(work)
+
+
+def test_a_memory_without_a_total_is_warned_of(memory: Path) -> None:
+    with LatentMemory(memory) as opened:
+        opened.set_limits(Limits(capacity=20, total=None))
+    code, found = examined("--memory", memory, "--no-smoke")
+    assert (code, found["limits"]["state"]) == (0, "warn")
+    words = shlex.split(found["limits"]["remedy"])
+    assert CliRunner().invoke(app, words[1:]).exit_code == 0
+    assert examined("--memory", memory, "--no-smoke")[1]["limits"]["state"] == "ok"
+    with LatentMemory(memory) as opened:
+        assert opened.limits() == Limits(capacity=20)
 
 
 def test_a_file_that_is_no_database_fails_with_a_remedy(tmp_path: Path) -> None:

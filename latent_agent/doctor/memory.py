@@ -10,6 +10,7 @@ from latent_agent.doctor.place import found_at
 from latent_agent.errors import PriorError
 from latent_agent.prior_in_force import PriorInForce
 from latent_memory import LatentMemory, ShelfInfo
+from latent_memory.limits import TOTAL
 from latent_memory.priors import PriorInfo, in_force
 from latent_memory.snapshot_check import check_snapshot
 
@@ -20,12 +21,25 @@ def look_at_memory(path: Path, *, thorough: bool) -> Iterator[Finding]:
         stats = memory.stats()
         text = f"{stats.traces:,} traces in {len(stats.shelves)} shelves, schema {stats.revision}"
         yield found_at(path, text)
+        yield _limits(memory, path)
         if thorough:
             yield _whole(memory)
         for info in stats.shelves:
             yield _index(memory, info)
             yield _prior(memory, info)
             yield nights_of(memory, info.shelf)
+
+
+def _limits(memory: LatentMemory, path: Path) -> Finding:
+    total = memory.limits().total
+    if total is not None:
+        return Finding(about="limits", state="ok", text=f"at most {total:,} traces in all")
+    return Finding(
+        about="limits",
+        state="warn",
+        text="no total of traces is set: many namespaces can fill the disk",
+        remedy=f"latent-agent memory limits --total {TOTAL} --memory {shlex.quote(str(path))}",
+    )
 
 
 def _whole(memory: LatentMemory) -> Finding:
