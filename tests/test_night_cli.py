@@ -178,6 +178,22 @@ def test_a_reward_that_is_lost_is_exit_code_5_and_can_be_named(memory: Path) -> 
     assert told("prior", "list", "--memory", memory)["priors"][0]["state"] == "not published"
 
 
+def test_a_night_that_fails_costs_no_other_reward_its_night(memory: Path) -> None:
+    with LatentMemory(memory) as opened:
+        shelf = opened.shelves()[0].shelf
+        good = list(opened.stream(shelf))
+        never = replace(shelf, namespace="two", reward="a:never")
+        two = replace(shelf, namespace="two")
+        hopeless = [replace(one.trace, shelf=never, score=-1.0, rewards=(-1.0,)) for one in good]
+        opened.add_many(hopeless)
+        opened.add_many(replace(one.trace, shelf=two) for one in good)
+    result = run("consolidate", "--memory", memory, "--namespace", "two", "--calls", 40, "--json")
+    assert result.exit_code == 1
+    assert "above -1" in str(result.exception)
+    (night,) = json.loads(result.stdout)["nights"]
+    assert (night["verdict"], night["shelf"]["reward"]) == ("published", shelf.reward)
+
+
 def test_terminated_it_leaves_with_exit_code_4(memory: Path) -> None:
     arguments = ["consolidate", "--memory", str(memory)]
     with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as process:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from latent_agent.cli.options import Json, MemoryAt, Model, Recipe, built_in_reward
 from latent_agent.cli.watching import watching
-from latent_agent.errors import NightRunningError, NightStoppedError, TooLittleError
+from latent_agent.errors import NightRunningError, NightStoppedError, PriorError, TooLittleError
 
 if TYPE_CHECKING:
     from latent_agent.night_job import NightJob, NightReport
@@ -75,8 +75,9 @@ def consolidate(
                 settings=NightSettings.told(if_new=waits, calls=calls, seed=seed),
                 watch=Watch(report=report, stop=stop),
             )  # fmt: skip
-            one = plan if dry_run else _night
-            return [one(job) for job in _worth_a_night(jobs, plan)]
+            if dry_run:
+                return [plan(job) for job in _worth_a_night(jobs, plan)]
+            return _nights(_worth_a_night(jobs, plan), as_json)
 
     with _stopped_by_signals() as stop:
         if schedule is not None:
@@ -100,15 +101,33 @@ def _worth_a_night(
         except TooLittleError as error:
             passed = error
             typer.echo(f"latent-agent: passed over: {error}", err=True)
+        except PriorError:  # its night says and records the same, and costs no other its own
+            worth.append(job)
     if passed is not None and not worth:
         raise passed
     return worth
 
 
-def _night(job: "NightJob") -> "NightReport":
+def _nights(jobs: Sequence["NightJob"], as_json: bool) -> "list[NightReport]":
+    """Run the nights of all; one that fails costs no other its night, and is raised at the end."""
     from latent_agent.consolidate import consolidate as night
 
-    return night(job)
+    reports: list[NightReport] = []
+    failures: list[Exception] = []
+    for job in jobs:
+        try:
+            reports.append(night(job))
+        except (NightRunningError, NightStoppedError):
+            raise
+        except Exception as failure:
+            if failures:
+                typer.echo(f"latent-agent: {failure}", err=True)
+            failures.append(failure)
+    if failures:
+        if reports:
+            _print(reports, as_json)
+        raise failures[0]
+    return reports
 
 
 def _jobs(
