@@ -31,6 +31,10 @@ from latent_memory.nights import list_nights
 _FILL = 128  # traces that a namespace begins with
 _ASKED = 300  # questions
 _PAUSE = 30.0  # seconds between two nights
+_ARENAS = (
+    "; if what is allocated at rest did not, the C library keeps what each thread has freed: with "
+    "glibc, set MALLOC_ARENA_MAX=2"
+)
 _LONG = 1200.0  # seconds, in which one must have published
 
 Report = Callable[[str, int, int], None]
@@ -154,7 +158,7 @@ def _done(name: str, deed: Deed, rng: random.Random, ledger: Ledger) -> bool:
 def _grown(grown: Mapping[str, Growth]) -> Sequence[str]:
     return [
         f"memory, {name}, must not grow by more than {BOUND:.0%} after the warm-up, but grew by "
-        f"{found}"
+        f"{found}{_ARENAS if name == 'resident' else ''}"
         for name, found in grown.items()
         if not found.steady
     ]
