@@ -33,8 +33,8 @@ def test_twenty_seconds_of_everything(tmp_path: Path) -> None:
     figures = json.loads(done.stdout)
     assert figures["problems"] == []
     assert set(figures["deeds"]) == {
-        "batch", "call", "forget", "hostile call", "hurried call", "index deletion", "night",
-        "reopening", "stream",
+        "batch", "call", "forget", "hostile call", "hurried call", "index deletion",
+        "newcomer", "night", "reopening", "stream",
     }  # fmt: skip
     assert figures["acknowledged"] > figures["forgotten"] > 0
     assert not any(found["judged"] for found in figures["memory"].values())

@@ -65,6 +65,7 @@ class Deeds:
             "hostile call": (self.hostile, 2),
             "reopening": (self.reopen, 2),
             "hurried call": (self.hurried, 2),
+            "newcomer": (self.newcomer, 2),
         }
 
     def call(self, namespace: str, rng: random.Random) -> None:
@@ -89,11 +90,21 @@ class Deeds:
     def hurried(self, namespace: str, rng: random.Random) -> None:
         """Ask a question that there is no time for."""
         question = rng.choice(self._questions)
-        self._note(
-            self._chat.invoke(question, namespace=namespace, timeout=rng.uniform(0, 0.5)),
-            namespace,
-            question,
-        )
+        message = self._chat.invoke(question, namespace=namespace, timeout=rng.uniform(0, 0.5))
+        error = message.response_metadata["latent_agent"]["memory_error"] or ""
+        if "what is left of" not in error:  # others may write for longer than it can wait
+            self._note(message, namespace, question)
+
+    def newcomer(self, namespace: str, rng: random.Random) -> None:  # noqa: ARG002
+        """Ask as somebody whom nobody knows, and forget all of them."""
+        question, name = rng.choice(self._questions), f"newcomer {rng.getrandbits(64):x}"
+        message = self._chat.invoke(question, namespace=name)
+        self._note(message, name, question)
+        kept = message.response_metadata["latent_agent"]["trace_id"]
+        ids = [] if kept is None else [kept]
+        if (count := self._memory.forget(namespace=name)) != len(ids):
+            raise AssertionError(f"a newcomer left {len(ids)} traces, and {count} were forgotten")
+        self._ledger.forgotten(ids)
 
     def hostile(self, namespace: str, rng: random.Random) -> None:
         """Ask what is meant to do harm."""

@@ -2,12 +2,10 @@
 
 import random
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-from latent_agent.soak.plan import NAMESPACES
 
 _LEAST, _MOST = 120, 150  # traces that a namespace is kept between, so that all stays in bounds
 
@@ -35,9 +33,9 @@ class Ledger:
         self.problems: list[str] = []
         self._lock = threading.Lock()
         self._entries: dict[int, Entry] = {}
-        self._alive: dict[str, list[int]] = {name: [] for name in NAMESPACES}
+        self._alive: dict[str, list[int]] = defaultdict(list)
         self._spared: str | None = None
-        self._recalled: dict[str, set[int]] = {name: set() for name in NAMESPACES}
+        self._recalled: dict[str, set[int]] = defaultdict(set)
 
     @property
     def entries(self) -> Mapping[int, Entry]:
