@@ -523,6 +523,31 @@ def test_a_compaction_forgets_no_deletion_that_a_prior_must_know(tmp_path: Path)
         assert memory.verify() == []
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_shared_namespace_that_is_evicted_leaves_priors_that_learnt_from_it(
+    tmp_path: Path, forgotten: bool
+) -> None:
+    from latent_memory.nights import begin_night
+    from latent_memory.priors import find_prior, source_of
+    from latent_memory.publishing import reserve
+
+    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+        memory.add_many(trace(seed) for seed in range(4))
+        memory.add_many(trace(seed, shelf=in_namespace("ann"), score=-1.0) for seed in range(2))
+        shared = [source_of(memory.database, shelf) for shelf in (SHELF, in_namespace("ann"))]
+        learnt_from = [source for source in shared if source is not None]
+        assert len(learnt_from) == 2
+        night = begin_night(memory.database, SHELF, seed=0, inputs={})
+        version = reserve(memory.database, learnt_from, night=night, positions=3)
+        if forgotten:  # one of them, before the others go for want of room
+            memory.forget(ids=held(memory, "ann")[:1])
+        other = replace(in_namespace("ann"), fingerprint="another model")
+        memory.set_limits(Limits(capacity=4))
+        memory.add_many(trace(seed, shelf=other) for seed in range(4))
+        assert source_of(memory.database, in_namespace("ann")) is None
+        assert find_prior(memory.database, version).stale is forgotten
+
+
 def test_a_compaction_keeps_no_deletion_for_a_prior_that_has_no_file(tmp_path: Path) -> None:
     from latent_memory.nights import begin_night
     from latent_memory.priors import source_of

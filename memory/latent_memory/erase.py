@@ -10,10 +10,10 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select, up
 
 from latent_memory.errors import StorageError
 from latent_memory.known import snapshot_path
-from latent_memory.prior_tables import priors
-from latent_memory.priors import FORGOTTEN, priors_folder
+from latent_memory.prior_tables import priors, sources
+from latent_memory.priors import FORGOTTEN, erased_from, priors_folder
 from latent_memory.publishing import withdraw_forgotten
-from latent_memory.record import EVICTED, EXPIRED, note, why
+from latent_memory.record import EVICTED, EXPIRED, FOR_ROOM, note, why
 from latent_memory.rows import to_time
 from latent_memory.selection import in_chunks
 from latent_memory.sqlite import Database, backups
@@ -39,6 +39,11 @@ _DELETE_EMPTY = (
     .where(shelves.c.id.in_(bindparam("shelves", expanding=True)))
     .where(~exists().where(traces.c.shelf == shelves.c.id))
     .returning(shelves.c.id)
+)
+# All that a prior learnt from there was evicted: nothing is left that could be forgotten.
+_DELETE_SOURCES = delete(sources).where(
+    sources.c.shelf.in_(bindparam("shelves", expanding=True)),
+    ~erased_from(deletions.c.evicted != FOR_ROOM),
 )
 _DELETE_DELETIONS = delete(deletions).where(
     deletions.c.shelf.in_(bindparam("shelves", expanding=True))
@@ -162,6 +167,7 @@ def delete_traces(connection: Connection, ids: Sequence[int], reason: str) -> Go
     touched = {"shelves": sorted({row.shelf for row in found})}
     orphans = connection.execute(_ORPHANS, touched).scalars().all()
     emptied = connection.execute(_DELETE_EMPTY, touched).scalars().all()
+    connection.execute(_DELETE_SOURCES, {"shelves": emptied})
     connection.execute(_DELETE_DELETIONS, {"shelves": emptied})
     files = [file for file in orphans if file is not None]
     return Gone(traces=len(found), shelves=emptied, priors=files)

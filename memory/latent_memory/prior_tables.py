@@ -47,7 +47,8 @@ priors = Table(
 )
 
 # What a prior learnt from: a deletion from this range, later than ``deletion``, makes it stale.
-# No foreign key to shelves: a shelf that is gone must be seen to be gone.
+# No foreign key to shelves: a shelf that is gone must be seen to be gone, unless all that was
+# learnt from there was evicted: then the row goes.
 sources = Table(
     "sources",
     metadata,

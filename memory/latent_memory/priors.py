@@ -100,17 +100,21 @@ def priors_folder(database: Path) -> Path:
     return database.with_name(f"{database.name}.priors")
 
 
+def erased_from(why: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a trace of one of a prior's sources was erased for such a reason."""
+    return exists().where(
+        deletions.c.shelf == sources.c.shelf,
+        deletions.c.trace.between(sources.c.first, sources.c.last),
+        deletions.c.seq > sources.c.deletion,
+        why,
+    )
+
+
 def _lacks(why: ColumnElement[bool]) -> ColumnElement[bool]:
     """Whether a trace that a prior may have learnt from was erased for such a reason."""
     return exists().where(
         sources.c.prior == priors.c.id,
-        ~exists().where(shelves.c.id == sources.c.shelf)
-        | exists().where(
-            deletions.c.shelf == sources.c.shelf,
-            deletions.c.trace.between(sources.c.first, sources.c.last),
-            deletions.c.seq > sources.c.deletion,
-            why,
-        ),
+        ~exists().where(shelves.c.id == sources.c.shelf) | erased_from(why),
     )
 
 
