@@ -47,8 +47,8 @@ from latent_agent.replay import pick_questions
 from latent_agent.reward import CallableReward, ExactMatch, FormatReward, SelfReward, WeightedSum
 from latent_agent.reward.rebuild import reward_from_id
 from latent_agent.schedule import ConsolidationScheduler, Nights
-from latent_memory import LatentMemory, Shelf, StoredTrace
-from latent_memory.nights import count_new, list_nights
+from latent_memory import LatentMemory, Shelf, StoredTrace, TraceError
+from latent_memory.nights import begin_night, count_new, list_nights
 from latent_memory.priors import (
     UnknownPriorError,
     database_of,
@@ -250,6 +250,8 @@ def test_a_namespace_that_is_forgotten_while_its_night_trains(memory: LatentMemo
         consolidate(job(memory, shelf, watch=Watch(report=forget)))
     with pytest.raises(UnknownPriorError, match="was forgotten while the night trained"):
         reserve(database, [learnt_from], night=1, positions=2)
+    with pytest.raises(TraceError, match=r"holds none .*; ask more"):
+        begin_night(database, shelf, seed=0, inputs={})
     assert list_priors(database) == list_nights(database) == []
     assert memory.verify() == []
 

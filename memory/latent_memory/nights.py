@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
+from latent_memory.errors import TraceError
 from latent_memory.prior_tables import nights
 from latent_memory.rows import ON_SHELF, from_time, names, to_shelf, to_time
 from latent_memory.sqlite import Database
@@ -85,11 +86,20 @@ def begin_night(database: Database, shelf: Shelf, *, seed: int, inputs: Mapping[
     """Note that a night begins; return its number.
 
     Whoever calls this holds the lock, so a night that still seems to run was killed.
+
+    Raises:
+        TraceError: If nothing lies on the shelf.
     """
     with database.write() as connection:
+        number = connection.scalar(_SHELF_ID, names(shelf))
+        if number is None:
+            raise TraceError(
+                f"a night must have traces to learn from, but namespace {shelf.namespace!r} holds "
+                "none of this model and reward; ask more questions first"
+            )
         connection.execute(_UNFINISHED.values(verdict=KILLED, reason="it never ended", seconds=0.0))
         row = {
-            "shelf": connection.scalar(_SHELF_ID, names(shelf)),
+            "shelf": number,
             "started": to_time(datetime.now(UTC)),
             "seed": seed,
             "last": 0,
