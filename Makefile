@@ -11,7 +11,7 @@ DOCS_STAMP := $(VENV)/.installed-docs
 .PHONY: help demo test lint type format cli docs docs-serve
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Answer held-out questions with the bundled model, draft beside final answer
 	$(BIN)/latent-agent demo

@@ -34,13 +34,15 @@ class ChatLatentSeek(ToolCallingChatModel):
     """A chat model that drafts, judges its own draft, and searches its latents for a better one.
 
     Setup:
-        ``pip install latent-agent``. The bundled model needs nothing else; other models are
-        loaded by Hugging Face id or from a local folder. Building the object reads no weights.
+        ``pip install -c constraints.txt -e .`` in a checkout, or a wheel built from it. The bundled
+        model needs nothing else; other models are loaded by Hugging Face id or from a local
+        folder. Building the object reads no weights.
 
     Attributes: Key init args, completion
         temperature: 0 (default) is greedy; see ``samples``.
         max_tokens: Longest answer, the optimised prefix included.
         stop: Texts that end an answer; they are not part of it.
+        sample_draft: Sample the draft too, not only the search's answers.
         top_p: Only the likeliest tokens that together reach this probability are sampled.
         n: Answers to one conversation, in `generate` and `agenerate`; above 1 needs a
             temperature. All but the first sample their draft too, and leave the memory alone.
@@ -52,6 +54,8 @@ class ChatLatentSeek(ToolCallingChatModel):
         tokenizer: Needed beside a loaded model.
         dtype: Name of a torch dtype; by default float32 on the CPU, the checkpoint's elsewhere.
         device: Torch device; by default CUDA where there is one.
+        stream_draft, on_progress: See Stream.
+        cache: LangChain's cache of answers; off: one from there is neither judged nor learned from.
 
     Attributes: Key init args, search
         recipe: ``"default"``, ``"latentseek"`` or ``"latentevolve"``; explicit arguments
@@ -147,6 +151,9 @@ class ChatLatentSeek(ToolCallingChatModel):
     Response metadata:
         ``message.response_metadata["latent_agent"]`` is a plain dict: draft, rewards, iterations,
         road, stopped, checks, error, warm_start, trace_id, memory_error, forwarded_tokens.
+        ``stopped`` is threshold, iterations, patience, time, tokens, reward_error or unjudged;
+        ``road`` is draft, prior, memory or refined; ``draft`` is None if a warm start passed at
+        once.
     """
 
     model: Any

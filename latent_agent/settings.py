@@ -131,6 +131,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "judge": "grades",
     },
 }
+"""What each recipe sets in place of the defaults: our own, LatentSeek's and LatentEvolve's."""
 
 
 def settings_for(recipe: str = "default", **given: Any) -> Settings:

@@ -70,7 +70,7 @@ NOT_RUN: dict[str, list[str]] = {
     ],
     "docs/how-to/upgrade.md": [
         "git pull: installs",
-        "pip install --upgrade latent-agent: installs",
+        "pip install --upgrade dist/latent_agent-*.whl: installs",
     ],
     "docs/speed.md": [
         "latent-agent bench call --shape 100M --answer-tokens 256     "

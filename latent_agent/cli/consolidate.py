@@ -39,8 +39,9 @@ def consolidate(
     if_new: Annotated[
         int | None,
         typer.Option(
-            help="Wait for so many traces since the last night, whatever that came to; 1 with "
-            "--schedule. Without either, what no night has decided about is enough.",
+            help="Run only if so many traces came since the last night, whatever that came to; 1 "
+            "with --schedule. Without both: if any is new, or the last night failed or could not "
+            "be judged.",
             min=1,
         ),
     ] = None,

@@ -101,6 +101,8 @@ def _answer(chat: Any, asked: Sequence[Any], console: Console, as_json: bool) ->
             live.update(bar if as_json else Group(_table(rows[-_SHOWN:]), bar))
     summary = summarise(rows)
     if not as_json:
+        if not console.is_terminal:  # where the bar's line is left open
+            console.print()
         _show(console, summary, {row.family for row in rows if row.planted})
     return summary
 

@@ -35,7 +35,8 @@ def doctor(
     if as_json:
         typer.echo(json.dumps({"findings": [asdict(finding) for finding in found]}))
     else:
-        table = Table("", "What", "Found", show_edge=False)
+        table = Table("", "What", show_edge=False)
+        table.add_column("Found", overflow="fold")  # a path is to be copied whole
         for finding in found:
             text = escape(finding.text)
             if finding.remedy:

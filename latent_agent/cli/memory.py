@@ -204,7 +204,10 @@ def prune(
     at: MemoryAt = None,
     namespace: OneNamespace = None,
     keep: Annotated[
-        int | None, typer.Option(help="Keep so many a shelf, the most useful.", min=0)
+        int | None,
+        typer.Option(
+            help="Keep so many of each namespace, model and reward, the most useful.", min=0
+        ),
     ] = None,
     max_age: Annotated[float | None, typer.Option(help="Oldest age in days.", min=0)] = None,
     min_score: Annotated[float | None, typer.Option(help="Least reward, in [-1, 0].")] = None,
@@ -240,10 +243,13 @@ def export(
 def import_(
     folder: Annotated[Path, typer.Argument(help="What export wrote.")],
     at: MemoryAt = None,
-    namespace: OneNamespace = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option(help="Put all of it into this one; by default each trace keeps its own."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Read an export, all or nothing; with --namespace, into that one."""
+    """Read an export, all or nothing."""
     with _open(at) as opened, _Bar("importing") as bar:
         count = opened.import_(folder, namespace=namespace, progress=bar)
     _report("imported", count, as_json)

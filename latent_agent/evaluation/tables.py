@@ -109,8 +109,9 @@ def main_table(summary: Mapping[str, Any]) -> Table:
     """Return the table of all methods for a terminal."""
     table = Table(title=f"{summary['questions']} questions, {len(summary['seeds'])} seed(s)")
     shown = (0, 1, 2, 3, 7, 8)
-    for number in shown:
-        table.add_column(HEADINGS[number], justify="left" if number == 0 else "right")
+    table.add_column(HEADINGS[0], overflow="fold")  # variants differ at their names' ends
+    for number in shown[1:]:
+        table.add_column(HEADINGS[number], justify="right")
     for row in method_rows(summary["groups"]["all"]):
         table.add_row(*(row[number] for number in shown))
     return table
