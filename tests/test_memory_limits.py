@@ -496,18 +496,26 @@ def test_forgetting_is_told_in_the_record_without_what_it_held(tmp_path: Path) -
     assert b"SECRET" not in bytes_beside(path)
 
 
-def test_a_compaction_forgets_no_deletion_that_a_prior_must_know(tmp_path: Path) -> None:
+def new_prior(memory: LatentMemory) -> int:
+    """Note a prior, with its file, that learnt from all that lies on the first shelf."""
     from latent_memory.nights import begin_night
-    from latent_memory.priors import find_prior, source_of
+    from latent_memory.priors import source_of
     from latent_memory.publishing import note_file, reserve
+
+    source = source_of(memory.database, SHELF)
+    assert source is not None
+    night = begin_night(memory.database, SHELF, seed=0, inputs={})
+    version = reserve(memory.database, [source], night=night, positions=3)
+    note_file(memory.database, version, "f", "c")
+    return version
+
+
+def test_a_compaction_forgets_no_deletion_that_a_prior_must_know(tmp_path: Path) -> None:
+    from latent_memory.priors import find_prior
 
     with LatentMemory(tmp_path / "m.sqlite3") as memory:
         memory.add_many(trace(seed) for seed in range(10))
-        source = source_of(memory.database, SHELF)
-        assert source is not None
-        night = begin_night(memory.database, SHELF, seed=0, inputs={})
-        version = reserve(memory.database, [source], night=night, positions=3)
-        note_file(memory.database, version, "f", "c")
+        version = new_prior(memory)
         memory.set_limits(Limits(capacity=5))
         assert memory.tidy().evicted == 5
         assert not find_prior(memory.database, version).stale  # eviction is no wish to be forgotten
@@ -549,17 +557,11 @@ def test_a_shared_namespace_that_is_evicted_leaves_priors_that_learnt_from_it(
 
 
 def test_a_compaction_keeps_no_deletion_for_a_prior_that_has_no_file(tmp_path: Path) -> None:
-    from latent_memory.nights import begin_night
-    from latent_memory.priors import source_of
-    from latent_memory.publishing import drop_files, note_file, reserve
+    from latent_memory.publishing import drop_files
 
     with LatentMemory(tmp_path / "m.sqlite3") as memory:
         memory.add_many(trace(seed) for seed in range(10))
-        source = source_of(memory.database, SHELF)
-        assert source is not None
-        night = begin_night(memory.database, SHELF, seed=0, inputs={})
-        version = reserve(memory.database, [source], night=night, positions=3)
-        note_file(memory.database, version, "f", "c")
+        version = new_prior(memory)
         memory.forget(ids=held(memory)[:4])
         with memory.database.write() as connection:  # a month later
             connection.execute(text(f"UPDATE deletions SET deleted = deleted - {30 * DAY}"))
