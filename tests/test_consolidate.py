@@ -651,7 +651,7 @@ def test_a_database_of_the_first_revision_is_brought_up_with_its_rows(tmp_path: 
     with open_at(tmp_path) as memory:
         shelf = day(memory, 30)
         with database_of(memory).write() as connection:
-            for table in ("sources", "priors", "nights", "limits", "erasures"):
+            for table in ("sources", "priors", "nights", "limits", "erasures", "admissions"):
                 connection.execute(text(f"DROP TABLE {table}"))
             connection.execute(text("ALTER TABLE deletions DROP COLUMN evicted"))
             connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
