@@ -3,7 +3,7 @@
 import json
 import secrets
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -47,10 +47,6 @@ WHOLE = (
     .outerjoin(texts, texts.c.trace == traces.c.id)
 )
 _BY_ID = WHOLE.where(traces.c.id.in_(bindparam("ids", expanding=True)))
-_TIMES = select(traces.c.id, traces.c.created).where(
-    traces.c.id.in_(bindparam("ids", expanding=True))
-)
-_AT_ONCE = 500  # ids in one statement: SQLite takes no more than some tens of thousands
 _AFTER = (
     WHOLE.where(ON_SHELF, traces.c.id > bindparam("after"))
     .order_by(traces.c.id)
@@ -143,15 +139,6 @@ def _new_shelf(connection: Connection, shelf: Shelf, dimension: int, width: int)
         "generation": 0,
     }
     return connection.execute(insert(shelves).returning(shelves.c.id), row).scalar_one()
-
-
-def read_times(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
-    """Read when the traces under ``ids`` were stored; those that are gone are left out."""
-    times: dict[int, int] = {}
-    for first in range(0, len(ids), _AT_ONCE):
-        rows = connection.execute(_TIMES, {"ids": ids[first : first + _AT_ONCE]})
-        times.update((id_, created) for id_, created in rows)
-    return times
 
 
 def read_traces(connection: Connection, ids: Iterable[int]) -> dict[int, StoredTrace]:

@@ -13,10 +13,8 @@ from latent_memory.rows import to_time
 from latent_memory.tables import shelves, traces
 from latent_memory.usefulness import most_useful_first
 
-_AT_ONCE = 500
 
-
-def in_chunks(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+def in_chunks(ids: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
     """Yield ``ids``, ``size`` at a time: a statement takes so many parameters and no more."""
     for start in range(0, len(ids), size):
         yield ids[start : start + size]
@@ -49,7 +47,7 @@ def matching(
     these = wanted.where(traces.c.id.in_(bindparam("ids", expanding=True)))
     return [
         found
-        for chunk in in_chunks(sorted(set(ids)), _AT_ONCE)
+        for chunk in in_chunks(sorted(set(ids)))
         for found in connection.execute(these, {"ids": chunk}).scalars()
     ]
 
