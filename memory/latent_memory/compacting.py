@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, delete, exists, func, select, update
 
 from latent_memory.prior_tables import priors, sources
+from latent_memory.priors import ERASED_SINCE
 from latent_memory.record import count_emptied, none_emptied
 from latent_memory.rows import to_time
 from latent_memory.sqlite import Database
@@ -50,9 +51,7 @@ def _shorten(connection: Connection) -> None:
     makes_stale = exists().where(
         priors.c.id == sources.c.prior,
         priors.c.file.is_not(None),  # without one it is never in force again
-        sources.c.shelf == deletions.c.shelf,
-        deletions.c.trace.between(sources.c.first, sources.c.last),
-        deletions.c.seq > sources.c.deletion,
+        ERASED_SINCE,
     )
     old = deletions.c.deleted < to_time(datetime.now(UTC) - _WEEK)
     gone = delete(deletions).where((deletions.c.evicted == 1) | (old & ~makes_stale))

@@ -100,14 +100,17 @@ def priors_folder(database: Path) -> Path:
     return database.with_name(f"{database.name}.priors")
 
 
+ERASED_SINCE: ColumnElement[bool] = (
+    (deletions.c.shelf == sources.c.shelf)
+    & deletions.c.trace.between(sources.c.first, sources.c.last)
+    & (deletions.c.seq > sources.c.deletion)
+)
+"""Of a deletion and a prior's source: that a prior learnt from the trace that was erased."""
+
+
 def erased_from(why: ColumnElement[bool]) -> ColumnElement[bool]:
     """Whether a trace of one of a prior's sources was erased for such a reason."""
-    return exists().where(
-        deletions.c.shelf == sources.c.shelf,
-        deletions.c.trace.between(sources.c.first, sources.c.last),
-        deletions.c.seq > sources.c.deletion,
-        why,
-    )
+    return exists().where(ERASED_SINCE, why)
 
 
 def _lacks(why: ColumnElement[bool]) -> ColumnElement[bool]:
