@@ -26,6 +26,7 @@ from latent_memory.transfer_format import (
 )
 
 _AHEAD = timedelta(days=1)  # another computer's clock may be
+_ARRAYS = ("embedding", "base", "optimised")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,14 +154,11 @@ class _Shards:
             file: Any = safe_open(path, framework="numpy")
             self._number, self._open = line.shard, file
         assert self._open is not None
-        for name in ("embedding", "base", "optimised"):  # before any of it is read
+        for name in _ARRAYS:  # before any of it is read
             about = self._open.get_slice(f"{line.id}.{name}")
             if (dtype := about.get_dtype()) not in DTYPES:
                 raise TraceError(
                     f"{line.id}.{name} must be of {' or '.join(DTYPES)}, got {dtype}; convert it"
                 )
             check_shape(name, about.get_shape())
-        return {
-            name: self._open.get_tensor(f"{line.id}.{name}")
-            for name in ("embedding", "base", "optimised")
-        }
+        return {name: self._open.get_tensor(f"{line.id}.{name}") for name in _ARRAYS}
