@@ -66,7 +66,7 @@ def _consolidated(job: NightJob) -> NightReport:
         if reason := waiting(job):
             return NightReport(shelf=job.shelf, verdict="idle", reason=reason)
         with _recorded(job) as night:
-            _withdraw_stale(job)
+            _withdraw(job, expired=True)
             lessons = load(job)
             candidate = _train(night, lessons)
             verdict = _judge(night, lessons, candidate)
@@ -229,7 +229,7 @@ def _publish(night: _Night, candidate: PriorInForce | None, verdict: Verdict) ->
             publish(database, version)
         except UnknownPriorError as failure:  # a trace was forgotten meanwhile
             said, reason = REFUSED, str(failure)
-    _withdraw_forgotten(night.job)
+    _withdraw(night.job, expired=False)
     _drop_old(night.job)
     night.end(said, reason)
     return NightReport(
@@ -242,17 +242,12 @@ def _publish(night: _Night, candidate: PriorInForce | None, verdict: Verdict) ->
     )
 
 
-def _withdraw_stale(job: NightJob) -> None:
-    """Withdraw what learnt from a trace that was forgotten since, or from one that expired here."""
+def _withdraw(job: NightJob, *, expired: bool) -> None:
+    """Withdraw what learnt from a trace that was forgotten since, or also that has expired here."""
     with job.database.write() as connection:
         withdraw_forgotten(connection)
-        withdraw_expired(connection, job.shelf)
-
-
-def _withdraw_forgotten(job: NightJob) -> None:
-    """Withdraw what learnt from a trace that was forgotten since."""
-    with job.database.write() as connection:
-        withdraw_forgotten(connection)
+        if expired:
+            withdraw_expired(connection, job.shelf)
 
 
 def _drop_old(job: NightJob) -> None:
