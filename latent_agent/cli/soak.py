@@ -31,9 +31,8 @@ def soak(
     Afterwards: no error; no growth of memory after the warm-up (the first third), by the Theil-Sen
     slope, beyond 5% of its median: of what is allocated while all threads rest (in the C heap, and
     in Python's own), from three minutes on, and of all that is resident, from twenty minutes on;
-    verify finds nothing; every acknowledged
-    trace is there unless forgotten, and in its own namespace. Exit code 1 if one of these does not
-    hold; the memory stays in the folder.
+    verify finds nothing; every acknowledged trace is there unless forgotten, and in its own
+    namespace. Exit code 1 if one of these does not hold; the memory stays in the folder.
     """
     from latent_agent.benchmark.pictures import require_drawing
 
