@@ -7,10 +7,11 @@ from typing import Literal
 
 from latent_agent.errors import SettingError
 from latent_memory import LatentMemory, LocationError, default_location
+from latent_memory.places import locate
 
 Mode = Literal["read-write", "read", "write"]
 
-_open: dict[tuple[str, Mode], LatentMemory] = {}
+_open: dict[tuple[Path, Mode], LatentMemory] = {}
 _lock = threading.Lock()
 
 
@@ -39,8 +40,8 @@ def open_memory(memory: object, mode: Mode) -> LatentMemory | None:
 
 
 def _shared(location: str | Path, mode: Mode) -> LatentMemory:
+    key = (locate(location), mode)
     with _lock:
-        key = (str(location), mode)
         if key not in _open:
-            _open[key] = LatentMemory(location, mode=mode)
+            _open[key] = LatentMemory(key[0], mode=mode)
         return _open[key]

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from latent_memory.errors import LocationError, StorageError
 from latent_memory.files import sync
+from latent_memory.places import resolve
 from latent_memory.trace import StoredTrace
 from latent_memory.transfer_format import (
     LINES,
@@ -39,7 +40,7 @@ def write_export(traces: Iterable[StoredTrace], folder: Path) -> int:
         LocationError: If the folder holds something already.
         StorageError: If it cannot be written.
     """
-    folder = folder.expanduser().absolute()
+    folder = resolve(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise LocationError(
             f"an export must go to a new or empty folder, got {str(folder)!r}, which holds "

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from latent_memory.checks import check_shape, check_trace
 from latent_memory.errors import ImportFileError, TraceError
+from latent_memory.places import resolve
 from latent_memory.progress import Progress
 from latent_memory.rows import EPOCH
 from latent_memory.trace import Trace
@@ -54,7 +55,7 @@ def read_export(folder: Path, progress: Progress | None = None) -> Iterator[Expo
     Raises:
         ImportFileError: If it is not a whole export: with the line where that shows.
     """
-    path = _plain_file(folder.expanduser().absolute() / LINES)
+    path = _plain_file(resolve(folder) / LINES)
     arrays = _Shards(path.parent)
     seen: set[int] = set()
     try:

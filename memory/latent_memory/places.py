@@ -1,5 +1,6 @@
 """Where a memory lies: the default place, and which locations can be one."""
 
+import os
 from pathlib import Path
 
 import platformdirs
@@ -10,12 +11,29 @@ from latent_memory.errors import LocationError
 
 
 def default_location() -> Path:
-    """Return the default database's path, in the user data folder."""
-    return platformdirs.user_data_path("latent-agent") / "memory.sqlite3"
+    """Return the default database's path, in the user data folder.
+
+    Raises:
+        LocationError: If the user has none, because there is no home folder.
+    """
+    try:
+        folder = platformdirs.user_data_path("latent-agent")
+    except RuntimeError:
+        folder = Path()
+    if not folder.is_absolute():  # older releases of platformdirs return "~" as it is
+        raise LocationError(
+            "a memory's default place is in the user's home folder, which must be an absolute "
+            f"path, got HOME={os.environ.get('HOME')!r}; set HOME, or name a place with --memory "
+            "PATH, in Python memory='memory.sqlite3'"
+        )
+    return folder / "memory.sqlite3"
 
 
 def locate(location: str | Path) -> Path:
-    """Return the absolute path of the database file that a path or URL names.
+    """Return the path of the database file that a path or URL names.
+
+    It is absolute and leads over no symbolic link: one file has one path, whatever it is called,
+    so what lies beside it is shared by all who use it.
 
     Raises:
         LocationError: If it names none.
@@ -27,13 +45,28 @@ def locate(location: str | Path) -> Path:
             f"a memory must be kept in a file, got {text!r}; give a path, for example "
             "memory.sqlite3, or switch the memory off"
         )
-    file = Path(path).expanduser().absolute()
+    file = resolve(path)
     if _is_folder(file):
         raise LocationError(
             f"a memory must be kept in a file, got the folder {text!r}; give a file in it, for "
             f"example {str(file / 'memory.sqlite3')!r}"
         )
     return file
+
+
+def resolve(path: str | Path) -> Path:
+    """Return a path without ``~``, ``..`` and symbolic links.
+
+    Raises:
+        LocationError: If ``~`` has no meaning, or the links lead in a circle.
+    """
+    try:
+        return Path(path).expanduser().resolve()
+    except RuntimeError as error:
+        raise LocationError(
+            f"a path must lead somewhere, got {str(path)!r} ({error}); give an absolute path, "
+            "without links in a circle"
+        ) from error
 
 
 def _is_folder(file: Path) -> bool:

@@ -88,12 +88,26 @@ def make_engine(path: Path, *, readonly: bool) -> Engine:
     """Return an engine whose transactions begin as their execution options say.
 
     ``begin`` is the statement; what takes the lock waits for it ``within`` so many seconds.
+
+    Raises:
+        LocationError: If the file is to be written and has several hard links.
     """
     if not readonly:
+        _require_one_name(path)
         return _engine(path, "mode=rw", _WRITE_PRAGMAS)
     # Where the log and locks cannot be made, and no log is left to read, none are needed.
     bare = not os.access(path.parent, os.W_OK) and log_bytes(path) == 0
     return _engine(path, "mode=ro&immutable=1" if bare else "mode=ro", _READ_PRAGMAS)
+
+
+def _require_one_name(path: Path) -> None:
+    """Refuse hard links: each would get its own write-ahead log, and lose what is in the other."""
+    links = path.stat().st_nlink
+    if links > 1:
+        raise LocationError(
+            f"a memory that is written must have one name, got {str(path)!r} with {links} hard "
+            "links; delete the others, or replace them with copies or a symbolic link"
+        )
 
 
 def _engine(path: Path, mode: str, pragmas: Sequence[str]) -> Engine:
