@@ -19,7 +19,7 @@ from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import SharedModel
 from latent_memory import LatentMemory, Shelf, StoredTrace
 from latent_memory.nights import count_new, count_unread
-from latent_memory.priors import PriorInfo, Source, database_of, in_force, source_of
+from latent_memory.priors import PriorInfo, Source, in_force, source_of
 from latent_memory.sqlite import Database
 
 
@@ -111,7 +111,7 @@ class NightJob:
     @property
     def database(self) -> Database:
         """The database behind the memory."""
-        return database_of(self.memory)
+        return self.memory.database
 
     def stream(self, shelf: Shelf, last: int) -> Iterator[StoredTrace]:
         """Yield a shelf's traces up to one; what comes during the night waits for the next."""

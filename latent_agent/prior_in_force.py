@@ -12,7 +12,7 @@ from latent_agent.errors import PriorError
 from latent_agent.prior import LatentPrior
 from latent_agent.prior_file import load_prior
 from latent_memory import LatentMemory, Shelf
-from latent_memory.priors import PriorInfo, database_of, find_prior, in_force, priors_folder
+from latent_memory.priors import PriorInfo, find_prior, in_force, priors_folder
 from latent_memory.sqlite import Database
 from latent_memory.trace import Vector
 
@@ -43,7 +43,7 @@ class PriorInForce:
         Raises:
             LatentMemoryError: If the memory cannot be read, or holds no prior of that version.
         """
-        database = database_of(memory)
+        database = memory.database
         info = in_force(database, shelf) if version is None else _named(database, version)
         if info is None:
             return None

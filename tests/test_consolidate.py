@@ -51,7 +51,6 @@ from latent_memory import LatentMemory, Shelf, StoredTrace, TraceError
 from latent_memory.nights import begin_night, count_new, list_nights
 from latent_memory.priors import (
     UnknownPriorError,
-    database_of,
     in_force,
     list_priors,
     priors_folder,
@@ -85,7 +84,7 @@ def memory(tmp_path: Path) -> Iterator[LatentMemory]:
 
 
 def now(memory: LatentMemory, shelf: Shelf) -> int | None:
-    found = in_force(database_of(memory), shelf)
+    found = in_force(memory.database, shelf)
     return None if found is None else found.version
 
 
@@ -111,7 +110,7 @@ def test_a_night_publishes_a_prior_that_saves_steps(memory: LatentMemory) -> Non
 def test_every_night_is_a_row(memory: LatentMemory) -> None:
     shelf = day(memory)
     report = consolidate(job(memory, shelf, anchors=[]))
-    (night,) = list_nights(database_of(memory))
+    (night,) = list_nights(memory.database)
     assert night.result is not None
     assert (night.id, night.result.verdict) == (report.night, "published")
     assert night.result.losses == report.figures["losses"]
@@ -125,9 +124,9 @@ def test_nothing_new_nothing_done(memory: LatentMemory) -> None:
     shelf = day(memory)
     waiting = job(memory, shelf, settings=replace(SETTINGS, if_new=121))
     assert consolidate(waiting).verdict == "idle"
-    assert list_nights(database_of(memory)) == []
+    assert list_nights(memory.database) == []
     assert consolidate(job(memory, shelf)).verdict == "published"
-    assert count_new(database_of(memory), shelf) == 0
+    assert count_new(memory.database, shelf) == 0
     assert consolidate(job(memory, shelf)).verdict == "idle"
 
 
@@ -136,7 +135,7 @@ def test_a_dry_run_changes_nothing(memory: LatentMemory) -> None:
     report = plan(job(memory, shelf))
     assert report.verdict == "planned"
     assert report.figures["trained"] + report.figures["held_out"] == 120
-    assert list_priors(database_of(memory)) == list_nights(database_of(memory)) == []
+    assert list_priors(memory.database) == list_nights(memory.database) == []
 
 
 def test_the_same_seed_gives_the_same_prior(tmp_path: Path) -> None:
@@ -238,7 +237,7 @@ def test_anchors_refuse_what_the_judge_would_publish(memory: LatentMemory) -> No
 
 def test_a_namespace_that_is_forgotten_while_its_night_trains(memory: LatentMemory) -> None:
     """What such a night leaves with is caught by schedulers, wherever it was by then."""
-    shelf, database = day(memory), database_of(memory)
+    shelf, database = day(memory), memory.database
     learnt_from = source_of(database, shelf)
     assert learnt_from is not None
 
@@ -263,7 +262,7 @@ def test_too_few_questions_to_judge_by_publish_nothing(tmp_path: Path) -> None:
         assert (report.verdict, now(memory, shelf)) == ("unjudged", None)
         assert "0 held-out questions with their text are too few" in report.reason
         assert report.version == 1
-        publish(database_of(memory), 1)  # an operator may
+        publish(memory.database, 1)  # an operator may
         assert now(memory, shelf) == 1
 
 
@@ -321,7 +320,7 @@ def test_too_little_to_learn_from_is_said(memory: LatentMemory) -> None:
     day(memory, 10)
     with pytest.raises(PriorError, match="needs at least 20 traces"):
         consolidate(job(memory, shelf))
-    (night,) = list_nights(database_of(memory))
+    (night,) = list_nights(memory.database)
     assert night.result is not None
     assert night.result.verdict == "failed"
 
@@ -343,7 +342,7 @@ def test_nan_in_stored_traces_is_skipped(memory: LatentMemory, array: str) -> No
     shelf = day(memory)
     nan = trace_for("Item 5000 is red.", shelf)
     nan = replace(nan, **{array: getattr(nan, array) * np.nan})
-    with database_of(memory).write() as connection:
+    with memory.database.write() as connection:
         rows.insert_trace(connection, nan, datetime.now(UTC))
     assert next(memory.stream(shelf, after=120)).trace.query == nan.query  # it is read as it is
     report = consolidate(job(memory, shelf))
@@ -388,12 +387,12 @@ def test_a_clock_that_jumped_back_changes_no_night(memory: LatentMemory) -> None
     shelf = shelf_of(CallableReward(right))
     made = [trace_for(question, shelf) for question in questions(120)]
     for year, half in ((2099, made[:60]), (2001, made[60:])):
-        with database_of(memory).write() as connection:
+        with memory.database.write() as connection:
             for trace in half:
                 rows.insert_trace(connection, trace, datetime(year, 1, 1, tzinfo=UTC))
-    assert count_new(database_of(memory), shelf) == 120
+    assert count_new(memory.database, shelf) == 120
     report = consolidate(job(memory, shelf))
-    assert (report.verdict, count_new(database_of(memory), shelf)) == ("published", 0)
+    assert (report.verdict, count_new(memory.database, shelf)) == ("published", 0)
 
 
 class _Missed(BaseTrigger):
@@ -440,7 +439,7 @@ def published_twice(memory: LatentMemory) -> Shelf:
 
 def test_rollback_goes_back_step_by_step(memory: LatentMemory) -> None:
     shelf = published_twice(memory)
-    database = database_of(memory)
+    database = memory.database
     assert now(memory, shelf) == 2
     gone, left = roll_back(database, shelf)
     assert (gone.version, left and left.version, now(memory, shelf)) == (2, 1, 1)
@@ -453,7 +452,7 @@ def test_rollback_goes_back_step_by_step(memory: LatentMemory) -> None:
 
 def test_the_order_of_publications_counts_not_the_clock(memory: LatentMemory) -> None:
     shelf = published_twice(memory)
-    with database_of(memory).write() as connection:  # the clock was an hour ahead at first
+    with memory.database.write() as connection:  # the clock was an hour ahead at first
         connection.execute(text("UPDATE priors SET published_at = published_at * (3 - id)"))
     assert now(memory, shelf) == 2
 
@@ -462,7 +461,7 @@ def test_calls_during_publishing_are_each_made_with_one_whole_version(
     memory: LatentMemory,
 ) -> None:
     shelf = published_twice(memory)
-    database, trace = database_of(memory), trace_for("Item 1 is blue.", shelf)
+    database, trace = memory.database, trace_for("Item 1 is blue.", shelf)
     base, known = torch.from_numpy(trace.base), {}
     for version in ("1", "2"):
         prior = PriorInForce.for_shelf(memory, shelf, version)
@@ -573,7 +572,7 @@ def test_a_prior_of_another_model_is_left_aside(memory: LatentMemory) -> None:
     network, card = load_prior(path)
     path.unlink()
     signed = save_prior(network, replace(card, fingerprint="another"), path)
-    note_file(database_of(memory), 1, path.name, signed.checksum)
+    note_file(memory.database, 1, path.name, signed.checksum)
     with pytest.warns(UserWarning, match=r"of the version, checksum, model.*'another'"):
         assert PriorInForce.for_shelf(memory, shelf) is None
 
@@ -592,7 +591,7 @@ def test_a_file_of_another_shelf_is_left_aside(memory: LatentMemory) -> None:
 def test_no_path_from_the_database_leaves_the_folder(memory: LatentMemory, name: str) -> None:
     shelf = day(memory)
     consolidate(job(memory, shelf))
-    with database_of(memory).write() as connection:
+    with memory.database.write() as connection:
         connection.execute(text("UPDATE priors SET file = :name"), {"name": name})
     with pytest.warns(UserWarning, match="must lie in"):
         assert PriorInForce.for_shelf(memory, shelf) is None
@@ -608,7 +607,7 @@ def test_old_files_are_pruned_and_strays_removed(memory: LatentMemory) -> None:
         day(memory, 8, start=start)
         consolidate(job(memory, shelf, settings=settings))
     files = {path.name for path in folder.glob("*.safetensors*")}
-    newest = max(prior.version for prior in list_priors(database_of(memory)) if prior.file)
+    newest = max(prior.version for prior in list_priors(memory.database) if prior.file)
     assert files == {"1.safetensors", f"{newest}.safetensors"}
     assert now(memory, shelf) == 1
 
@@ -616,10 +615,10 @@ def test_old_files_are_pruned_and_strays_removed(memory: LatentMemory) -> None:
 def test_a_forgotten_trace_makes_its_priors_stale(memory: LatentMemory) -> None:
     shelf = published_twice(memory)
     memory.forget(ids=[3])
-    assert [prior.stale for prior in list_priors(database_of(memory))] == [True, True]
+    assert [prior.stale for prior in list_priors(memory.database)] == [True, True]
     assert now(memory, shelf) == 2  # until the next night
     with pytest.raises(UnknownPriorError, match="was forgotten"):
-        publish(database_of(memory), 1)
+        publish(memory.database, 1)
     report = consolidate(job(memory, shelf))  # due, though nothing is new
     assert report.figures["champion"] is None  # nothing of the old weights is used
     assert (report.verdict, now(memory, shelf)) == ("published", 3)
@@ -630,7 +629,7 @@ def test_a_forgotten_trace_makes_its_priors_stale(memory: LatentMemory) -> None:
 def test_strict_forgetting_withdraws_at_once(memory: LatentMemory) -> None:
     shelf = published_twice(memory)
     memory.forget(ids=[127])  # only the second prior read it
-    with database_of(memory).write() as connection:
+    with memory.database.write() as connection:
         withdraw_forgotten(connection)
     assert now(memory, shelf) == 1
 
@@ -640,9 +639,9 @@ def test_forgetting_a_namespace_takes_its_priors_along(memory: LatentMemory) -> 
     shelf = day(memory, namespace="ben")
     consolidate(job(memory, shelf, share=("ann",)))
     memory.forget(namespace="ann")
-    assert [prior.stale for prior in list_priors(database_of(memory))] == [True]
+    assert [prior.stale for prior in list_priors(memory.database)] == [True]
     memory.forget(namespace="ben")
-    assert list_priors(database_of(memory)) == list_nights(database_of(memory)) == []
+    assert list_priors(memory.database) == list_nights(memory.database) == []
 
 
 def test_a_database_of_the_first_revision_is_brought_up_with_its_rows(tmp_path: Path) -> None:
@@ -650,7 +649,7 @@ def test_a_database_of_the_first_revision_is_brought_up_with_its_rows(tmp_path: 
 
     with open_at(tmp_path) as memory:
         shelf = day(memory, 30)
-        with database_of(memory).write() as connection:
+        with memory.database.write() as connection:
             for table in ("sources", "priors", "nights", "limits", "erasures", "admissions"):
                 connection.execute(text(f"DROP TABLE {table}"))
             connection.execute(text("ALTER TABLE deletions DROP COLUMN evicted"))
@@ -683,7 +682,7 @@ def test_told_to_stop_it_stops_and_the_next_one_succeeds(memory: LatentMemory, s
 
     with pytest.raises(NightStoppedError, match="nothing was published"):
         consolidate(job(memory, shelf, watch=Watch(report=report, stop=stop)))
-    (night,) = list_nights(database_of(memory))
+    (night,) = list_nights(memory.database)
     assert night.result is not None
     assert night.result.verdict == "stopped"
     assert now(memory, shelf) is None
@@ -701,14 +700,12 @@ def test_killed_at_random_moments_the_champion_stays_and_the_next_night_succeeds
         whole = time.monotonic() - began  # on a busy machine nights take longer
         for _ in range(int(os.environ.get("NIGHT_KILLS", "4"))):
             kill_after(rng.uniform(0.05, 1.5 * whole))
-            champion = in_force(database_of(memory), shelf)
+            champion = in_force(memory.database, shelf)
             assert champion is not None
             PriorInForce.of(champion, shelf, memory.path)  # whole, or it raises
         day(memory, 8, start=50_000)
         assert consolidate(job(memory, shelf)).verdict in ("published", "refused")
-        verdicts = {
-            night.result and night.result.verdict for night in list_nights(database_of(memory))
-        }
+        verdicts = {night.result and night.result.verdict for night in list_nights(memory.database)}
         assert None not in verdicts  # no night seems to run still
         assert not list(priors_folder(memory.path).glob("*.tmp"))
 

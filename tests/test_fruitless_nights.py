@@ -13,7 +13,7 @@ from latent_agent.night_job import Watch, plan
 from latent_agent.schedule import ConsolidationScheduler
 from latent_memory import LatentMemory
 from latent_memory.nights import Result, begin_night, count_new, end_night, list_nights
-from latent_memory.priors import database_of, in_force, list_priors, priors_folder, source_of
+from latent_memory.priors import in_force, list_priors, priors_folder, source_of
 from latent_memory.publishing import drop_files, note_file, publish, reserve
 from tests.night_world import SETTINGS, day, job, open_at
 
@@ -25,7 +25,7 @@ def memory(tmp_path: Path) -> Iterator[LatentMemory]:
 
 
 def verdicts(memory: LatentMemory) -> list[str]:
-    found = [night.result for night in list_nights(database_of(memory))]
+    found = [night.result for night in list_nights(memory.database)]
     return [result.verdict for result in found if result is not None]
 
 
@@ -42,7 +42,7 @@ def test_a_night_that_cannot_be_judged_is_not_run_again_before_more_is_new(tmp_p
         day(memory, 1, start=400)
         scheduler._night()
         assert verdicts(memory) == ["unjudged", "unjudged"]
-        assert len(list_priors(database_of(memory))) == 2
+        assert len(list_priors(memory.database)) == 2
         assert consolidate(job(memory, shelf)).verdict == "unjudged"  # by hand, at once
 
 
@@ -60,7 +60,7 @@ def test_a_night_that_fails_is_not_run_again_before_more_is_new(memory: LatentMe
     assert verdicts(memory) == ["failed"] * 3
     day(memory, 105, start=400)
     assert consolidate(waiting).verdict == "published"
-    assert count_new(database_of(memory), shelf) == 0
+    assert count_new(memory.database, shelf) == 0
 
 
 class Broken:
@@ -75,7 +75,7 @@ def test_what_nobody_foresaw_is_a_failure_too(memory: LatentMemory) -> None:
     broken = job(memory, shelf, settings=replace(SETTINGS, if_new=1), embedder=Broken())
     with pytest.raises(RuntimeError, match="out of order"):
         consolidate(broken)
-    (night,) = list_nights(database_of(memory))
+    (night,) = list_nights(memory.database)
     assert night.result is not None
     assert (night.result.verdict, night.result.last) == ("failed", 120)
     assert night.result.reason == "RuntimeError: the service is out of order"
@@ -88,7 +88,7 @@ def test_an_interrupted_night_is_begun_anew(memory: LatentMemory) -> None:
     told_to = Watch(report=lambda *_: stop.set(), stop=stop)
     with pytest.raises(NightStoppedError):
         consolidate(job(memory, shelf, settings=waiting, watch=told_to))
-    begin_night(database_of(memory), shelf, seed=0, inputs={})  # and killed
+    begin_night(memory.database, shelf, seed=0, inputs={})  # and killed
     assert consolidate(job(memory, shelf, settings=waiting)).verdict == "published"
     assert verdicts(memory) == ["published", "killed", "stopped"]
 
@@ -98,7 +98,7 @@ def test_of_nights_that_published_the_newest_stay_and_those_that_can_be_rolled_b
 ) -> None:
     from latent_memory.old_nights import drop_old_nights
 
-    database, shelf = database_of(memory), day(memory)
+    database, shelf = memory.database, day(memory)
     source = source_of(database, shelf)
     assert source is not None
     for _ in range(9):
@@ -120,7 +120,7 @@ def test_of_nights_that_published_the_newest_stay_and_those_that_can_be_rolled_b
 def test_nights_that_fail_again_and_again_fill_no_database(memory: LatentMemory) -> None:
     from latent_memory.old_nights import KEPT
 
-    database, shelf = database_of(memory), day(memory)
+    database, shelf = memory.database, day(memory)
     assert consolidate(job(memory, shelf)).verdict == "published"
     source = source_of(database, shelf)
     assert source is not None

@@ -15,7 +15,7 @@ from latent_agent.plain import plain
 from latent_agent.prior_state import state_of
 from latent_memory import LatentMemory, Shelf
 from latent_memory.nights import find_night
-from latent_memory.priors import PriorInfo, database_of, find_prior, in_force, list_priors
+from latent_memory.priors import PriorInfo, find_prior, in_force, list_priors
 from latent_memory.publishing import publish as publish_prior
 from latent_memory.publishing import roll_back
 from latent_memory.sqlite import Database
@@ -34,7 +34,7 @@ def _open(at: str | None, *, read: bool = False) -> LatentMemory:
 def list_(at: MemoryAt = None, namespace: OneNamespace = None, as_json: Json = False) -> None:
     """List priors, newest first."""
     with _open(at, read=True) as memory:
-        found = [_told(database_of(memory), info) for info in _priors(memory, namespace)]
+        found = [_told(memory.database, info) for info in _priors(memory, namespace)]
     if as_json:
         typer.echo(json.dumps({"priors": found}, default=str))
         return
@@ -58,9 +58,9 @@ def list_(at: MemoryAt = None, namespace: OneNamespace = None, as_json: Json = F
 def show(version: Version, at: MemoryAt = None, as_json: Json = False) -> None:
     """Show one prior, and the night that trained it."""
     with _open(at, read=True) as memory:
-        info = find_prior(database_of(memory), version)
-        told = _told(database_of(memory), info)
-        night = find_night(database_of(memory), info.night)
+        info = find_prior(memory.database, version)
+        told = _told(memory.database, info)
+        night = find_night(memory.database, info.night)
     told["night"] = None if night is None else asdict(night)
     if as_json:
         typer.echo(json.dumps(told, default=str))
@@ -83,9 +83,9 @@ def publish(version: Version, at: MemoryAt = None, as_json: Json = False) -> Non
     from latent_agent.prior_in_force import PriorInForce
 
     with _open(at) as memory:
-        info = find_prior(database_of(memory), version)
+        info = find_prior(memory.database, version)
         PriorInForce.of(info, info.shelf, memory.path)  # a damaged one is not published
-        published = publish_prior(database_of(memory), version)
+        published = publish_prior(memory.database, version)
     _say(as_json, in_force=published.version, namespace=published.shelf.namespace)
 
 
@@ -97,7 +97,7 @@ def rollback(
 ) -> None:
     """Withdraw the prior in force; the one before it is in force again."""
     with _open(at) as memory:
-        gone, now = roll_back(database_of(memory), _only_shelf(memory, namespace))
+        gone, now = roll_back(memory.database, _only_shelf(memory, namespace))
     _say(
         as_json,
         withdrawn=gone.version,
@@ -107,7 +107,7 @@ def rollback(
 
 
 def _priors(memory: LatentMemory, namespace: str | None) -> Sequence[PriorInfo]:
-    return list_priors(database_of(memory), namespace=namespace)
+    return list_priors(memory.database, namespace=namespace)
 
 
 def _only_shelf(memory: LatentMemory, namespace: str) -> Shelf:
@@ -117,7 +117,7 @@ def _only_shelf(memory: LatentMemory, namespace: str) -> Shelf:
         PriorError: If no prior is in force in the namespace.
     """
     known = {info.shelf for info in _priors(memory, namespace)}
-    latest = [info for shelf in known if (info := in_force(database_of(memory), shelf)) is not None]
+    latest = [info for shelf in known if (info := in_force(memory.database, shelf)) is not None]
     if not latest:
         raise PriorError(
             f"a prior must be in force to be rolled back, but namespace {namespace!r} has none; "

@@ -15,7 +15,7 @@ from latent_agent.evaluation.items import Item
 from latent_agent.night_job import NightJob, NightSettings, Watch
 from latent_agent.recollection import Recollection
 from latent_memory import LatentMemory, Shelf, Trace
-from latent_memory.priors import database_of, in_force
+from latent_memory.priors import in_force
 
 _MEMORY, _SHUFFLED, _MISLED = "memory.sqlite3", "shuffled.sqlite3", "misled.sqlite3"
 _TOLD = "prepared.json"
@@ -159,7 +159,7 @@ def _prior(
     memory: LatentMemory, shelf: Shelf | None, nights: Sequence[dict[str, Any]]
 ) -> str | None:
     """Return the prior in force; where the gate let none pass, the last that was trained."""
-    known = None if shelf is None else in_force(database_of(memory), shelf)
+    known = None if shelf is None else in_force(memory.database, shelf)
     if known is not None:
         return str(known.version)
     versions = [night["version"] for night in nights if night["version"] is not None]

@@ -7,7 +7,7 @@ it was published last of those on its shelf that are not withdrawn.
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -27,9 +27,6 @@ from latent_memory.rows import ON_SHELF, from_time, names, to_shelf
 from latent_memory.sqlite import Database
 from latent_memory.tables import deletions, shelves, traces
 from latent_memory.trace import Shelf
-
-if TYPE_CHECKING:
-    from latent_memory.store import LatentMemory
 
 
 class UnknownPriorError(LatentMemoryError):
@@ -88,11 +85,6 @@ class PriorInfo:
     withdrawn: str | None
     stale: bool
     forgotten: bool
-
-
-def database_of(memory: "LatentMemory") -> Database:
-    """Return the database behind a memory."""
-    return memory._database  # pyright: ignore[reportPrivateUsage]
 
 
 def priors_folder(database: Path) -> Path:
