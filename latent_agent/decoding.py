@@ -52,6 +52,7 @@ class Decoding:
         self._busy = False
         self._asking = 0
         self._lanes: list[Lane] = []
+        self._passing: tuple[Lane, ...] = ()  # the lanes of the pass under way
         self._made: dict[Lane, Made | Exception | None] = {}  # None: asked for, not yet made
         self.gathered: Gathered | None = None
 
@@ -94,8 +95,9 @@ class Decoding:
     def _leave(self, lane: Lane, *, keep: bool) -> None:
         try:
             # No pass is made while this lane asks for none, so the batch stands still.
-            if keep and self.gathered is not None and lane in self.gathered.lanes:
-                self.gathered.give_back(lane, copy=True)
+            gathered = self.gathered  # a pass that this lane came too late for may drop it
+            if keep and gathered is not None and lane in gathered.lanes:
+                gathered.give_back(lane, copy=True)
         finally:  # whatever happens, the others must not wait for this lane
             with self._changed:
                 self._lanes.remove(lane)
@@ -125,8 +127,8 @@ class Decoding:
         with self._changed:
             self._changed.wait_for(lambda: self._made[lane] is not None or self._all_ask())
             made = self._made[lane]
-            if made is None:
-                self._busy = True
+            if made is None:  # whoever joins from now on is not part of this pass
+                self._busy, self._passing = True, tuple(self._lanes)
             else:
                 del self._made[lane]
             return made
@@ -137,11 +139,10 @@ class Decoding:
         return all(made is None for made in self._made.values())
 
     def _step_all(self) -> None:
-        """Make one pass for all lanes."""
-        lanes: tuple[Lane, ...] = ()
+        """Make one pass for all lanes that asked for it."""
+        lanes = self._passing
         made: Sequence[Made | Exception] = ()
         try:
-            lanes = tuple(self._lanes)
             made = [self._one(lanes[0])] if len(lanes) == 1 else self._many(lanes)
         except Exception as error:
             made = [error] * len(lanes)

@@ -12,6 +12,7 @@ import torch
 
 from latent_agent.backbone import Backbone
 from latent_agent.completion import Completion, Limits, complete
+from latent_agent.decoding import Decoding
 from latent_agent.errors import CallCancelled
 from latent_agent.gathered import Gathered, Lane
 from latent_agent.meter import Meter
@@ -267,3 +268,56 @@ def test_a_call_that_is_alone_is_not_batched(rows_of: list[int]) -> None:
     write(backbone, 0)
     assert set(rows_of) == {1}
     assert backbone.decoding.gathered is None
+
+
+def test_a_row_that_joins_before_a_pass_begins_is_not_in_it(
+    monkeypatch: pytest.MonkeyPatch, rows_of: list[int]
+) -> None:
+    backbone = endless()
+    alone = [write(backbone, seed) for seed in range(2)]
+    decoding, step_all = backbone.decoding, Decoding._step_all
+    others: list[Future[tuple[int, ...]]] = []
+
+    def late(self: Decoding, *args: Any) -> None:
+        """Once the model is claimed for the first row, let the second join before the pass."""
+        if not others:
+            others.append(threads.submit(write, backbone, 1))
+            waited = time.monotonic() + SECONDS
+            while len(decoding._lanes) < 2 and time.monotonic() < waited:
+                time.sleep(0.001)
+        step_all(self, *args)
+
+    monkeypatch.setattr(Decoding, "_step_all", late)
+    rows_of.clear()
+    with ThreadPoolExecutor(1) as threads:
+        assert write(backbone, 0) == alone[0]
+        assert others[0].result(SECONDS) == alone[1]
+    assert rows_of[0] == 1
+    assert max(rows_of) == 2
+
+
+def test_rows_that_come_and_go_during_a_pass_change_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backbone = endless()
+    alone = [write(backbone, seed) for seed in range(2)]
+    states, others = Backbone.states, []
+
+    def held(self: Backbone, ids: torch.Tensor, *args: Any) -> torch.Tensor:
+        """Hold one pass over single tokens while a call joins, and another comes and goes."""
+        if ids.shape[1] == 1 and not others:
+            others.append(threads.submit(write, backbone, 1))
+            waited = time.monotonic() + SECONDS
+            while len(self.decoding._lanes) < 2 and time.monotonic() < waited:
+                time.sleep(0.001)
+            ended = complete(
+                self, CachedSequence(self, Meter()), [7], [8],
+                limits=Limits(max_tokens=1), sampler=GREEDY, stage="refine",
+            )  # fmt: skip
+            assert ended.tokens == (8,)
+        return states(self, ids, *args)
+
+    monkeypatch.setattr(Backbone, "states", held)
+    with ThreadPoolExecutor(1) as threads:
+        assert write(backbone, 0) == alone[0]
+        assert others[0].result(SECONDS) == alone[1]
