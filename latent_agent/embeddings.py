@@ -98,7 +98,9 @@ def _read(model: SharedModel, rows: Sequence[Sequence[int]]) -> list[torch.Tenso
     """
     longest = max(len(row) for row in rows)
     ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
-    _, layers = model.backbone().layers(ids, DynamicCache())
+    backbone = model.backbone()
+    with backbone.decoding.alone():
+        _, layers = backbone.layers(ids, DynamicCache())
     return [
         pool([layer[number, None, : len(row)] for layer in layers]).cpu()
         for number, row in enumerate(rows)

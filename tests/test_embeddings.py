@@ -1,5 +1,7 @@
 """LatentSeekEmbeddings: the vectors that a memory recalls by, for any vector store."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,17 @@ def test_what_fills_a_row_up_is_not_seen(name: str) -> None:
     texts = ["coins", TEXTS[0], TEXTS[0] + " " + TEXTS[1]]
     one_by_one = [tiny.embed_query(text) for text in texts]
     assert np.allclose(tiny.embed_documents(texts), one_by_one, atol=1e-4)
+
+
+def test_texts_are_not_read_while_a_call_uses_the_model(embeddings: LatentSeekEmbeddings) -> None:
+    decoding = open_model("bundled").backbone().decoding
+    with ThreadPoolExecutor(1) as threads:
+        with decoding.alone():
+            made = threads.submit(embeddings.embed_query, "apples")
+            while not (made.done() or decoding._asking):
+                time.sleep(0.001)
+            assert not made.done()
+        assert made.result(60) == embeddings.embed_query("apples")
 
 
 async def test_later(embeddings: LatentSeekEmbeddings) -> None:
