@@ -8,6 +8,7 @@ import torch
 from latent_agent.constraint import FREE, Constraint, mask_along
 from latent_agent.head import ROWS
 from latent_agent.likelihood import Chosen, likelihood_gradient
+from latent_agent.sampling import nucleus
 from latent_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,17 +40,19 @@ def policy_gradient(
 ) -> torch.Tensor:
     """Return the gradient of ``J`` at ``z``, (N, d): the mean over trials of R * grad log pi.
 
-    ``pi`` is the policy that chose the tokens, so it is masked by the constraint: where only one
-    token may follow, there was no choice to learn from, and the gradient is zero. Positions are
-    independent, so a few rows are taken at a time: with a large vocabulary, the logits of all N
-    would take more memory than the model's own work.
+    ``pi`` is the policy that chose the tokens, so it is masked by the constraint, and holds no
+    more than the nucleus where ``top_p`` cuts the sampling: where only one token may follow, there
+    was no choice to learn from, and the gradient is zero. Positions are independent, so a few rows
+    are taken at a time: with a large vocabulary, the logits of all N would take more memory than
+    the model's own work.
     """
     weights = advantages([trial.score.value for trial in trials], settings)
+    top_p = settings.top_p if settings.temperature else 1.0  # greedy decoding has no nucleus
     parts: list[torch.Tensor] = []
     for first in range(0, len(z), ROWS):
         rows = z[first : first + ROWS]
         logits = space.logits(rows).div_(settings.temperature or 1.0)
-        pull = _logits_gradient(logits, first, trials, weights, constraint)
+        pull = _logits_gradient(logits, first, trials, weights, constraint, top_p)
         parts.append(space.pull_back(rows, pull.div_(settings.temperature or 1.0)))
     return torch.cat(parts)
 
@@ -60,6 +63,7 @@ def _logits_gradient(
     trials: Sequence["Trial"],
     weights: Sequence[float],
     constraint: Constraint,
+    top_p: float,
 ) -> torch.Tensor:
     """Return the gradient with respect to some rows of logits, of which ``first`` is the first."""
     chosen = [
@@ -72,9 +76,9 @@ def _logits_gradient(
         for trial, weight in zip(trials, weights, strict=True)
     ]
     if constraint is FREE:
-        return likelihood_gradient(logits, chosen)
+        return likelihood_gradient(nucleus(logits, top_p), chosen)
     total = torch.zeros_like(logits)
     for trial, one in zip(trials, chosen, strict=True):
         masked = mask_along(constraint, logits, trial.prefix, first)
-        total[: len(masked)] += likelihood_gradient(masked, [one])
+        total[: len(masked)] += likelihood_gradient(nucleus(masked, top_p), [one])
     return total

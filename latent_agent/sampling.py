@@ -10,6 +10,19 @@ from transformers import TopPLogitsWarper
 from latent_agent.constraint import FREE, Constraint
 
 
+def nucleus(scores: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Return scores with minus infinity for all but the tokens that `Sampler` draws from.
+
+    Args:
+        scores: Logits over the temperature, (n, vocabulary); left as they are.
+        top_p: Only the likeliest tokens that together reach this probability are kept.
+    """
+    if top_p == 1:
+        return scores
+    warper: Any = TopPLogitsWarper(top_p)
+    return warper(None, scores)
+
+
 class Sampler:
     """Chooses tokens; with a temperature, by its own random stream.
 
@@ -36,7 +49,7 @@ class Sampler:
     ) -> None:
         self.greedy = temperature == 0
         self._temperature, self._constraint = temperature, constraint
-        self._nucleus: Any = TopPLogitsWarper(top_p) if top_p < 1 else None
+        self._top_p = top_p
         digest = hashlib.sha256(f"{seed}/{step}/{sample}".encode()).digest()
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:6]))
 
@@ -46,9 +59,7 @@ class Sampler:
         if self.greedy:
             return int(logits.argmax())
         scores = logits.float().cpu() / self._temperature
-        if self._nucleus is not None:
-            scores = self._nucleus(None, scores[None])[0]
-        probabilities = torch.softmax(scores, dim=-1)
+        probabilities = torch.softmax(nucleus(scores[None], self._top_p)[0], dim=-1)
         return int(torch.multinomial(probabilities, 1, generator=self._generator))
 
 

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from latent_agent.backbone import Backbone
+from latent_agent.constraint import FREE
 from latent_agent.head import Head
 from latent_agent.policy import policy_gradient
 from latent_agent.refine import Trial
 from latent_agent.reward import Score
+from latent_agent.sampling import Sampler
 from latent_agent.settings import Settings
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -120,3 +122,55 @@ def test_where_a_constraint_leaves_one_token_the_gradient_is_zero():
     (-0.5 * log_pi[1::2, 1].sum() - log_pi[1, 0]).div(2).backward()
     assert many.grad is not None
     torch.testing.assert_close(gradient[1::2], many.grad[1::2], rtol=1e-4, atol=1e-7)
+
+
+class EvenOnly:
+    """Allows tokens of even number."""
+
+    def mask(self, logits, tokens):
+        return logits.masked_fill(torch.arange(len(logits)) % 2 == 1, float("-inf"))
+
+
+@pytest.mark.parametrize("constraint", [FREE, EvenOnly()], ids=["free", "constrained"])
+@pytest.mark.parametrize("top_p", [0.6, 0.9, 1.0])
+def test_the_gradient_is_of_the_distribution_that_is_sampled_from(top_p, constraint):
+    """In expectation it is the slope of the mean reward, and a constant reward has none."""
+    draw = torch.Generator().manual_seed(4)
+    head, z = torch.randn(12, 6, generator=draw) / 6, torch.randn(1, 6, generator=draw)
+    space = SimpleNamespace(logits=lambda z: z @ head.T, pull_back=lambda _, pull: pull @ head)
+    settings = Settings(temperature=0.7, top_p=top_p, baseline="none")
+
+    def distribution(z):
+        """How often the sampler draws each token, as its own steps say."""
+        scores = constraint.mask((z @ head.T)[0], ()) / 0.7
+        order = scores.softmax(0).argsort(descending=True)
+        before = scores.softmax(0)[order].cumsum(0) - scores.softmax(0)[order]
+        return scores.index_fill(0, order[before >= top_p], float("-inf")).softmax(0)
+
+    chances = distribution(z)
+    samplers = [Sampler(0.7, seed, 0, 0, top_p, constraint) for seed in range(400)]
+    drawn = {sampler.choose((z @ head.T)[0]) for sampler in samplers}
+    assert drawn == set(chances.nonzero().flatten().tolist())
+    assert len(drawn) > 1
+
+    def expected(rewards):
+        return sum(
+            chance * policy_gradient(z, [trial([token], value)], space, settings, constraint)
+            for token, (chance, value) in enumerate(zip(chances, rewards, strict=True))
+        )
+
+    rewards = [-float(token) / 11 for token in range(12)]
+    at = z.clone().requires_grad_()
+    (distribution(at) @ torch.tensor(rewards)).backward()
+    torch.testing.assert_close(expected(rewards), at.grad, rtol=1e-4, atol=1e-6)
+    assert expected([-0.5] * 12).abs().max() < 1e-6
+
+
+def test_where_nothing_is_sampled_the_gradient_knows_no_nucleus():
+    space = Backbone(tiny_model(), tiny_tokenizer())
+    z = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    whole, cut = (
+        policy_gradient(z, [trial([1, 2, 3], -0.5)], space, Settings(temperature=0.0, top_p=top_p))
+        for top_p in (1.0, 0.3)
+    )
+    assert torch.equal(whole, cut)
