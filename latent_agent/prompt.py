@@ -6,17 +6,17 @@ ends no turn. The template's own special tokens keep their meaning.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from jinja2 import TemplateError
-
+from latent_agent.accommodation import forms
+from latent_agent.arrival import check_arrival
 from latent_agent.errors import PromptError
 from latent_agent.shield import Shield, texts_in
 from latent_agent.tools.call import Tool, ToolCall, calls_text
-from latent_agent.tools.template import call_format, knows_calls
+from latent_agent.tools.template import REFUSALS, call_format
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -102,18 +102,21 @@ def encode_chat(
         raise PromptError("messages must hold at least one message, got []; add a human message")
     if tools:
         call_format(tokenizer)  # refuses a template that would not tell of them
-    if any(turn.calls for turn in turns) and not knows_calls(tokenizer):
-        turns = [replace(turn, content=turn.text, calls=()) for turn in turns]
     specs = [dict(tool.spec) for tool in tools]
     written = [*(text for turn in turns for text in _texts(turn)), *texts_in(specs)]
     for text in written:
         _check_unicode(text)
     shield = Shield(tokenizer, written)
     shielded = [_covered(turn, shield) for turn in turns]
-    if tokenizer.chat_template is None:
-        return shield.encode(_plain(shielded), add_special_tokens=True)
-    rendered = _render(tokenizer, shielded, shield.cover_all(specs))
-    return shield.encode(rendered, add_special_tokens=False)
+    plain = tokenizer.chat_template is None
+    rendered = _plain(shielded) if plain else _render(tokenizer, shielded, shield.cover_all(specs))
+    ids = shield.encode(rendered, add_special_tokens=plain)
+    if not ids:
+        raise PromptError(
+            f"a prompt must hold at least one token, got none for {rendered[:60]!r}; send another "
+            "text, or choose a model with another tokenizer"
+        )
+    return ids
 
 
 def _texts(turn: Turn) -> Iterator[str]:
@@ -148,29 +151,31 @@ def _check_unicode(text: str) -> None:
 def _plain(turns: Sequence[Turn]) -> str:
     """Write the conversation as a base model would meet it in a text."""
     names = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
-    lines = [f"{names[turn.role]}: {turn.content}\n" for turn in turns]
+    lines = [f"{names[turn.role]}: {turn.text}\n" for turn in turns]
     return "".join([*lines, "Assistant:"])
 
 
-# Templates come with models: what one does wrong, on purpose or not, is a refusal and no crash.
-_REFUSALS = (TemplateError, OverflowError, TypeError, ValueError, RecursionError)
-
-
 def _render(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Turn], tools: Any) -> str:
+    def render(messages: Any, specs: Any) -> str:
+        rendered: Any = tokenizer.apply_chat_template(
+            messages, tools=specs or None, tokenize=False, add_generation_prompt=True
+        )
+        if not rendered.strip():
+            raise ValueError("the template renders nothing")
+        return rendered
+
     refused: Exception | None = None
-    for accommodate in _ACCOMMODATIONS:
-        messages = [_message(turn) for turn in accommodate(list(turns))]
+    for form in forms(turns):
+        messages = [_message(turn) for turn in form]
         try:
-            rendered: Any = tokenizer.apply_chat_template(
-                messages, tools=tools or None, tokenize=False, add_generation_prompt=True
-            )
-        except _REFUSALS as error:
-            refused = error
-        else:
-            return rendered
+            check_arrival(render, messages, tools)
+            return render(messages, tools)
+        except REFUSALS as error:
+            refused = refused or error
     raise PromptError(
         f"the chat template must accept the messages, got roles {[turn.role for turn in turns]}, "
-        f"and it says: {refused}; send human and assistant messages in turns"
+        f"for which it fails: {refused}; send human and assistant messages in turns, or set "
+        "tokenizer.chat_template to one that renders them all"
     ) from refused
 
 
@@ -196,52 +201,3 @@ def _template_id(given: str) -> str:
     if re.fullmatch("[a-zA-Z0-9]{9}", given):
         return given
     return hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()[:9]
-
-
-def merge_neighbours(turns: list[Turn]) -> list[Turn]:
-    """Join consecutive turns of one role, as most templates demand."""
-    merged: list[Turn] = []
-    for turn in turns:
-        if merged and merged[-1].role == turn.role != "tool":
-            before = merged.pop()
-            content = "\n\n".join(part for part in (before.content, turn.content) if part)
-            turn = replace(turn, content=content, calls=before.calls + turn.calls)
-        merged.append(turn)
-    return merged
-
-
-def _tools_as_user(turns: list[Turn]) -> list[Turn]:
-    return [replace(turn, role="user") if turn.role == "tool" else turn for turn in turns]
-
-
-def _systems_as_user(turns: list[Turn]) -> list[Turn]:
-    return [replace(turn, role="user") if turn.role == "system" else turn for turn in turns]
-
-
-def _user_first(turns: list[Turn]) -> list[Turn]:
-    return turns if turns[0].role in ("user", "system") else [Turn("user", ""), *turns]
-
-
-def _one_call_a_turn(turns: list[Turn]) -> list[Turn]:
-    """Split turns that make several calls, each part followed by its result."""
-    results = {turn.call_id: turn for turn in turns if turn.role == "tool"}
-    told: list[Turn] = []
-    for turn in turns:
-        if turn.role == "tool" and turn.call_id is not None and turn in told:
-            continue
-        if len(turn.calls) < 2:
-            told.append(turn)
-            continue
-        for number, call in enumerate(turn.calls):
-            told.append(replace(turn, content="" if number else turn.content, calls=(call,)))
-            told += [results[call.id]] if call.id in results else []
-    return told
-
-
-_ACCOMMODATIONS: tuple[Callable[[list[Turn]], list[Turn]], ...] = (
-    lambda turns: turns,
-    merge_neighbours,
-    lambda turns: _one_call_a_turn(merge_neighbours(turns)),
-    lambda turns: merge_neighbours(_tools_as_user(turns)),
-    lambda turns: _user_first(merge_neighbours(_systems_as_user(_tools_as_user(turns)))),
-)
