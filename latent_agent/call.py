@@ -66,6 +66,8 @@ class Call:
         self._opening: Completion | None = None
         self._draft: Completion | None = None
         self._completions: dict[tuple[int, ...], Completion] = {}
+        self.last: tuple[Completion, str] | None = None
+        """The last whole answer, judged or not, and its road."""
         self._scores: dict[tuple[str, bool, tuple[str, ...]], Score] = {}
 
     def tell(self, event: str, **told: Any) -> None:
@@ -165,6 +167,7 @@ class Call:
         )  # fmt: skip
 
     def _trial(self, prefix: tuple[int, ...], completion: Completion, road: str) -> Trial:
+        self.last = completion, road
         return Trial(
             prefix=prefix,
             tokens=completion.tokens,

@@ -63,20 +63,27 @@ class Outcome:
 
 
 def unjudged(call: "Call", search: "Search | None" = None) -> Outcome:
-    """Return the draft as it is: nothing was scored, or nothing was to be."""
+    """Return the draft as it is: nothing was scored, or nothing was to be.
+
+    If a budget cut the draft short, a warm start's answer that was whole before goes first.
+    """
     draft = call.draft()
-    text, calls = call.read(draft.tokens, draft.text)
+    answer, road = draft, "draft"
+    if draft.finish in ("time", "tokens") and call.last is not None:
+        answer, road = call.last
+    text, calls = call.read(answer.tokens, answer.text)
     stopped = "unjudged" if search is None else search.stopped
     return Outcome(
         text=text,
         calls=calls,
         draft=draft.text,
-        finish=draft.finish,
+        finish=answer.finish,
+        road=road,
         stopped=draft.finish if draft.finish in ("time", "tokens") else stopped,
         error=None if search is None else search.error,
         forwarded_tokens=call.meter.bill(),
         prompt_tokens=len(call.prompt),
-        answer_tokens=len(draft.tokens),
+        answer_tokens=len(answer.tokens),
     )
 
 

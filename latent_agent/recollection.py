@@ -161,7 +161,7 @@ class Recollection:
         if best.trial.score.vetoed or best.trial.score.value < settings.archive:
             return outcome
         try:
-            trace = self._trace(call, embedding, best, outcome)
+            trace = self._trace(call, embedding, best, search.rounds, outcome)
             left = call.meter.seconds_left
             within = None if left is None else max(left, _LEAST_WAIT)
             return replace(outcome, trace_id=self._memory.add(trace, within=within))
@@ -171,7 +171,12 @@ class Recollection:
             )
 
     def _trace(
-        self, call: Call, embedding: NDArray[np.float32], best: Start, outcome: Outcome
+        self,
+        call: Call,
+        embedding: NDArray[np.float32],
+        best: Start,
+        rounds: int,
+        outcome: Outcome,
     ) -> Trace:
         return Trace(
             shelf=self._shelf(call),
@@ -183,7 +188,7 @@ class Recollection:
             tokens=best.trial.prefix,
             score=best.trial.score.value,
             rewards=tuple(outcome.rewards),
-            steps=outcome.iterations,
+            steps=rounds,
             stopped=outcome.stopped,
             neighbours=tuple(outcome.neighbours),
             prior=outcome.prior,

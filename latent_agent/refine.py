@@ -82,6 +82,8 @@ class Search:
             scored.
         rewards: Mean reward of each round: the starts first, then the gradient steps.
         iterations: Gradient steps taken.
+        rounds: Gradient steps in ``rewards``; a step that ended before any of its answers was
+            scored is not.
         stopped: Why the search ended.
         error: What a failing reward said.
         ties: Of two answers with the same reward, which is best: the ``first`` or the
@@ -92,6 +94,7 @@ class Search:
     best: Start | None = None
     rewards: list[float] = field(default_factory=list[float])
     iterations: int = 0
+    rounds: int = 0
     stopped: str = "iterations"
     error: str | None = None
     ties: str = "first"
@@ -104,6 +107,10 @@ class Search:
             if self.best is None or self._better(trial, self.best.trial, threshold):
                 kept = latents[: len(trial.prefix)] if self.cut else latents
                 self.best = Start(trial=trial, latents=kept.clone())
+        return self.accepts(threshold)
+
+    def accepts(self, threshold: float) -> bool:
+        """Whether the best answer passes the threshold."""
         return self.best is not None and self.best.trial.score.passes(threshold)
 
     def _better(self, trial: Trial, best: Trial, threshold: float) -> bool:
@@ -134,7 +141,7 @@ def refine(
 
     Returns:
         The best answer seen, with the path to it. A budget that ends, or a reward that fails, ends
-        the search with the best answer so far.
+        the search with the best answer so far; of a round, what was scored until then counts.
     """
     search = Search(ties=settings.ties, cut=settings.rest == "anew")
     try:
@@ -147,7 +154,7 @@ def refine(
             walk = flip if settings.search == "flip" else ascend
             search.stopped = walk(search, start, space, attempt, settings, on_step, constraint)
     except BudgetSpent as spent:
-        search.stopped = spent.reason
+        search.stopped = "threshold" if search.accepts(settings.threshold) else spent.reason
     except RewardError as failure:
         search.stopped, search.error = "reward_error", str(failure)
     return search
@@ -166,7 +173,7 @@ def ascend(
     z = start.latents.detach().clone()
     adam, moving = Adam(z, settings.learning_rate), updated(z, space.logits, settings)
     decode = partial(read_prefix, space.decode, start.trial.prefix, settings)
-    trials: Sequence[Trial] = (start.trial,)
+    trials = [start.trial]
     for step in range(1, settings.max_iterations + 1):
         gradient = policy_gradient(z, trials, space, settings, constraint)
         before = z.clone() if settings.step == "margin" else None
@@ -174,7 +181,14 @@ def ascend(
         if before is not None:
             z.copy_(_stretched(before, z - before, space, decode, constraint))
         search.iterations = step
-        trials = _try(z, step, decode, attempt, settings, constraint)
+        trials = []
+        try:
+            for sampler in _samplers(step, settings, constraint):
+                trials.append(attempt(decode(z, sampler), sampler))
+        except (BudgetSpent, RewardError):
+            if trials:
+                _ended(search, trials, z, settings, on_step)
+            raise
         if ended := _ended(search, trials, z, settings, on_step):
             return ended
     return "iterations"
@@ -213,11 +227,13 @@ def _ended(
     on_step: Callable[[Search], None],
 ) -> str | None:
     """Take in a step's answers, and tell of it; return why the search ends there, if it does."""
+    search.rounds += 1
     passes = search.record(trials, latents, settings.threshold)
     on_step(search)
     if passes:
         return "threshold"
-    return "patience" if out_of_patience(search.rewards, settings.patience) else None
+    since_draft = search.rewards[-search.rounds - 1 :]
+    return "patience" if out_of_patience(since_draft, settings.patience) else None
 
 
 def _stretched(
@@ -228,24 +244,14 @@ def _stretched(
 
 
 def out_of_patience(rewards: Sequence[float], patience: int | None) -> bool:
-    """Whether the mean reward has not risen for ``patience`` rounds."""
+    """Whether the mean reward, of the draft first, has not risen for ``patience`` rounds."""
     if patience is None or len(rewards) <= patience:
         return False
     return max(rewards[-patience:]) <= max(rewards[:-patience])
 
 
-def _try(
-    z: torch.Tensor,
-    step: int,
-    decode: Decode,
-    attempt: Attempt,
-    settings: Settings,
-    constraint: Constraint,
-) -> list[Trial]:
-    trials: list[Trial] = []
-    for sample in range(settings.samples):
-        sampler = Sampler(
-            settings.temperature, settings.seed, step, sample, settings.top_p, constraint
-        )
-        trials.append(attempt(decode(z, sampler), sampler))
-    return trials
+def _samplers(step: int, settings: Settings, constraint: Constraint) -> list[Sampler]:
+    return [
+        Sampler(settings.temperature, settings.seed, step, sample, settings.top_p, constraint)
+        for sample in range(settings.samples)
+    ]

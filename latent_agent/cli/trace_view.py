@@ -195,8 +195,7 @@ def rounds(trace: Trace) -> Iterator[tuple[str, float]]:
 
 def _start(trace: Trace, at: int, starts: int) -> str:
     """Name a start: the draft comes last, and not at all where a warm start passed."""
-    if trace.prior is None and not trace.neighbours:
-        return "draft"
-    if at == starts - 1 and trace.steps:
+    warm = trace.prior is not None or trace.neighbours
+    if at == starts - 1 and (trace.steps or not warm):
         return "draft"
     return f"start {at + 1}"

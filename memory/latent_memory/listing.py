@@ -21,7 +21,7 @@ class TraceInfo:
         query: The question; None if texts are not stored.
         answer: The answer; None if texts are not stored.
         score: Reward of the answer, in [-1, 0].
-        steps: Gradient steps taken.
+        steps: Gradient steps whose answers were scored.
         stopped: Why the search ended.
     """
 

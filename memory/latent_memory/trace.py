@@ -39,7 +39,7 @@ class Trace:
         tokens: The winning tokens, which ``optimised`` decodes to; at most N.
         score: Reward of the answer, in [-1, 0].
         rewards: One reward for each draft, warm start and gradient step, in order.
-        steps: Gradient steps taken.
+        steps: Gradient steps whose answers were scored.
         stopped: Why the search ended.
         neighbours: Ids of the traces that warm-started the call.
         prior: Version of the latent prior that warm-started the call.
