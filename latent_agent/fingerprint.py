@@ -68,7 +68,9 @@ def folder_weights(folder: Path) -> str | None:
     if not files:
         return None
     key = json.dumps([[str(file.resolve()), *_state(file)] for file in files])
-    kept = user_cache_path("latent-agent") / "weights" / _digest(key.encode())
+    kept = _kept_at(_digest(key.encode()))
+    if kept is None:
+        return _hash_files(files)
     try:
         return kept.read_text("ascii")
     except OSError:
@@ -79,6 +81,15 @@ def folder_weights(folder: Path) -> str | None:
     except OSError:
         pass  # without a cache folder it is hashed again next time
     return found
+
+
+def _kept_at(name: str) -> Path | None:
+    """Return where a hash is kept; None where there is no home folder for a cache."""
+    try:
+        folder = user_cache_path("latent-agent")
+    except RuntimeError:
+        return None
+    return folder / "weights" / name if folder.is_absolute() else None
 
 
 def _state(file: Path) -> tuple[int, int]:

@@ -4,6 +4,7 @@ Weights are read from safetensors alone, never from pickles, and no code that a 
 is run. Who trusts a model's code loads it with transformers and hands over the loaded model.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,8 @@ class ModelSource:
         """What ``from_pretrained`` is given."""
         if self.name == BUNDLED:
             return str(bundled_path())
-        return str(Path(self.name).expanduser()) if _is_path(self.name) else self.name
+        # Unlike Path.expanduser, it raises nothing where there is no home.
+        return os.path.expanduser(self.name) if _is_path(self.name) else self.name  # noqa: PTH111
 
 
 def _is_path(name: str) -> bool:

@@ -28,10 +28,9 @@ def doctor(
     Exit codes: 0 all is well, or only warnings. 1 something fails.
     """
     from latent_agent.doctor.examine import examine
-    from latent_memory import default_location
 
     with Console(stderr=True).status("looking"):
-        found = list(examine(model, at or default_location(), thorough=thorough, smoke=smoke))
+        found = list(examine(model, at, thorough=thorough, smoke=smoke))
     if as_json:
         typer.echo(json.dumps({"findings": [asdict(finding) for finding in found]}))
     else:

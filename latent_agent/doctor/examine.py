@@ -11,7 +11,7 @@ from latent_agent.doctor.memory import look_at_memory
 from latent_agent.doctor.place import can_be_made
 from latent_agent.errors import LatentAgentError
 from latent_memory import LatentMemoryError
-from latent_memory.places import locate
+from latent_memory.places import default_location, locate
 
 _PACKAGES = ("torch", "transformers", "langchain-core", "faiss-cpu", "sqlalchemy")
 _LITTLE_SPACE = 500_000_000  # bytes
@@ -19,13 +19,13 @@ _SMOKE = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip
 
 
 def examine(
-    model: str, location: str | Path, *, thorough: bool = False, smoke: bool = True
+    model: str, location: str | Path | None = None, *, thorough: bool = False, smoke: bool = True
 ) -> Iterator[Finding]:
     """Look at everything in turn; a finding that fails keeps none of the others from being made.
 
     Args:
         model: What chat models are opened with.
-        location: The memory's place.
+        location: The memory's place; None: the default one.
         thorough: Read every trace and compare every index with it, which takes time.
         smoke: Answer one question.
     """
@@ -64,8 +64,8 @@ def _model(model: str) -> Iterator[Finding]:
     yield Finding(about="model", state="ok", text=text)
 
 
-def _memory(location: str | Path, thorough: bool) -> Iterator[Finding]:
-    path = locate(location)
+def _memory(location: str | Path | None, thorough: bool) -> Iterator[Finding]:
+    path = locate(location or default_location())
     yield from _guarded("disk", lambda: _disk(path))
     if path.exists():
         yield from look_at_memory(path, thorough=thorough)
