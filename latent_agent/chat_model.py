@@ -3,7 +3,7 @@
 import difflib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.caches import BaseCache
@@ -46,6 +46,8 @@ class ChatLatentSeek(ToolCallingChatModel):
         top_p: Only the likeliest tokens that together reach this probability are sampled.
         n: Answers to one conversation, in `generate` and `agenerate`; above 1 needs a
             temperature. All but the first sample their draft too, and leave the memory alone.
+            ``timeout`` and ``max_forwarded_tokens`` hold for all together; answers for which
+            nothing is left are left out, but never the first.
         timeout: Seconds after which the best answer so far is returned.
         seed: Seed of all sampling.
 
@@ -292,21 +294,16 @@ class ChatLatentSeek(ToolCallingChatModel):
         given: dict[str, Any],
         progress: Progress,
     ) -> list[Outcome]:
-        """Answer ``n`` times; all but the first sample their draft, and leave the memory alone."""
         from latent_agent.agent import LatentAgent, reward_for
-        from latent_agent.serving import serve
+        from latent_agent.choices import choices
 
         settings, turns = self._settings(given, stop), to_turns(messages)
+        count = checked_choices(given.get("n", self.n), settings)
         reward = reward_for(settings, given.get("reward", self.reward))
         form, model = self._form(given), self._shared_model(given)
         recollection = self._recollection(given, form.reward(reward))
         agent = LatentAgent(model, settings, reward, recollection, form)
-        outcomes = [serve(agent, turns, progress)]
-        for other in range(1, checked_choices(given.get("n", self.n), settings)):
-            varied = replace(settings, seed=settings.seed + other, sample_draft=True)
-            another = LatentAgent(model, varied, reward, form=form)
-            outcomes.append(serve(another, turns, progress))
-        return outcomes
+        return choices(agent, turns, progress, count)
 
     def _recollection(self, given: dict[str, Any], reward: Reward) -> "Recollection | None":
         from latent_agent.memories import open_memory
