@@ -13,14 +13,17 @@ from pydantic import Field, model_validator
 
 from latent_agent.errors import SettingError
 from latent_agent.generation import checked_choices
-from latent_agent.messages import to_turns
+from latent_agent.messages import read_turns, to_turns
 from latent_agent.outcome import Outcome
 from latent_agent.profile import profile_of
 from latent_agent.progress import Listener, Progress
+from latent_agent.prompt import encode_chat, encode_text
 from latent_agent.reward import Reward, as_reward
+from latent_agent.setting_rules import stop_texts
 from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import SharedModel, open_model
 from latent_agent.tool_calling import ToolCallingChatModel
+from latent_agent.tools.specs import tools_from
 
 if TYPE_CHECKING:
     from latent_agent.recollection import Recollection
@@ -233,6 +236,7 @@ class ChatLatentSeek(ToolCallingChatModel):
         settings_for(
             given.get("recipe", "default"), **{name: given.get(name) for name in _SETTINGS}
         )
+        stop_texts(given.get("stop"))
         return given
 
     @model_validator(mode="after")
@@ -273,6 +277,34 @@ class ChatLatentSeek(ToolCallingChatModel):
         params["ls_model_name"] = self._name(kwargs.get("model") or self.model)
         return params
 
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return a text's tokens as a prompt holds them; special tokens in it are plain text."""
+        if self.custom_get_token_ids is not None:
+            return super().get_token_ids(text)
+        return encode_text(self._shared_model({}).tokenizer, text)
+
+    def get_num_tokens_from_messages(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Return how many tokens a call with these messages would read.
+
+        Reads no weights. Counts by the model's own chat template, with the beginning of the answer
+        that the template adds. Messages that make no call, such as a part of a conversation that
+        ends with an answer, are counted in a form that the template accepts, or else as a plain
+        transcript.
+
+        Args:
+            messages: Messages in any order; none have no tokens.
+            tools: What may be called, as `bind_tools` takes it.
+
+        Raises:
+            PromptError: If a message is no text, or the template knows no tools.
+        """
+        if not messages:
+            return 0
+        tokenizer, plain = self._shared_model({}).tokenizer, tools_from(tools or ())
+        return len(encode_chat(tokenizer, read_turns(messages), plain, part=True))
+
     def _shared_model(self, given: Mapping[str, Any]) -> SharedModel:
         """Return the model, or the one that a call names in its place."""
         if given.get("model") is None:
@@ -283,8 +315,7 @@ class ChatLatentSeek(ToolCallingChatModel):
         """Merge the constructor's settings with one call's; the latter win."""
         chosen = {name: getattr(self, name) for name in _SETTINGS}
         chosen |= {name: given[name] for name in _SETTINGS if given.get(name) is not None}
-        words = stop if stop is not None else self.stop
-        chosen["stop"] = tuple([words] if isinstance(words, str) else words or ())
+        chosen["stop"] = stop_texts(self.stop if stop is None else stop)
         return settings_for(given.get("recipe", self.recipe), **chosen)
 
     def _answers(

@@ -73,6 +73,18 @@ class LatentSeekLLM(BaseLLM):
         params["ls_provider"] = "latent-agent"
         return params
 
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return a text's tokens, as the chat model does."""
+        if self.custom_get_token_ids is not None:
+            return super().get_token_ids(text)
+        return self.chat.get_token_ids(text)
+
+    def get_num_tokens_from_messages(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Return how many tokens the chat model would read."""
+        return self.chat.get_num_tokens_from_messages(messages, tools)
+
     def invoke(
         self,
         input: LanguageModelInput,

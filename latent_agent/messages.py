@@ -32,10 +32,19 @@ def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
     """
     if not messages:
         raise PromptError("messages must hold at least one message, got []; add a human message")
-    turns = [_turn(message) for message in messages]
+    turns = read_turns(messages)
     _check_results(turns)
     _check_end(turns[-1])
     return turns
+
+
+def read_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
+    """Turn messages into turns that need not make a conversation.
+
+    Raises:
+        PromptError: If a role is unknown, or content is not text.
+    """
+    return [_turn(message) for message in messages]
 
 
 def _turn(message: BaseMessage) -> Turn:

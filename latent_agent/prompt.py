@@ -5,6 +5,7 @@ ends no turn. The template's own special tokens keep their meaning.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -84,8 +85,19 @@ def _longest_token(tokenizer: "PreTrainedTokenizerBase") -> int:
     return max(map(len, tokenizer.get_vocab()), default=1)
 
 
+def encode_text(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
+    """Turn a text into ids without a template; special tokens in it are plain text."""
+    _check_unicode(text)
+    shield = Shield(tokenizer, [text])
+    return shield.encode(shield.cover(text), add_special_tokens=False)
+
+
 def encode_chat(
-    tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Turn], tools: Sequence[Tool] = ()
+    tokenizer: "PreTrainedTokenizerBase",
+    turns: Sequence[Turn],
+    tools: Sequence[Tool] = (),
+    *,
+    part: bool = False,
 ) -> list[int]:
     """Turn a conversation into prompt ids that end where the answer begins.
 
@@ -93,6 +105,8 @@ def encode_chat(
         tokenizer: Its chat template is used as it is; without one, a plain transcript.
         turns: The conversation. Roles that the template refuses are merged into their neighbours.
         tools: What may be called.
+        part: Whether the turns may be a part of a conversation, which becomes a plain transcript
+            where the template refuses it.
 
     Raises:
         PromptError: If there are no messages, no template form accepts them, or the template
@@ -108,8 +122,14 @@ def encode_chat(
         _check_unicode(text)
     shield = Shield(tokenizer, written)
     shielded = [_covered(turn, shield) for turn in turns]
+    specs = shield.cover_all(specs)
     plain = tokenizer.chat_template is None
-    rendered = _plain(shielded) if plain else _render(tokenizer, shielded, shield.cover_all(specs))
+    try:
+        rendered = _plain(shielded, specs) if plain else _render(tokenizer, shielded, specs)
+    except PromptError:
+        if not part:
+            raise
+        rendered, plain = _plain(shielded, specs), True
     ids = shield.encode(rendered, add_special_tokens=plain)
     if not ids:
         raise PromptError(
@@ -148,11 +168,13 @@ def _check_unicode(text: str) -> None:
         ) from error
 
 
-def _plain(turns: Sequence[Turn]) -> str:
+def _plain(turns: Sequence[Turn], specs: Sequence[Any]) -> str:
     """Write the conversation as a base model would meet it in a text."""
     names = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
     lines = [f"{names[turn.role]}: {turn.text}\n" for turn in turns]
-    return "".join([*lines, "Assistant:"])
+    return "".join(
+        [*(f"{json.dumps(spec, ensure_ascii=False)}\n" for spec in specs), *lines, "Assistant:"]
+    )
 
 
 def _render(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Turn], tools: Any) -> str:

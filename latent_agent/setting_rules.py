@@ -1,8 +1,8 @@
 """What settings must be, each by itself and together."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from latent_agent.errors import SettingError
 
@@ -74,6 +74,23 @@ def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
         )
 
 
+def stop_texts(given: Any) -> tuple[str, ...]:
+    """Return stop texts, which may be given as one text, several or None.
+
+    Raises:
+        SettingError: If one is empty, which every answer holds, or is no text.
+    """
+    texts: Any = () if given is None else (given,) if isinstance(given, str) else given
+    if not isinstance(texts, Collection) or not all(
+        isinstance(text, str) and text for text in texts
+    ):
+        raise SettingError(
+            f"stop must be a text or several, none of them empty, got {given!r}; give for example "
+            "['###'], or leave it out"
+        )
+    return tuple(texts)
+
+
 def check(settings: "Settings") -> None:
     """Hold settings to the rules.
 
@@ -92,6 +109,7 @@ def check(settings: "Settings") -> None:
         _number(name, value := getattr(settings, name))
         if not holds(value):
             raise SettingError(f"{name} must {rule}, got {value!r}; {remedy}")
+    stop_texts(settings.stop)
     _together(settings)
 
 

@@ -1,6 +1,7 @@
 """Bad input: one error of ours that says rule, value and remedy, before any weights are read."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 from langchain_core.messages import ChatMessage, HumanMessage
 from transformers import BertConfig, PreTrainedConfig, T5Config
 
-from latent_agent import ChatLatentSeek, LatentAgentError, SelfReward
+from latent_agent import ChatLatentSeek, LatentAgentError, LatentSeekLLM, SelfReward
 from latent_agent.errors import ModelError, PromptError, RewardError, SettingError
+from latent_agent.settings import settings_for
 from tests.tiny import CONFIGS, WINDOW, tiny_tokenizer
 
 QUESTION = "How many apples are left?"
@@ -32,6 +34,14 @@ def bare(tmp_path: Path) -> ChatLatentSeek:
 def test_missing_weights_are_told_last(bare: ChatLatentSeek) -> None:
     with pytest.raises(ModelError, match=r"weights of .* must be readable.*download"):
         bare.invoke(QUESTION)
+
+
+def test_tokens_are_counted_without_weights(bare: ChatLatentSeek) -> None:
+    text, message = (
+        bare.get_num_tokens(QUESTION),
+        bare.get_num_tokens_from_messages([HumanMessage(QUESTION)]),
+    )
+    assert 0 < text < message
 
 
 def test_unreadable_weights_are_told(bare: ChatLatentSeek) -> None:
@@ -73,17 +83,33 @@ SETTINGS = {
     "max_forwarded_tokens": (0,),
     "seed": (-1,),
     "recipe": ("fast",),
+    "stop": ("", [""], ["a", ""], ("a", ""), [3], 3, [None], b"a", True),
 }
 EACH_SETTING = [(name, value) for name, values in SETTINGS.items() for value in values]
 
 
 @pytest.mark.parametrize(("name", "value"), EACH_SETTING)
 def test_a_setting_out_of_range(bare: ChatLatentSeek, name: str, value) -> None:
-    rule = rf"{name}\b.*{value!r}.*;"
+    rule = rf"{name}\b.*{re.escape(repr(value))}.*;"
     with pytest.raises(SettingError, match=rule):
         ChatLatentSeek(model=bare.model, **{name: value})
     with pytest.raises(SettingError, match=rule):
         bare.invoke(QUESTION, **{name: value})
+    with pytest.raises(SettingError, match=rule):
+        bare.bind(**{name: value}).invoke(QUESTION)
+    with pytest.raises(SettingError, match=rule):
+        LatentSeekLLM(chat=bare).invoke(QUESTION, **{name: value})
+    with pytest.raises(SettingError, match=rule):
+        LatentSeekLLM(model=bare.model, **{name: value})
+
+
+@pytest.mark.parametrize("none", [None, [], ()])
+def test_no_stop_text_is_none(none) -> None:
+    chat = ChatLatentSeek(model="bundled", memory=None, max_iterations=0, max_tokens=5, stop=none)
+    assert chat.invoke(QUESTION, stop=none).text == chat.invoke(QUESTION).text != ""
+    assert settings_for(stop=()).stop == ()
+    with pytest.raises(SettingError, match=r"stop must.*got \('',\); "):
+        settings_for(stop=("",))
 
 
 @pytest.mark.parametrize(
