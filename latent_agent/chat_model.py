@@ -4,7 +4,7 @@ import difflib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.caches import BaseCache
 from langchain_core.language_models import LangSmithParams, ModelProfile
@@ -21,7 +21,7 @@ from latent_agent.prompt import encode_chat, encode_text
 from latent_agent.reward import Reward, as_reward
 from latent_agent.setting_rules import stop_texts
 from latent_agent.settings import Settings, settings_for
-from latent_agent.shared_model import SharedModel, open_model
+from latent_agent.shared_model import SharedModel, open_model, shared_by_copies
 from latent_agent.tool_calling import ToolCallingChatModel
 from latent_agent.tools.specs import tools_from
 
@@ -246,6 +246,10 @@ class ChatLatentSeek(ToolCallingChatModel):
             as_reward(self.reward)
         self._shared_model({})
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy all but a loaded model and its tokenizer, which the copy shares."""
+        return super().__deepcopy__(shared_by_copies(memo, self.model, self.tokenizer))
 
     @property
     def _llm_type(self) -> str:

@@ -1,7 +1,7 @@
 """A model's own hidden states as LangChain embeddings, the very ones that a memory recalls by."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from langchain_core.embeddings import Embeddings
@@ -11,7 +11,7 @@ from transformers import DynamicCache
 from latent_agent.embedding import pool
 from latent_agent.errors import PromptError, SettingError
 from latent_agent.prompt import Turn, encode_chat
-from latent_agent.shared_model import SharedModel, open_model
+from latent_agent.shared_model import SharedModel, open_model, shared_by_copies
 
 ROWS = 16
 """Texts that are read at once."""
@@ -53,6 +53,10 @@ class LatentSeekEmbeddings(BaseModel, Embeddings):
         """Refuse what names no model at once; no weights are read for that."""
         self._shared_model()
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy all but a loaded model and its tokenizer, which the copy shares."""
+        return super().__deepcopy__(shared_by_copies(memo, self.model, self.tokenizer))
 
     def _shared_model(self) -> SharedModel:
         return open_model(self.model, self.tokenizer, self.dtype, self.device)

@@ -48,8 +48,8 @@ class NightStoppedError(LatentAgentError):
 class CallCancelled(LatentAgentError):  # noqa: N818 - an event of the call, not a mistake
     """Whoever asked no longer wants the answer."""
 
-    def __init__(self) -> None:
-        super().__init__("the call was cancelled")
+    def __str__(self) -> str:
+        return "the call was cancelled"
 
 
 class BudgetSpent(LatentAgentError):  # noqa: N818 - an event of the call, not a mistake
@@ -60,5 +60,8 @@ class BudgetSpent(LatentAgentError):  # noqa: N818 - an event of the call, not a
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the call's budget of {reason} is spent")
+        super().__init__(reason)  # a pickle is made again from the arguments
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the call's budget of {self.reason} is spent"

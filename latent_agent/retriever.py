@@ -1,6 +1,6 @@
 """The trace memory as a LangChain retriever: past questions and answers as documents."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from langchain_core.callbacks import (
@@ -19,7 +19,7 @@ from latent_agent.embeddings import embed_texts
 from latent_agent.errors import SettingError
 from latent_agent.memories import open_memory
 from latent_agent.recollection import embedder_name
-from latent_agent.shared_model import SharedModel, open_model
+from latent_agent.shared_model import SharedModel, open_model, shared_by_copies
 from latent_memory import LatentMemory, Neighbour
 from latent_memory.checks import check_name
 from latent_memory.trace import Vector
@@ -74,6 +74,10 @@ class TraceRetriever(BaseRetriever):
                 "memory='answers.sqlite3', the one that the chat model keeps"
             )
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy all but a loaded model and its tokenizer, which the copy shares."""
+        return super().__deepcopy__(shared_by_copies(memo, self.model, self.tokenizer))
 
     def invoke(
         self, input: str, config: RunnableConfig | None = None, **kwargs: Any

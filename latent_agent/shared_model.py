@@ -155,6 +155,13 @@ def open_model(
         return _shared.setdefault(key, made)
 
 
+def shared_by_copies(memo: dict[int, Any] | None, *loaded: object) -> dict[int, Any]:
+    """Let a deep copy share what is loaded: it is never changed, and may be large."""
+    memo = {} if memo is None else memo
+    memo.update((id(one), one) for one in loaded)
+    return memo
+
+
 def _from_loaded(model: Any, tokenizer: "str | PreTrainedTokenizerBase | None") -> SharedModel:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -34,6 +35,9 @@ DEFAULT_INDEX = IndexSettings()
 class LatentMemory:
     """A memory of traces, for many threads and processes at once.
 
+    A copy (``copy.copy``, ``copy.deepcopy``) and a pickle are opened anew, at the same location and
+    with the same arguments: both then see the same traces.
+
     Args:
         location: A path or a ``sqlite:///`` URL; a new database is made where there is none.
         mode: ``read-write``, ``read`` (nothing is stored) or ``write`` (nothing is recalled).
@@ -57,11 +61,15 @@ class LatentMemory:
             raise ReadOnlyError(
                 f"mode must be 'read-write', 'read' or 'write', got {mode!r}; choose one of them"
             )
-        self._mode, self._store_text = mode, store_text
+        self._mode, self._store_text, self._index = mode, store_text, index
         self._database = open_database(location, readonly=mode == "read")
         self.path = self._database.path
         self._upkeep = Upkeep(self._database)
         self._indexes = OpenIndexes(self._database, index)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        again = partial(type(self), mode=self._mode, store_text=self._store_text, index=self._index)
+        return again, (self.path,)
 
     @property
     def database(self) -> Database:
