@@ -43,7 +43,9 @@ def _merge_neighbours(turns: "list[Turn]") -> "list[Turn]":
         if merged and merged[-1].role == turn.role != "tool":
             before = merged.pop()
             content = "\n\n".join(part for part in (before.content, turn.content) if part)
-            turn = replace(turn, content=content, calls=before.calls + turn.calls)
+            thought = "\n\n".join(part for part in (before.thought, turn.thought) if part)
+            calls = before.calls + turn.calls
+            turn = replace(turn, content=content, thought=thought, calls=calls)
         merged.append(turn)
     return merged
 
@@ -59,7 +61,8 @@ def _one_call_a_turn(turns: "list[Turn]") -> "list[Turn]":
             split.append(turn)
             continue
         for number, call in enumerate(turn.calls):
-            split.append(replace(turn, content="" if number else turn.content, calls=(call,)))
+            part = replace(turn, calls=(call,))
+            split.append(replace(part, content="", thought="") if number else part)
             split += [results[call.id]] if call.id in results else []
     return split
 
@@ -70,7 +73,7 @@ def _text_before_calls(turns: "list[Turn]") -> "list[Turn]":
     for turn in turns:
         if turn.calls and turn.content.strip():
             split.append(replace(turn, calls=()))
-            turn = replace(turn, content="")
+            turn = replace(turn, content="", thought="")
         split.append(turn)
     return split
 
@@ -79,7 +82,8 @@ def _user_first(turns: "list[Turn]") -> "list[Turn]":
     first = turns[0]
     if first.role in ("user", "system"):
         return turns
-    return [replace(first, role="user", content="", calls=(), name=None, call_id=None), *turns]
+    opening = replace(first, role="user", content="", calls=(), name=None, call_id=None, thought="")
+    return [opening, *turns]
 
 
 _CHANGES: "Mapping[Callable[[list[Turn]], list[Turn]], int]" = {

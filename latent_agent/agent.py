@@ -15,6 +15,7 @@ from latent_agent.refine import Search, refine
 from latent_agent.reward import Reward, SelfReward, as_reward
 from latent_agent.settings import Settings
 from latent_agent.shared_model import SharedModel
+from latent_agent.thinking import closed
 
 
 def default_reward(judge: str, verdict: str = "generate") -> Reward:
@@ -106,7 +107,10 @@ class LatentAgent:
     def _encode(self, turns: Sequence[Turn]) -> list[int]:
         window = self.model.context_window
         check_size(self.model.tokenizer, turns, window)
-        prompt = encode_chat(self.model.tokenizer, turns, self.form.tools)
+        tokenizer = self.model.tokenizer
+        prompt = encode_chat(tokenizer, turns, self.form.tools, self.settings.chat_template_kwargs)
+        if self.form.constrained:
+            prompt = closed(tokenizer, prompt)
         if window is not None and len(prompt) >= window:
             raise PromptError(
                 f"the prompt must leave room in the context window of {window} tokens, got a "

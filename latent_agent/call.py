@@ -12,7 +12,7 @@ from latent_agent.form import FREE_TEXT, Form
 from latent_agent.meter import Meter, Stage
 from latent_agent.prefix import read_prefix
 from latent_agent.progress import Progress
-from latent_agent.prompt import Turn, last_question, transcript
+from latent_agent.prompt import Turn, last_question, thoughts_apart, transcript
 from latent_agent.refine import Start, Trial
 from latent_agent.reward import Case, Reward, Score
 from latent_agent.reward.base import checked_score
@@ -21,6 +21,8 @@ from latent_agent.self_judge import SelfJudge
 from latent_agent.sequence import CachedSequence
 from latent_agent.settings import Settings
 from latent_agent.shared_model import SharedModel
+from latent_agent.thinking import Thinking
+from latent_agent.tools.call import ToolCall
 from latent_agent.warm_start import WarmStart
 
 
@@ -48,11 +50,16 @@ class Call:
         self.meter = Meter(
             settings.max_forwarded_tokens, settings.timeout, self._progress.cancelled
         )
-        self._settings, self._reward, self._conversation = settings, reward, transcript(turns)
-        self.read, self.constraint = form.reader(self.backbone), form.constraint(self.backbone)
+        self.chat_template_kwargs = settings.chat_template_kwargs
+        apart = thoughts_apart(turns, model.tokenizer)
+        self._settings, self._reward, self._conversation = settings, reward, transcript(apart)
+        self.thinking = Thinking(self.backbone, prompt)
+        self._read, self.constraint = form.reader(self.backbone), form.constraint(self.backbone)
         self._greedy = Sampler(0.0, constraint=self.constraint)
         self._sequence = CachedSequence(self.backbone, self.meter)
-        self._judge = SelfJudge(self.backbone, self.meter, model.judge_prompts)
+        self._judge = SelfJudge(
+            self.backbone, self.meter, model.judge_prompts, settings.chat_template_kwargs
+        )
         room = (model.context_window or len(prompt) + settings.max_tokens) - len(prompt)
         self._limits = Limits(max_tokens=min(settings.max_tokens, room), stop=settings.stop)
         self._drafting = self._greedy
@@ -68,11 +75,15 @@ class Call:
         self._completions: dict[tuple[int, ...], Completion] = {}
         self.last: tuple[Completion, str] | None = None
         """The last whole answer, judged or not, and its road."""
-        self._scores: dict[tuple[str, bool, tuple[str, ...]], Score] = {}
+        self._scores: dict[tuple[str, bool, bool, tuple[str, ...]], Score] = {}
 
     def tell(self, event: str, **told: Any) -> None:
         """Tell of an event, with the forwarded tokens so far."""
         self._progress.tell(event, **told, forwarded_tokens=self.meter.total)
+
+    def read(self, tokens: Sequence[int], text: str) -> tuple[str, tuple[ToolCall, ...]]:
+        """Take the tool calls out of an answer; what was thought before it calls nothing."""
+        return self._read(self.thinking.parts(tokens).tokens, text)
 
     def embed(self) -> torch.Tensor:
         """Read the prompt and return its embedding, (d,) float32.
@@ -178,10 +189,14 @@ class Call:
         )
 
     def _score(self, completion: Completion, road: str) -> Score:
-        """Score an answer; what a deterministic reward said once is not asked again."""
+        """Score an answer; what a deterministic reward said once is not asked again.
+
+        A thought that does not end is no answer: refused, without asking the reward.
+        """
         answer, calls = self.read(completion.tokens, completion.text)
         complete = completion.finish == "stop"
-        said = (answer, complete, tuple(call.source for call in calls))
+        whole = completion.thought_finished
+        said = (answer, complete, whole, tuple(call.source for call in calls))
         if said in self._scores:
             return self._scores[said]
         case = Case(
@@ -192,7 +207,7 @@ class Call:
             calls=calls,
             complete=complete,
         )
-        score = checked_score(self._reward, case)
+        score = checked_score(self._reward, case) if whole else Score(value=-1.0, vetoed=True)
         if self._reward.deterministic:
             self._scores[said] = score
         self.tell(

@@ -43,7 +43,7 @@ class ChatLatentSeek(ToolCallingChatModel):
 
     Attributes: Key init args, completion
         temperature: 0 (default) is greedy; see ``samples``.
-        max_tokens: Longest answer, the optimised prefix included.
+        max_tokens: Longest answer, the optimised prefix and a thought before it included.
         stop: Texts that end an answer; they are not part of it.
         sample_draft: Sample the draft too, not only the search's answers.
         top_p: Only the likeliest tokens that together reach this probability are sampled.
@@ -78,6 +78,8 @@ class ChatLatentSeek(ToolCallingChatModel):
         max_waiting: Calls that may wait for the model while ``max_calls`` (32) are answered; one
             more raises ``BusyError`` at once. By default all share the model's passes.
         log_text: Whether logs tell questions and answers too.
+        chat_template_kwargs: Arguments of the model's chat template, such as
+            ``{"enable_thinking": False}``; a call's replace the constructor's.
         reward: A built-in reward or any ``(question, answer) -> float`` in [-1, 0]; by default
             the model judges itself.
 
@@ -149,6 +151,12 @@ class ChatLatentSeek(ToolCallingChatModel):
         By default the answer's text is the JSON, held to the schema by a grammar, and judged like
         any other. The prompt stays as it is: say there what the fields mean.
 
+    Reasoning:
+        Of a model that thinks before it answers, ``message.text`` is the answer alone, and the
+        thought is a reasoning block in ``message.content_blocks``. Judges, rewards, stop texts and
+        traces see the answer. A thought that ``max_tokens`` cuts off leaves an empty answer, which
+        is never accepted.
+
     Token usage:
         ``message.usage_metadata`` counts the prompt and the answer that the user sees; the whole
         bill is in ``response_metadata["latent_agent"]["forwarded_tokens"]``.
@@ -193,6 +201,7 @@ class ChatLatentSeek(ToolCallingChatModel):
     max_calls: int | None = None
     max_waiting: int | None = None
     log_text: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
     neighbours: int | None = None
     momentum: float | None = None
     momentum_temperature: float | None = None
@@ -307,7 +316,8 @@ class ChatLatentSeek(ToolCallingChatModel):
         if not messages:
             return 0
         tokenizer, plain = self._shared_model({}).tokenizer, tools_from(tools or ())
-        return len(encode_chat(tokenizer, read_turns(messages), plain, part=True))
+        given = self.chat_template_kwargs or {}
+        return len(encode_chat(tokenizer, read_turns(messages), plain, given, part=True))
 
     def _shared_model(self, given: Mapping[str, Any]) -> SharedModel:
         """Return the model, or the one that a call names in its place."""

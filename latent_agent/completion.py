@@ -12,13 +12,17 @@ from latent_agent.meter import Stage
 from latent_agent.sampling import Sampler
 from latent_agent.sequence import CachedSequence
 from latent_agent.stop_texts import holds_stop
+from latent_agent.thinking import Thinking
 
 Finish = Literal["stop", "length", "time", "tokens"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Where an answer ends: length in tokens, the window's room included, and stop texts."""
+    """Where an answer ends: length in tokens, the window's room included, and stop texts.
+
+    A thought counts towards the length, and no stop text ends it.
+    """
 
     max_tokens: int
     stop: tuple[str, ...] = ()
@@ -26,12 +30,16 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """An answer: its tokens (a stop token included), text, latents (T, d), and why it ended."""
+    """An answer: its tokens (a stop token included), text, latents (T, d), and why it ended.
+
+    The text holds no thought; ``thought_finished`` is False if there is nothing but one.
+    """
 
     tokens: tuple[int, ...]
     text: str
     latents: torch.Tensor
     finish: Finish
+    thought_finished: bool = True
 
 
 def complete(
@@ -55,7 +63,7 @@ def complete(
         limits: Where the answer ends at the latest.
         sampler: Chooses each token.
         stage: Which part of the bill the forwarded tokens go to.
-        on_token: Given each token as it is made.
+        on_token: Given each token of the answer as it is made; those of a thought are left out.
 
     Returns:
         The answer; ``latents`` are those of the tokens after the prefix, (T - len(prefix), d)
@@ -63,23 +71,34 @@ def complete(
     """
     tokens = list(prefix[: limits.max_tokens])
     latents: list[torch.Tensor] = []
-    finish = _ended(backbone, tokens, limits, new=len(tokens))
+    thinking = Thinking(backbone, prompt)
+    begins = thinking.answer_at(tokens, len(tokens))
+    heard = 0 if begins is None else len(tokens)
+    finish = _ended(backbone, tokens, limits, begins, new=len(tokens))
     try:
         with sequence.growing():
             if finish is None:
                 latents.append(sequence.read([*prompt, *tokens], stage))
             while finish is None:
                 tokens.append(sampler.choose(sequence.logits(), tokens))
-                if on_token is not None:
-                    on_token(tokens[-1])
-                finish = _ended(backbone, tokens, limits, new=1)
+                begins = thinking.answer_at(tokens, 1) if begins is None else begins
+                if on_token is not None and begins is not None:
+                    for token in tokens[max(heard, begins) :]:
+                        on_token(token)
+                    heard = len(tokens)
+                finish = _ended(backbone, tokens, limits, begins, new=1)
                 if finish is None:
                     latents.append(sequence.extend(tokens[-1:], stage))
     except BudgetSpent as spent:
         finish = "time" if spent.reason == "time" else "tokens"
-    text = cut_at_stop(backbone.text(tokens), limits.stop)
-    stacked = torch.stack(latents) if latents else torch.empty(0)
-    return Completion(tokens=tuple(tokens), text=text, latents=stacked, finish=finish)
+    parts = thinking.parts(tokens)
+    return Completion(
+        tokens=tuple(tokens),
+        text=cut_at_stop(parts.answer, limits.stop),
+        latents=torch.stack(latents) if latents else torch.empty(0),
+        finish=finish,
+        thought_finished=parts.finished,
+    )
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:
@@ -88,9 +107,18 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> str:
     return text[: min(places)] if places else text
 
 
-def _ended(backbone: Backbone, tokens: list[int], limits: Limits, new: int) -> Finish | None:
+def _ended(
+    backbone: Backbone, tokens: list[int], limits: Limits, begins: int | None, new: int
+) -> Finish | None:
     if tokens and tokens[-1] in backbone.stop_ids:
         return "stop"
-    if holds_stop(backbone.text, tokens, limits.stop, new):
-        return "stop"
+    if begins is not None:
+
+        def text(ids: Sequence[int]) -> str:
+            # What stands between a thought and its answer is part of neither.
+            return backbone.text(ids).lstrip() if begins else backbone.text(ids)
+
+        answer = tokens[begins:]
+        if holds_stop(text, answer, limits.stop, min(new, len(answer))):
+            return "stop"
     return "length" if len(tokens) >= limits.max_tokens else None

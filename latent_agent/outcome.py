@@ -16,7 +16,9 @@ class Outcome:
     """What a call came to.
 
     Attributes:
-        text: The answer; what it says outside its tool calls, if it makes any.
+        text: The answer; what it says outside its tool calls, if it makes any. Empty if the call
+            ended while the model thought.
+        thought: What the model thought before it answered.
         calls: The tools that it calls.
         draft: The draft's text; None if a warm start made it unnecessary.
         finish: Why the answer ended: ``stop`` or ``length``, or the budget that was spent.
@@ -37,7 +39,8 @@ class Outcome:
         recall_seconds: How long looking for neighbours and prior took; None: nobody looked.
         forwarded_tokens: The bill by stage.
         prompt_tokens: Length of the prompt.
-        answer_tokens: Length of the answer.
+        answer_tokens: Length of the answer, the thought included.
+        thinking_tokens: Length of the thought, its tags included.
     """
 
     text: str
@@ -45,6 +48,7 @@ class Outcome:
     finish: str
     stopped: str
     road: str = "draft"
+    thought: str = ""
     calls: Sequence[ToolCall] = ()
     rewards: Sequence[float] = ()
     reward: float | None = None
@@ -60,6 +64,7 @@ class Outcome:
     forwarded_tokens: Mapping[str, int]
     prompt_tokens: int
     answer_tokens: int
+    thinking_tokens: int = 0
 
 
 def unjudged(call: "Call", search: "Search | None" = None) -> Outcome:
@@ -72,9 +77,11 @@ def unjudged(call: "Call", search: "Search | None" = None) -> Outcome:
     if draft.finish in ("time", "tokens") and call.last is not None:
         answer, road = call.last
     text, calls = call.read(answer.tokens, answer.text)
+    parts = call.thinking.parts(answer.tokens)
     stopped = "unjudged" if search is None else search.stopped
     return Outcome(
         text=text,
+        thought=parts.thought,
         calls=calls,
         draft=draft.text,
         finish=answer.finish,
@@ -84,14 +91,17 @@ def unjudged(call: "Call", search: "Search | None" = None) -> Outcome:
         forwarded_tokens=call.meter.bill(),
         prompt_tokens=len(call.prompt),
         answer_tokens=len(answer.tokens),
+        thinking_tokens=parts.thinking_tokens,
     )
 
 
 def searched(call: "Call", search: "Search", best: "Trial") -> Outcome:
     """Return the best answer of a search."""
     text, calls = call.read(best.tokens, best.text)
+    parts = call.thinking.parts(best.tokens)
     return Outcome(
         text=text,
+        thought=parts.thought,
         calls=calls,
         draft=call.draft_text,
         finish=best.finish,
@@ -105,4 +115,5 @@ def searched(call: "Call", search: "Search", best: "Trial") -> Outcome:
         forwarded_tokens=call.meter.bill(),
         prompt_tokens=len(call.prompt),
         answer_tokens=len(best.tokens),
+        thinking_tokens=parts.thinking_tokens,
     )

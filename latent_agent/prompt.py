@@ -7,15 +7,17 @@ ends no turn. The template's own special tokens keep their meaning.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from latent_agent.accommodation import forms
 from latent_agent.arrival import check_arrival
 from latent_agent.errors import PromptError
 from latent_agent.shield import Shield, texts_in
+from latent_agent.thinking import CLOSING, OPENING, knows_thinking, split_thought
 from latent_agent.tools.call import Tool, ToolCall, calls_text
 from latent_agent.tools.template import REFUSALS, call_format
 
@@ -37,6 +39,7 @@ class Turn:
         calls: The tools that an assistant's turn calls.
         name: Whose result a tool's turn is.
         call_id: Of which call.
+        thought: What an assistant thought before it spoke; the template decides what becomes of it.
     """
 
     role: Role
@@ -44,6 +47,7 @@ class Turn:
     calls: tuple[ToolCall, ...] = ()
     name: str | None = None
     call_id: str | None = None
+    thought: str = ""
 
     @property
     def text(self) -> str:
@@ -61,6 +65,21 @@ def transcript(turns: Sequence[Turn]) -> str:
     if len(turns) == 1:
         return turns[0].content
     return "\n".join(f"{turn.role}: {turn.text}" for turn in turns)
+
+
+def thoughts_apart(turns: Sequence[Turn], tokenizer: "PreTrainedTokenizerBase") -> list[Turn]:
+    """Tell the thoughts in an assistant's turns from what it said, if the model knows their tags.
+
+    What anyone else writes between such tags is text.
+    """
+    return [_apart(turn) for turn in turns] if knows_thinking(tokenizer) else list(turns)
+
+
+def _apart(turn: Turn) -> Turn:
+    if turn.role != "assistant":
+        return turn
+    thought, content = split_thought(turn.content)
+    return replace(turn, thought=turn.thought or thought, content=content)
 
 
 def check_size(
@@ -96,6 +115,7 @@ def encode_chat(
     tokenizer: "PreTrainedTokenizerBase",
     turns: Sequence[Turn],
     tools: Sequence[Tool] = (),
+    chat_template_kwargs: Mapping[str, Any] = MappingProxyType({}),
     *,
     part: bool = False,
 ) -> list[int]:
@@ -105,6 +125,7 @@ def encode_chat(
         tokenizer: Its chat template is used as it is; without one, a plain transcript.
         turns: The conversation. Roles that the template refuses are merged into their neighbours.
         tools: What may be called.
+        chat_template_kwargs: Arguments of the template.
         part: Whether the turns may be a part of a conversation, which becomes a plain transcript
             where the template refuses it.
 
@@ -116,6 +137,7 @@ def encode_chat(
         raise PromptError("messages must hold at least one message, got []; add a human message")
     if tools:
         call_format(tokenizer)  # refuses a template that would not tell of them
+    turns = thoughts_apart(turns, tokenizer)
     specs = [dict(tool.spec) for tool in tools]
     written = [*(text for turn in turns for text in _texts(turn)), *texts_in(specs)]
     for text in written:
@@ -125,7 +147,10 @@ def encode_chat(
     specs = shield.cover_all(specs)
     plain = tokenizer.chat_template is None
     try:
-        rendered = _plain(shielded, specs) if plain else _render(tokenizer, shielded, specs)
+        if plain:
+            rendered = _plain(shielded, specs)
+        else:
+            rendered = _render(tokenizer, shielded, specs, chat_template_kwargs)
     except PromptError:
         if not part:
             raise
@@ -141,6 +166,7 @@ def encode_chat(
 
 def _texts(turn: Turn) -> Iterator[str]:
     yield turn.content
+    yield turn.thought
     yield turn.name or ""
     for call in turn.calls:
         yield call.name or ""
@@ -155,7 +181,8 @@ def _covered(turn: Turn, shield: Shield) -> Turn:
         for call in turn.calls
     )
     name = None if turn.name is None else shield.cover(turn.name)
-    return replace(turn, content=shield.cover(turn.content), calls=calls, name=name)
+    content, thought = shield.cover(turn.content), shield.cover(turn.thought)
+    return replace(turn, content=content, thought=thought, calls=calls, name=name)
 
 
 def _check_unicode(text: str) -> None:
@@ -177,18 +204,28 @@ def _plain(turns: Sequence[Turn], specs: Sequence[Any]) -> str:
     )
 
 
-def _render(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Turn], tools: Any) -> str:
+def _render(
+    tokenizer: "PreTrainedTokenizerBase",
+    turns: Sequence[Turn],
+    tools: Any,
+    chat_template_kwargs: Mapping[str, Any],
+) -> str:
     def render(messages: Any, specs: Any) -> str:
         rendered: Any = tokenizer.apply_chat_template(
-            messages, tools=specs or None, tokenize=False, add_generation_prompt=True
+            messages,
+            tools=specs or None,
+            tokenize=False,
+            add_generation_prompt=True,
+            **chat_template_kwargs,
         )
         if not rendered.strip():
             raise ValueError("the template renders nothing")
         return rendered
 
     refused: Exception | None = None
+    thinks = knows_thinking(tokenizer)
     for form in forms(turns):
-        messages = [_message(turn) for turn in form]
+        messages = [_message(turn, thinks=thinks) for turn in form]
         try:
             check_arrival(render, messages, tools)
             return render(messages, tools)
@@ -201,8 +238,12 @@ def _render(tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Turn], tools: 
     ) from refused
 
 
-def _message(turn: Turn) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
+def _message(turn: Turn, *, thinks: bool) -> dict[str, Any]:
+    content = turn.content
+    if thinks and turn.thought:
+        # In their tags templates find thoughts, to show or to drop them; few know a field of them.
+        content = f"{OPENING}\n{turn.thought}\n{CLOSING}\n\n{content}"
+    message: dict[str, Any] = {"role": turn.role, "content": content}
     if turn.calls:
         message["tool_calls"] = [
             {

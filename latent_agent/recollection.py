@@ -131,7 +131,7 @@ class Recollection:
         recipe = EMBEDDING if self._embedder is None else embedder_name(self._embedder)
         return Shelf(
             namespace=self._namespace,
-            fingerprint=call.model.fingerprint(recipe),
+            fingerprint=call.model.fingerprint(recipe, call.chat_template_kwargs),
             reward=self._reward,
         )
 

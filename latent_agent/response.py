@@ -8,19 +8,25 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCallChunk
 from langchain_core.messages import ToolCall as LangChainCall
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.ai import OutputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
 from latent_agent.outcome import Outcome
 
+REASONING = "reasoning_content"
+"""Where LangChain looks for a thought beside a message's content."""
+
 
 def usage(outcome: Outcome) -> UsageMetadata:
-    """Count what the user sees: the prompt and the answer."""
-    return UsageMetadata(
+    """Count what the user sees: the prompt, and the answer with the thought before it."""
+    counted = UsageMetadata(
         input_tokens=outcome.prompt_tokens,
         output_tokens=outcome.answer_tokens,
         total_tokens=outcome.prompt_tokens + outcome.answer_tokens,
     )
+    if outcome.thinking_tokens:
+        counted["output_token_details"] = OutputTokenDetails(reasoning=outcome.thinking_tokens)
+    return counted
 
 
 def metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
@@ -46,9 +52,10 @@ def metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
 
 
 def message_of(outcome: Outcome, model_name: str) -> AIMessage:
-    """Return the answer as a message."""
+    """Return the answer as a message; of a thought LangChain makes a reasoning block."""
     return AIMessage(
         content=outcome.text,
+        additional_kwargs={REASONING: outcome.thought} if outcome.thought else {},
         tool_calls=tool_calls(outcome),
         invalid_tool_calls=invalid_tool_calls(outcome),
         usage_metadata=usage(outcome),
@@ -62,8 +69,10 @@ def draft_chunk(text: str) -> AIMessageChunk:
 
 
 def answer_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
-    """Yield an answer word by word; tool calls and all metadata come with the last chunk."""
-    for word in re.findall(r"\s*\S+|\s+$", message.text):
+    """Yield thought and answer word by word; calls and all metadata come with the last chunk."""
+    for word in _words(message.additional_kwargs.get(REASONING, "")):
+        yield AIMessageChunk(content="", additional_kwargs={REASONING: word})
+    for word in _words(message.text):
         yield AIMessageChunk(content=word)
     yield AIMessageChunk(
         content="",
@@ -72,6 +81,10 @@ def answer_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
         response_metadata=message.response_metadata,
         chunk_position="last",
     )
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\s*\S+|\s+$", text)
 
 
 def _finish_reason(outcome: Outcome) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from latent_agent.meter import Meter
 from latent_agent.prompt import Turn, encode_chat
 from latent_agent.reward.base import JudgeRequest
 from latent_agent.sequence import CachedSequence, common_length
+from latent_agent.thinking import Thinking, closed
 
 
 class SelfJudge:
@@ -24,12 +26,19 @@ class SelfJudge:
         backbone: The frozen LM.
         meter: The call's bill; all is booked under ``judge``.
         prompts: Judge prompts of the model's own folder, if it has any.
+        chat_template_kwargs: Arguments of the chat template. Where a template can be asked for no
+            thought, it is: the judge works in its reply, which is short.
     """
 
     def __init__(
-        self, backbone: Backbone, meter: Meter, prompts: Mapping[str, Any] | None = None
+        self,
+        backbone: Backbone,
+        meter: Meter,
+        prompts: Mapping[str, Any] | None = None,
+        chat_template_kwargs: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.prompts = prompts
+        self._template = {**chat_template_kwargs, "enable_thinking": False}
         self._backbone = backbone
         self._meter = meter
         self._sequence = CachedSequence(backbone, meter)
@@ -55,7 +64,9 @@ class SelfJudge:
         return [replies[n] for n in range(len(requests))]
 
     def _encode(self, request: JudgeRequest) -> list[int]:
-        ids = encode_chat(self._backbone.tokenizer, [Turn("user", request.prompt)])
+        tokenizer = self._backbone.tokenizer
+        turns = [Turn("user", request.prompt)]
+        ids = closed(tokenizer, encode_chat(tokenizer, turns, (), self._template))
         window = self._backbone.context_window
         if window is not None and len(ids) + 1 > window:
             raise RewardError(
@@ -77,6 +88,7 @@ class _Rows:
         tails: Sequence[Sequence[int]],
     ) -> None:
         self._backbone, self._meter, self._tails = backbone, meter, tails
+        self._thinking = Thinking(backbone, ())  # the prompts end with no thought begun
         longest = max(len(tail) for tail in tails)
         padding = [longest - len(tail) for tail in tails]
         ids = [[0] * pad + list(tail) for pad, tail in zip(padding, tails, strict=True)]
@@ -112,7 +124,7 @@ class _Rows:
             chosen = logits.argmax(-1)
             active = self._write(requests, written, chosen.tolist())
             if not active:
-                return [self._backbone.text(tokens) for tokens in written]
+                return [self._text(*reply) for reply in zip(requests, written, strict=True)]
             self._meter.charge("judge", active)
             _, logits = self._backbone.decoding.step(self._lane, chosen[:, None])
 
@@ -128,9 +140,16 @@ class _Rows:
             active += self._goes_on(request, tokens)
         return active
 
+    def _text(self, request: JudgeRequest, tokens: list[int]) -> str:
+        if request.whole and not self._ended(tokens):
+            return ""
+        return self._thinking.parts(tokens).answer
+
+    def _ended(self, tokens: list[int]) -> bool:
+        return bool(tokens) and tokens[-1] in self._backbone.stop_ids
+
     def _goes_on(self, request: JudgeRequest, tokens: list[int]) -> bool:
-        ended = bool(tokens) and tokens[-1] in self._backbone.stop_ids
-        return not ended and len(tokens) < min(request.max_tokens, self._room)
+        return not self._ended(tokens) and len(tokens) < min(request.max_tokens, self._room)
 
     def _choose(self, request: JudgeRequest, logits: torch.Tensor) -> str:
         firsts = [self._first_ids(choice) for choice in request.choices]

@@ -1,5 +1,6 @@
 """What settings must be, each by itself and together."""
 
+import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,12 @@ from latent_agent.errors import SettingError
 if TYPE_CHECKING:
     from latent_agent.settings import Settings
 
+_TAKEN = frozenset((
+    "add_generation_prompt", "chat_template", "continue_final_message", "conversation",
+    "max_length", "messages", "padding", "return_assistant_tokens_mask", "return_dict",
+    "return_tensors", "tokenize", "tokenizer_kwargs", "tools", "truncation",
+))  # fmt: skip
+"""What `apply_chat_template` takes for itself."""
 _OPTIONAL = ("max_waiting", "prefix_tokens", "patience", "max_forwarded_tokens")
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "search": ("gradient", "flip"),
@@ -110,7 +117,26 @@ def check(settings: "Settings") -> None:
         if not holds(value):
             raise SettingError(f"{name} must {rule}, got {value!r}; {remedy}")
     stop_texts(settings.stop)
+    _template_kwargs(settings.chat_template_kwargs)
     _together(settings)
+
+
+def _template_kwargs(given: object) -> None:
+    rule = "chat_template_kwargs must be a dict of arguments for the chat template"
+    remedy = "for example {'enable_thinking': False}"
+    try:
+        json.dumps(given)
+    except (TypeError, ValueError) as error:
+        raise SettingError(
+            f"{rule}, of plain JSON values, got {given!r} ({error}); {remedy}"
+        ) from error
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise SettingError(f"{rule}, got {given!r}; {remedy}")
+    if taken := sorted(_TAKEN.intersection(given)):
+        raise SettingError(
+            f"{rule}, and none that is given to it in any case, got {taken[0]!r}; leave it out "
+            "(tools are bound with bind_tools)"
+        )
 
 
 def _together(settings: "Settings") -> None:

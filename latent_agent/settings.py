@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from latent_agent.errors import SettingError
@@ -21,7 +21,8 @@ class Settings:
             is greedy all the same, unless ``max_iterations`` is 0 (plain generation).
         sample_draft: Sample the draft too.
         top_p: Only the likeliest tokens that together reach this probability are sampled.
-        max_tokens: Longest answer in tokens, the optimised prefix included.
+        max_tokens: Longest answer in tokens, the optimised prefix and a thought before the answer
+            included.
         stop: Texts that end an answer; they are not part of it.
         timeout: Seconds after which the best answer so far is returned; None: no limit.
         seed: Seed of all sampling.
@@ -61,6 +62,9 @@ class Settings:
         max_waiting: Calls that may wait for a turn beyond those; one more is refused. None: no
             call waits, all share the model's passes.
         log_text: Whether logs tell the question and the answer too.
+        chat_template_kwargs: Given to the chat template, which knows what they mean: for example
+            ``{"enable_thinking": False}``. Traces of other arguments are other traces, but for
+            a ``date_string``.
         judge: Built-in reward used where none is given: ``checks`` (four yes/no checks,
             LatentSeek section 3), ``strict`` (the same, and a failed "answer correct" is never
             accepted) or ``grades`` (five graded scores, LatentEvolve equation 11).
@@ -97,6 +101,7 @@ class Settings:
     max_calls: int = CALLS
     max_waiting: int | None = None
     log_text: bool = False
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     judge: str = "checks"
 
     def __post_init__(self) -> None:

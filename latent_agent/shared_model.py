@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from latent_agent.call_queue import CallQueue
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from latent_agent.backbone import Backbone
 
 
+_DATE = "date_string"  # as Llama's templates call it
 _LONGEST = 1 << 20  # bytes of judge prompts
 
 
@@ -86,8 +88,19 @@ class SharedModel:
         """How many numbers a latent has (d), as the config says."""
         return self.config.get_text_config().hidden_size
 
-    def fingerprint(self, embedding: str) -> str:
-        """Return what tells latents and embeddings of this model from those of all others."""
+    def fingerprint(
+        self, embedding: str, chat_template_kwargs: Mapping[str, Any] = MappingProxyType({})
+    ) -> str:
+        """Return what tells latents and embeddings of this model from those of all others.
+
+        Args:
+            embedding: Name of the embedding recipe.
+            chat_template_kwargs: Arguments of the chat template. A date is left out, lest all
+                traces be lost with each day.
+        """
+        given = {name: chat_template_kwargs[name] for name in {*chat_template_kwargs} - {_DATE}}
+        if given:
+            embedding += f" {json.dumps(given, sort_keys=True)}"
         with self._lock:
             if embedding not in self._fingerprints:
                 weights = self._weights(self.config) or model_weights(self._backbone.model)

@@ -64,7 +64,7 @@ def job_for(chat: "ChatLatentSeek") -> NightJob:
     recipe = EMBEDDING if chat.embeddings is None else embedder_name(chat.embeddings)
     shelf = Shelf(
         namespace=chat.namespace,
-        fingerprint=model.fingerprint(recipe),
+        fingerprint=model.fingerprint(recipe, search.chat_template_kwargs),
         reward=shelf_reward(reward.id),
     )
     return NightJob(

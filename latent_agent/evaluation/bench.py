@@ -81,7 +81,8 @@ class Bench:
     def call(self, item: Item, heard: "Heard") -> Call:
         """Open a call on an item."""
         turns = self.turns(item)
-        prompt = encode_chat(self.model.tokenizer, turns)
+        template = self.settings.chat_template_kwargs
+        prompt = encode_chat(self.model.tokenizer, turns, (), template)
         return Call(self.model, self.settings, self.reward, turns, prompt, Progress(heard))
 
 

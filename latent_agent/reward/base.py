@@ -22,12 +22,14 @@ class JudgeRequest:
         choices: If given, no reply is written: the likelier of these words is read from the
             logits of one forward pass.
         weighed: The reply is then the first choice's probability among the choices, as a number.
+        whole: Of a reply that is cut off at its longest nothing is returned.
     """
 
     prompt: str
     max_tokens: int = 64
     choices: tuple[str, ...] = ()
     weighed: bool = False
+    whole: bool = False
 
 
 class Judge(Protocol):
@@ -39,7 +41,10 @@ class Judge(Protocol):
         ...
 
     def ask(self, requests: Sequence[JudgeRequest]) -> list[str]:
-        """Return one reply for each request; what the prompts share is read once."""
+        """Return one reply for each request, without what was thought before it.
+
+        What the prompts share is read once.
+        """
         ...
 
 

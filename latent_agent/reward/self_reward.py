@@ -17,7 +17,8 @@ class SelfReward(Reward):
 
     With checks the reward is minus the weight of the failed ones over all weight; with grades it
     is the weighted mean (LatentEvolve, equation 11) minus 1. A reply without a verdict refuses,
-    one without a grade scores 0. Verdicts are read from the reply alone.
+    one without a grade scores 0. Verdicts are read from the reply alone: neither from a thought,
+    nor from a reply that was cut off.
 
     Args:
         kind: ``checks``: answer correct, problem understood, calculation right, answer complete
@@ -99,7 +100,8 @@ class SelfReward(Reward):
             return JudgeRequest(prompt=text, choices=prompts.words, weighed=graded)
         texts = prompts.checks if self._kind == "checks" else prompts.grades
         text = fill(texts[name], case.conversation, case.answer)
-        return JudgeRequest(prompt=text, max_tokens=self._max_tokens or prompts.max_tokens)
+        longest = self._max_tokens or prompts.max_tokens
+        return JudgeRequest(prompt=text, max_tokens=longest, whole=True)
 
     def _read(self, reply: str, prompts: JudgePrompts) -> float:
         if self._kind == "grades":
