@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from latent_agent.errors import NightRunningError
+from latent_agent.cli import app
+from latent_agent.errors import NightRunningError, SettingError
 from latent_agent.memories import open_memory
 from latent_agent.night_lock import night_lock, night_running
 from latent_memory import IndexSettings, LatentMemory, LocationError, migrate
@@ -135,6 +139,24 @@ def test_a_second_night_finds_the_first_ones_lock(real: Path, tmp_path: Path) ->
         assert not night_running(memory.path)
 
 
+def test_two_objects_write_one_file_at_once(real: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.sqlite3"
+    link.symlink_to(real)
+    with LatentMemory(real, index=LISTS) as one, LatentMemory(link, index=LISTS) as two:
+
+        def work(number: int) -> None:
+            memory, made = (one, two)[number % 2], trace(number)
+            id_ = memory.add(made)
+            assert recalled((two, one)[number % 2], made.embedding, k=1) == [id_]
+            if number % 3 == 0:
+                memory.forget(ids=[id_])
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(60)))
+        assert len(one.list(limit=100)) == len(two.list(limit=100)) == 40
+        assert one.verify() == two.verify() == []
+
+
 def test_chat_models_share_one_memory_by_whatever_name(real: Path, other: str) -> None:
     first = open_memory(other, "read-write")
     assert first is open_memory(real, "read-write")
@@ -193,6 +215,21 @@ def test_a_second_hard_link_is_not_written(real: Path, tmp_path: Path, behind: b
             assert len(memory.list()) == 1
     (tmp_path / "second.sqlite3").unlink()
     use(real)
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_page_never_replaces_the_memory_by_another_name(
+    real: Path, tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    with LatentMemory(real) as memory:
+        memory.add(trace(1))
+    link(real, tmp_path / "page.html")
+    asked = ["report", "--memory", str(real), "--out", str(tmp_path / "page.html")]
+    with pytest.raises(SettingError, match="the page must not replace the memory"):
+        CliRunner().invoke(app, asked, catch_exceptions=False)
+    (tmp_path / "page.html").unlink()
+    with LatentMemory(real) as memory:
+        assert memory.verify() == []
 
 
 def test_an_export_never_replaces_the_memory_by_another_name(real: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def report(
     from latent_memory import LatentMemory, default_location
 
     with LatentMemory(at or default_location(), mode="read") as memory:
-        if out.resolve() == memory.path.resolve():
+        if _same_file(out, memory.path):
             raise SettingError(
                 f"the page must not replace the memory, got --out {str(out)!r}; give another "
                 "file, for example --out report.html"
@@ -46,3 +46,10 @@ def report(
         typer.echo(json.dumps({"out": str(out), "bytes": len(page)}))
     else:
         typer.echo(f"Report: {out}")
+
+
+def _same_file(out: Path, memory: Path) -> bool:
+    try:
+        return out.samefile(memory)
+    except OSError:  # there is none yet; or writing it says why not
+        return False
