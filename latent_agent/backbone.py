@@ -5,6 +5,7 @@ the distribution of answer token ``x_t`` (arXiv 2505.13308, section 3).
 """
 
 from collections.abc import Sequence as Seq
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from latent_agent.gathered import can_gather
 from latent_agent.head import ROWS, Head
 from latent_agent.roomy import RoomyCache
 from latent_agent.sampling import Sampler
+from latent_memory.renewal import in_forked_child
 
 
 class Backbone:
@@ -30,6 +32,7 @@ class Backbone:
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        _spare_children_our_threads()
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.device = model.device
@@ -158,6 +161,15 @@ class Backbone:
                 "is not supported yet, choose another model"
             )
         return can_gather(cache)
+
+
+@cache
+def _spare_children_our_threads() -> None:
+    """Let children that are forked from now on compute in one thread.
+
+    The pool in which torch computes stays in the parent, and a child would wait for it for ever.
+    """
+    in_forked_child(lambda: torch.set_num_threads(1))
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 from latent_agent.errors import BusyError, CallCancelled
 from latent_agent.settings import Settings
+from latent_memory.renewal import Renewed
 
 _LOOK = 0.1  # seconds between two looks at whether a call is still wanted
 
@@ -15,13 +16,17 @@ _LOOK = 0.1  # seconds between two looks at whether a call is still wanted
 _turns: ContextVar[tuple["CallQueue", ...]] = ContextVar("_turns", default=())
 
 
-class CallQueue:
+class CallQueue(Renewed):
     """The calls of one model: those that are answered, and those that wait in line for it."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin with no calls but the one, if any, that this thread is within."""
         self._changed = threading.Condition()
-        self._present = 0  # at work or waiting
-        self._working = 0
+        self._present = self._working = int(self in _turns.get())  # at work or waiting; at work
         self._line: list[object] = []  # who is ready for a turn, first come first
 
     @property

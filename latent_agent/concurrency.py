@@ -15,12 +15,14 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list, run_in_executor
 
 from latent_agent.settings import CALLS
+from latent_memory.renewal import in_forked_child
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 # One for each event loop, as asyncio's own: a call may start a loop of its own and wait for it.
 _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
+in_forked_child(_threads.clear)  # where their threads are gone
 
 
 async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -16,6 +16,7 @@ import torch
 from transformers import Cache
 
 from latent_agent.gathered import Gathered, Lane
+from latent_memory.renewal import Renewed
 
 Made = tuple[torch.Tensor, torch.Tensor]
 """Latents, (rows, d) float32, and their logits, (rows, vocabulary)."""
@@ -35,7 +36,7 @@ class Pass(Protocol):
         ...
 
 
-class Decoding:
+class Decoding(Renewed):
     """The order in which threads use one model, and the batch in which they decode.
 
     Only one thread at a time uses the model: two would share the same cores. Whoever wants it for
@@ -47,7 +48,12 @@ class Decoding:
     """
 
     def __init__(self, one_pass: Pass, *, gathers: bool) -> None:
+        super().__init__()
         self._pass, self._gathers = one_pass, gathers
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin with no lanes: no thread asks for a fork while it has one."""
         self._changed = threading.Condition()
         self._busy = False
         self._asking = 0

@@ -1,6 +1,5 @@
 """What form a call's answers have: free text, text or tool calls, forced calls, or JSON."""
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from latent_agent.reward.tool_calls import StructuredReward, ToolTurnReward
 from latent_agent.tools.call import Tool, ToolCall
 from latent_agent.tools.schema import misfit, schema_rule
 from latent_agent.tools.template import call_format
+from latent_memory.renewal import ForkSafeLock
 
 if TYPE_CHECKING:
     from latent_agent.backbone import Backbone
@@ -101,7 +101,7 @@ class Form:
 FREE_TEXT = Form()
 
 _grammars: "WeakKeyDictionary[Backbone, Grammars]" = WeakKeyDictionary()
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 
 
 def grammars(backbone: "Backbone") -> "Grammars":

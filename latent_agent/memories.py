@@ -1,6 +1,5 @@
 """Memories that all who name the same place share."""
 
-import threading
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -8,11 +7,12 @@ from typing import Literal
 from latent_agent.errors import SettingError
 from latent_memory import LatentMemory, LocationError, default_location
 from latent_memory.places import locate
+from latent_memory.renewal import ForkSafeLock
 
 Mode = Literal["read-write", "read", "write"]
 
 _open: dict[tuple[Path, Mode], LatentMemory] = {}
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 
 
 def open_memory(memory: object, mode: Mode) -> LatentMemory | None:

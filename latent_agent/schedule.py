@@ -14,6 +14,7 @@ from latent_agent.consolidate import consolidate
 from latent_agent.errors import LatentAgentError, NightRunningError, NightStoppedError, SettingError
 from latent_agent.night_job import NightJob, NightReport
 from latent_memory import LatentMemoryError
+from latent_memory.renewal import Renewed
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,10 @@ EVERY = 200
 """Calls between two nights (LatentEvolve, section 4: T = 200)."""
 
 
-class Nights:
+class Nights(Renewed):
     """Runs nights at given times in a background thread, one at a time.
+
+    A forked child runs none, unless it starts them itself.
 
     Args:
         run: Runs a night; what it raises is logged.
@@ -34,11 +37,16 @@ class Nights:
     """
 
     def __init__(self, run: Callable[[], Any], trigger: Any) -> None:
-        self._run = run
+        super().__init__()
+        self._run, self._trigger = run, trigger
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin with a scheduler that does not run."""
         self._scheduler = BackgroundScheduler(logger=_clock)
         # Missed times, and a clock that jumped, come to one night.
         self._scheduler.add_job(
-            self._guarded, trigger, max_instances=1, coalesce=True, misfire_grace_time=None
+            self._guarded, self._trigger, max_instances=1, coalesce=True, misfire_grace_time=None
         )
 
     def start(self) -> None:

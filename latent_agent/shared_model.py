@@ -1,9 +1,8 @@
 """A model that all who ask for the same one share, opened only as far as it is needed."""
 
 import json
-import threading
+import os
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from latent_agent.loading import (
     revision,
 )
 from latent_agent.reward.judge_prompts import JUDGE_FILE
+from latent_memory.renewal import ForkSafeLock, Renewed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,7 +33,7 @@ _DATE = "date_string"  # as Llama's templates call it
 _LONGEST = 1 << 20  # bytes of judge prompts
 
 
-class SharedModel:
+class SharedModel(Renewed):
     """A model that is opened in two steps: config and tokenizer first, weights when needed."""
 
     def __init__(
@@ -46,25 +46,42 @@ class SharedModel:
         self._open_config, self._open_tokenizer, self._open_model = config, tokenizer, model
         self._weights = weights
         self.queue = CallQueue()
+        self._opened: dict[str, Any] = {}
         self._fingerprints: dict[str, str] = {}
-        self._lock = threading.RLock()
+        self._left_behind = False
+        self._lock = ForkSafeLock()
+        super().__init__()
 
-    @cached_property
+    def renew(self) -> None:
+        """Note in a forked child that weights on a GPU belong to the parent."""
+        backbone: Backbone | None = self._opened.get("backbone")
+        self._left_behind = backbone is not None and backbone.device.type != "cpu"
+
+    def _once(self, name: str, read: Callable[[], Any]) -> Any:
+        """Return what is read once; not by functools, whose lock crosses a fork."""
+        if name not in self._opened:
+            with self._lock:
+                if name not in self._opened:
+                    self._opened[name] = read()
+        return self._opened[name]
+
+    @property
     def config(self) -> Any:
         """The model's config."""
-        with self._lock:
-            return self._open_config()
+        return self._once("config", self._open_config)
 
-    @cached_property
+    @property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The model's tokenizer."""
-        with self._lock:
-            self.config  # noqa: B018 - an unknown model is told before a missing tokenizer
-            return self._open_tokenizer()
+        self.config  # noqa: B018 - an unknown model is told before a missing tokenizer
+        return self._once("tokenizer", self._open_tokenizer)
 
-    @cached_property
+    @property
     def judge_prompts(self) -> Mapping[str, Any] | None:
         """Judge prompts that travel in the model's folder, or None."""
+        return self._once("judge_prompts", self._read_judge_prompts)
+
+    def _read_judge_prompts(self) -> Mapping[str, Any] | None:
         folder: str = self.config.name_or_path
         path = Path(folder) / JUDGE_FILE
         if not folder:
@@ -103,19 +120,27 @@ class SharedModel:
             embedding += f" {json.dumps(given, sort_keys=True)}"
         with self._lock:
             if embedding not in self._fingerprints:
-                weights = self._weights(self.config) or model_weights(self._backbone.model)
+                weights = self._weights(self.config) or model_weights(self.backbone().model)
                 self._fingerprints[embedding] = fingerprint(
                     weights, self.config, self.tokenizer, embedding
                 )
             return self._fingerprints[embedding]
 
     def backbone(self) -> "Backbone":
-        """Return the loaded model; weights are read at the first call only."""
-        with self._lock:
-            return self._backbone
+        """Return the loaded model; weights are read at the first call only.
 
-    @cached_property
-    def _backbone(self) -> "Backbone":
+        Raises:
+            ModelError: If this process was forked from one that had loaded it on a GPU.
+        """
+        if self._left_behind:
+            raise ModelError(
+                f"a model on a GPU must be used by the process that loaded it, got process "
+                f"{os.getpid()}, which was forked from that one; start workers with spawn, or load "
+                "the model after the fork"
+            )
+        return self._once("backbone", self._load)
+
+    def _load(self) -> "Backbone":
         from latent_agent.backbone import Backbone
 
         return Backbone(self._open_model(self.config), self.tokenizer)
@@ -134,7 +159,7 @@ def _judge_prompts(path: Path) -> Mapping[str, Any]:
 
 
 _shared: dict[tuple[Any, ...], SharedModel] = {}
-_shared_lock = threading.Lock()
+_shared_lock = ForkSafeLock()
 
 
 def open_model(

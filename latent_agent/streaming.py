@@ -1,12 +1,15 @@
 """Work in another thread: its pieces while it goes on, and its end once it is not wanted."""
 
 import contextvars
+import os
 import queue
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+
+from latent_agent.errors import LatentAgentError
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -23,7 +26,11 @@ def in_background(
 
     Returns:
         What the work returned.
+
+    Raises:
+        LatentAgentError: In a child that was forked meanwhile.
     """
+    process = os.getpid()
     pieces: queue.SimpleQueue[T | None] = queue.SimpleQueue()
     with ThreadPoolExecutor(1) as thread:
         done = thread.submit(contextvars.copy_context().run, work, pieces.put)
@@ -31,6 +38,11 @@ def in_background(
         try:
             while (piece := pieces.get()) is not None:
                 yield piece
+                if os.getpid() != process:  # the thread stayed in the parent
+                    raise LatentAgentError(
+                        f"a stream must be read by the process that began it, {process}, got "
+                        f"process {os.getpid()}, which was forked meanwhile; ask again there"
+                    )
         finally:
             cancelled.set()
         return done.result()

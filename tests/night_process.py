@@ -9,8 +9,6 @@ import sys
 from itertools import count
 from pathlib import Path
 
-import torch
-
 from latent_agent.consolidate import consolidate
 from latent_memory import LatentMemory
 from tests.night_world import day, job, model
@@ -25,7 +23,6 @@ def run_nights(path: Path, start: int) -> None:
 
 def main(path: Path) -> None:
     """Fork a child for each line on stdin."""
-    torch.set_num_threads(1)  # a thread pool would not outlive a fork
     model().backbone()
     for number, _ in enumerate(sys.stdin, 1):
         child = os.fork()

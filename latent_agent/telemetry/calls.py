@@ -4,7 +4,6 @@ No question and no answer is among it, unless ``log_text`` is set; then both are
 """
 
 import logging
-import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from latent_agent.outcome import Outcome
 from latent_agent.progress import Progress
 from latent_agent.prompt import Turn, last_question
 from latent_agent.telemetry.instruments import Instruments, instruments
+from latent_memory.renewal import ForkSafeLock
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -168,7 +168,7 @@ def _plain(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _warned: dict[tuple[str | None, str], float] = {}
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 
 
 def _warn_once(namespace: str | None, failure: str, trace_id: int | None) -> None:

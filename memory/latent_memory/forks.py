@@ -13,12 +13,15 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from weakref import WeakSet
 
+from latent_memory.errors import StorageError
+from latent_memory.renewal import Renewed, in_forked_child
+
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 60.0
 
 
-class Gate:
+class Gate(Renewed):
     """Counts the uses of a database; a fork waits until there are none, and holds new ones back.
 
     Args:
@@ -26,15 +29,31 @@ class Gate:
     """
 
     def __init__(self, close: Callable[[], None]) -> None:
+        super().__init__()
         self._close = close
+        self._uses = 0
+        self.renew()
+        _gates.add(self)
+
+    def renew(self) -> None:
+        """Begin anew in a child; what was in use there at the fork is of no more use to it."""
+        self._lost = self._uses > 0
         self._changed = threading.Condition()
         self._uses = 0
         self._shut = False
-        _gates.add(self)
 
     @contextmanager
     def use(self) -> Generator[None]:
-        """Hold forks back for the length of a transaction; one may not be begun inside another."""
+        """Hold forks back for the length of a transaction; one may not be begun inside another.
+
+        Raises:
+            StorageError: If this process was forked inside a transaction.
+        """
+        if self._lost:
+            raise StorageError(
+                "a process must not be forked inside a transaction of a memory that it uses, but "
+                f"process {os.getpid()} was; fork between calls, or start it with spawn"
+            )
         with self._changed:
             self._changed.wait_for(lambda: not self._shut)
             self._uses += 1
@@ -81,6 +100,5 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
+in_forked_child(_shut.clear)  # the gates renew themselves

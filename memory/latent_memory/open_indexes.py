@@ -1,9 +1,7 @@
 """The indexes that are held in memory: so many, however many shelves are asked."""
 
-import os
-import threading
-
 from latent_memory.layout import IndexSettings
+from latent_memory.renewal import ForkSafeLock, Renewed
 from latent_memory.shelves import ShelfIndex
 from latent_memory.sqlite import Database
 from latent_memory.trace import Shelf
@@ -11,7 +9,7 @@ from latent_memory.trace import Shelf
 OPEN = 64
 
 
-class OpenIndexes:
+class OpenIndexes(Renewed):
     """The indexes that were used last, for many threads.
 
     Args:
@@ -20,8 +18,14 @@ class OpenIndexes:
     """
 
     def __init__(self, database: Database, settings: IndexSettings) -> None:
+        super().__init__()
         self._database, self._settings = database, settings
-        self._forget()
+        self._lock = ForkSafeLock()
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin with none: one that a thread was searching at a fork may be half changed."""
+        self._indexes: dict[Shelf, ShelfIndex] = {}
 
     def of(self, shelf: Shelf) -> ShelfIndex:
         """Return the index of a shelf; one that had to go is opened anew.
@@ -29,7 +33,6 @@ class OpenIndexes:
         Whoever still searches an index that goes now may end that: as in another process, it
         knows what the database holds.
         """
-        self._mind_forks()
         with self._lock:
             found = self._indexes.pop(shelf, None)
             found = found or ShelfIndex(self._database, shelf, self._settings)
@@ -42,17 +45,7 @@ class OpenIndexes:
 
     def close(self) -> None:
         """Write down what is not on disk yet."""
-        self._mind_forks()
         with self._lock:
             indexes = list(self._indexes.values())
         for index in indexes:
             index.close()
-
-    def _mind_forks(self) -> None:
-        if self._pid != os.getpid():  # in a forked child, where a copied lock may never open
-            self._forget()
-
-    def _forget(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._indexes: dict[Shelf, ShelfIndex] = {}
