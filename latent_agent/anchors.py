@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latent_agent.errors import SettingError
-from latent_agent.reward.rules import same_answer
+from latent_agent.reward.equivalence import same_answer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,25 +1,26 @@
 """Is an answer right, and what does it say in the end."""
 
 import re
-import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
-
-import math_verify
+from typing import Protocol
 
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.items import LETTERS, Item
 from latent_agent.importing import named
 from latent_agent.reward import Case, Reward, Score
+from latent_agent.reward.equivalence import same_answer, same_text, vote
+from latent_agent.reward.final_answer import plain, statements
 from latent_agent.teaching.world import final_answer
 
-_SECONDS = 5  # to parse a formula, or to compare two
-_STATED = re.compile(r"answer is:?\s*([^\n]*?)\.?\s*(?:\n|$)", re.IGNORECASE)
-_BOXED = re.compile(r"\\boxed\{\s*(?:\\text\{)?\s*\(?([A-Z])\b")
+_LETTER = re.compile(r"(?:\(([A-Za-z])\)|([A-Za-z])[.:)])(?:\s.*)?|([A-Za-z])")
 _NAMED = re.compile(
-    r"(?:answer|choice|option)(?:\s+is)?\s*:?\s*\**\(?([A-Z])\b(?!')", re.IGNORECASE
+    r"(?i:(?:answer|choice|option)(?:\s+is)?)\s*:?\s*\**\(?([A-Z])\b(?!')"
+    r"(?!(?<=[AI])\s+(?!(?:because|since|as|is|for)\b)[a-z])"  # A dog
+    r"(?!\s*(?:or|and|,|/|&)\s*\(?[A-Z]\b)"  # A or B
 )
-_ALONE = re.compile(r"(?:^|\s)\(?([A-Z])[).]?\**\s*$", re.MULTILINE)
+_ALONE = re.compile(
+    r"(?<!\bor)(?<!\band)(?<!\bnot)(?<!,)(?:^|\s)\(?([A-Z])[).]?\**\s*$", re.MULTILINE
+)
 
 
 class Checker(Protocol):
@@ -34,25 +35,19 @@ class Checker(Protocol):
         ...
 
 
-def _limit() -> int:
-    """Return the seconds that math-verify may take; its timeouts are signals of the main thread."""
-    return _SECONDS if threading.current_thread() is threading.main_thread() else 0
-
-
 def stated(answer: str) -> str | None:
-    """Return what follows the last "answer is" of a text, or its last line; None if it is empty."""
-    found = _STATED.findall(answer)
-    lines = answer.strip().splitlines()
-    text = found[-1] if found else lines[-1] if lines else ""
-    return text.strip().rstrip(".").casefold() or None
+    """Return the text that an answer states in the end; None if it is empty."""
+    said = statements(answer)
+    return said[0].casefold() if said else None
 
 
 class Exact:
-    """By the text after the last "answer is", or the last line; case does not count."""
+    """By the text in the box, after the last "answer is", or on the last line; case is ignored."""
 
     def is_right(self, item: Item, answer: str) -> bool:
         """Compare the texts."""
-        return stated(answer) == item.truth.strip().rstrip(".").casefold()
+        truth = plain(item.truth)
+        return any(same_text(truth, said) for said in [plain(answer), *statements(answer)])
 
     def final(self, item: Item, answer: str) -> str | None:  # noqa: ARG002
         """Return the stated text."""
@@ -60,26 +55,15 @@ class Exact:
 
 
 class Formula:
-    """By ``math-verify``; truths that are no formula by their text."""
+    """By the truth's own kind: a number by value and unit, a formula by ``math-verify``, a text."""
 
     def is_right(self, item: Item, answer: str) -> bool:
-        """Compare the values; the truth is math-verify's first argument."""
-        gold = math_verify.parse(item.truth, parsing_timeout=_limit())
-        if not gold:
-            return Exact().is_right(item, answer)
-        said = math_verify.parse(answer, parsing_timeout=_limit())
-        return bool(said) and bool(math_verify.verify(gold, said, timeout_seconds=_limit()))
+        """Compare with the truth as a whole."""
+        return same_answer(item.truth, answer)
 
-    def final(self, item: Item, answer: str) -> str | None:
+    def final(self, item: Item, answer: str) -> str | None:  # noqa: ARG002
         """Return the value in one form, so that 0.5 and 1/2 are one vote."""
-        said: list[Any] = math_verify.parse(answer, parsing_timeout=_limit())
-        if not said:
-            return Exact().final(item, answer)
-        value = said[0]
-        try:
-            return f"{float(value):.10g}"
-        except (TypeError, ValueError, OverflowError, AttributeError):
-            return str(value)
+        return vote(answer)
 
 
 class Choice:
@@ -92,13 +76,23 @@ class Choice:
     def final(self, item: Item, answer: str) -> str | None:
         """Return the letter that an answer settles on."""
         known = LETTERS[: len(item.choices)]
-        for pattern in (_BOXED, _NAMED, _ALONE):
-            letters = [letter for letter in pattern.findall(answer) if letter.upper() in known]
+        for said in statements(answer):
+            if (letter := _letter(said)) and letter in known:
+                return letter
+            for letter, choice in zip(known, item.choices, strict=True):
+                if same_text(plain(choice), said):
+                    return letter
+        for pattern in (_NAMED, _ALONE):
+            letters = [letter for letter in pattern.findall(answer) if letter in known]
             if letters:
-                return letters[-1].upper()
-        said = stated(answer)
-        texts = [choice.strip().rstrip(".").casefold() for choice in item.choices]
-        return known[texts.index(said)] if said in texts else None
+                return letters[-1]
+        return None
+
+
+def _letter(said: str) -> str | None:
+    """Return the letter of "B", "(B) green" and "B. green"."""
+    found = _LETTER.fullmatch(said)
+    return next(filter(None, found.groups())).upper() if found else None
 
 
 class World:

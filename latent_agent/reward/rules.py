@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 from latent_agent.errors import RewardError
 from latent_agent.reward.base import Case, Reward, Score, built_in_id
-
-_STATED = re.compile(r"answer is:?\s*([^\n]*?)\.?\s*(?:\n|$)", re.IGNORECASE)
+from latent_agent.reward.equivalence import same_answer
 
 
 class FormatReward(Reward):
@@ -37,10 +36,12 @@ class FormatReward(Reward):
 
 
 class ExactMatch(Reward):
-    """Perfect sparse reward (PSRM): 0 if the answer equals the known truth, else -1.
+    r"""Perfect sparse reward (PSRM): 0 if the answer equals the known truth, else -1.
 
-    Numbers and formulas are compared by ``math-verify``; other truths (a name, a weekday) by the
-    text after the last "answer is". For experiments: in real use no truth is known.
+    What the answer states in its ``\boxed{}``, after its last "answer is" or on its last line is
+    compared with the truth as a whole: numbers by value and unit, formulas by ``math-verify``,
+    other truths (a name, a weekday, a time) as text. For experiments: in real use no truth is
+    known.
 
     Args:
         truths: The truth, or truths by question text.
@@ -68,16 +69,3 @@ class ExactMatch(Reward):
                 "truths"
             )
         return self._truths[question]
-
-
-def same_answer(truth: str, answer: str) -> bool:
-    """Tell whether an answer's final statement equals a truth."""
-    # The timeouts of math-verify use signals, which fail outside the main thread.
-    import math_verify
-
-    gold = math_verify.parse(truth, parsing_timeout=0)
-    if gold:
-        stated = math_verify.parse(answer, parsing_timeout=0)
-        return bool(math_verify.verify(gold, stated, timeout_seconds=0))
-    found = _STATED.findall(answer)
-    return bool(found) and found[-1].strip().casefold() == truth.strip().casefold()
