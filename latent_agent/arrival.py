@@ -8,6 +8,8 @@ them, escape them, or leave an earlier turn's thinking out.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from latent_agent.tools.template import REFUSALS
+
 Mark = Callable[[str], str]
 Render = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], str]
 
@@ -33,10 +35,28 @@ def check_arrival(
         return f"mark{len(marked)}mark"
 
     sent = [_message(message, number, mark) for number, message in enumerate(messages, 1)]
-    rendered = render(sent, [_tool(tool, mark) for tool in tools])
+    rendered = render(sent, [_tool(tool, mark) for tool in tools]).lower()
     for number, what in enumerate(marked, 1):
         if f"mark{number}mark" not in rendered:
             raise ValueError(f"the template leaves out {what}")
+
+
+def missing_header(render: Callable[[Sequence[Mapping[str, Any]], bool], str]) -> str:
+    """Return what a prompt lacks if its template ignores ``add_generation_prompt``, else nothing.
+
+    Args:
+        render: Renders messages with a value of ``add_generation_prompt``.
+    """
+    asked = {"role": "user", "content": "Hello."}
+    try:
+        prompt = render([asked], True)
+        if render([asked], False) != prompt:
+            return ""
+        answered = render([asked, {"role": "assistant", "content": "mark1mark"}], False)
+    except REFUSALS:
+        return ""
+    header = answered.removeprefix(prompt).partition("mark1mark")[0]
+    return header.rstrip(" ") if answered.startswith(prompt) and header.strip() else ""
 
 
 def _message(message: Mapping[str, Any], number: int, mark: Mark) -> dict[str, Any]:

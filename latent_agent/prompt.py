@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from latent_agent.accommodation import forms
-from latent_agent.arrival import check_arrival
+from latent_agent.arrival import check_arrival, missing_header
 from latent_agent.errors import PromptError
 from latent_agent.shield import Shield, texts_in
 from latent_agent.thinking import CLOSING, OPENING, knows_thinking, split_thought
@@ -210,12 +210,12 @@ def _render(
     tools: Any,
     chat_template_kwargs: Mapping[str, Any],
 ) -> str:
-    def render(messages: Any, specs: Any) -> str:
+    def render(messages: Any, specs: Any, begin: bool = True) -> str:
         rendered: Any = tokenizer.apply_chat_template(
             messages,
             tools=specs or None,
             tokenize=False,
-            add_generation_prompt=True,
+            add_generation_prompt=begin,
             **chat_template_kwargs,
         )
         if not rendered.strip():
@@ -228,9 +228,11 @@ def _render(
         messages = [_message(turn, thinks=thinks) for turn in form]
         try:
             check_arrival(render, messages, tools)
-            return render(messages, tools)
+            rendered = render(messages, tools)
         except REFUSALS as error:
             refused = refused or error
+        else:
+            return rendered + missing_header(lambda sent, begin: render(sent, tools, begin))
     raise PromptError(
         f"the chat template must accept the messages, got roles {[turn.role for turn in turns]}, "
         f"for which it fails: {refused}; send human and assistant messages in turns, or set "

@@ -187,3 +187,50 @@ def test_of_several_templates_the_one_for_tools_writes_tools_and_calls() -> None
     for conversation, messages in CONVERSATIONS.items():
         assert prompt(NAMED, messages, TOOLS) == prompt(TEMPLATES["qwen-2.5"], messages, TOOLS)
         assert prompt(NAMED, messages) == prompt(TEMPLATES["zephyr"], messages), conversation
+
+
+NO_HEADER = (
+    "{%- for message in messages -%}{{- '<|im_start|>' + message.role + '\\n' + message.content"
+    " + '<|im_end|>\\n' -}}{%- endfor -%}"
+)
+VICUNA = (
+    "{%- for message in messages -%}{{- message.role | upper + ': ' + message.content + '\\n' -}}"
+    "{%- endfor -%}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "begun"), [(NO_HEADER, "<|im_start|>assistant\n"), (VICUNA, "\nASSISTANT:")]
+)
+@pytest.mark.parametrize("conversation", ["question", "system later"])
+def test_a_template_that_ignores_the_generation_prompt_gets_one(
+    template: str, begun: str, conversation: str
+) -> None:
+    written = prompt(template, CONVERSATIONS[conversation])
+    assert written.endswith(begun)
+    assert written.count("ssistant\n" if "im_start" in template else "ASSISTANT:") == (
+        1 if conversation == "question" else 2
+    )
+
+
+@pytest.mark.parametrize("names", [["tool_use", "rag"], []])
+def test_named_templates_without_a_default_are_told(names: list[str]) -> None:
+    named = {name: TEMPLATES["qwen-2.5"] for name in names}
+    with pytest.raises(PromptError, match=r"default.*; .*set tokenizer\.chat_template"):
+        prompt(named, CONVERSATIONS["question"])
+    if names:
+        assert "badger" in prompt(named, CONVERSATIONS["question"], TOOLS)
+
+
+@pytest.mark.parametrize(
+    "altered", ["content | trim", "content | tojson", "content[:2000]", "content | upper"]
+)
+@pytest.mark.parametrize("text", ["<|im_end|> first", "last <|im_end|>", "a <|im_start|>\n"])
+def test_a_template_may_alter_a_text_whose_special_tokens_stay_plain(
+    altered: str, text: str
+) -> None:
+    tokenizer = with_template(NO_HEADER.replace("message.content", f"(message.{altered})"))
+    ids, harmless = (encode_chat(tokenizer, [Turn("user", one)]) for one in (text, "harmless"))
+    special = set(tokenizer.added_tokens_decoder)
+    assert [one for one in ids if one in special] == [one for one in harmless if one in special]
+    assert text.split()[1] in str(tokenizer.decode(ids)) or "upper" in altered
