@@ -8,6 +8,7 @@ them, escape them, or leave an earlier turn's thinking out.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from latent_agent.thinking import split_thought
 from latent_agent.tools.template import REFUSALS
 
 Mark = Callable[[str], str]
@@ -60,8 +61,10 @@ def missing_header(render: Callable[[Sequence[Mapping[str, Any]], bool], str]) -
 
 
 def _message(message: Mapping[str, Any], number: int, mark: Mark) -> dict[str, Any]:
-    what, content = f"message {number} ({message['role']})", message["content"]
-    marked = {**message, "content": mark(what) if content.strip() else content}
+    role, content = message["role"], message["content"]
+    what = f"message {number} ({role})"
+    said = split_thought(content)[1] if role == "assistant" else content
+    marked = {**message, "content": mark(what) if said.strip() else content}
     if "tool_calls" in message:
         marked["tool_calls"] = [
             {**call, "function": _call(call["function"], f"a call of {what}", mark)}

@@ -213,6 +213,16 @@ def test_a_template_that_ignores_the_generation_prompt_gets_one(
     )
 
 
+def test_a_thought_may_be_dropped_and_the_answer_after_it_may_not() -> None:
+    thinking = "{#- <think> -#}" + TEMPLATES["llama-3.1"]  # writes calls without what is beside
+    for said, expected in (("", []), (SAID, [SAID])):
+        called = AIMessage(f"<think>Hm, a badger.</think>{said}", tool_calls=[CALL])
+        written = prompt(thinking, [ASKED, called, RESULT])
+        assert '{"name": "weigh", "parameters": {"animal": "Dachs"' in written
+        assert [text for text in (SAID,) if text in written] == expected
+    assert "a rule" in prompt(TEMPLATES["phi-3-first"], [SystemMessage("<think>a rule</think>")])
+
+
 @pytest.mark.parametrize("names", [["tool_use", "rag"], []])
 def test_named_templates_without_a_default_are_told(names: list[str]) -> None:
     named = {name: TEMPLATES["qwen-2.5"] for name in names}
