@@ -7,6 +7,7 @@ from pathlib import Path
 
 from latent_agent.errors import SettingError
 from latent_agent.reward.equivalence import same_answer
+from latent_memory.json_lines import json_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,23 +25,27 @@ def read_anchors(path: Path) -> list[Anchor]:
         SettingError: If the file cannot be read, or a line is no such object.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            return [_anchor(line, number, path) for number, line in json_lines(file)]
+    except OSError as error:
         raise SettingError(
             f"anchors must be in a text file, got {str(path)!r} ({error}); give the path of a "
             'JSON Lines file: {"question": ..., "answer": ...}'
         ) from error
-    return [_anchor(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _anchor(line: str, number: int, path: Path) -> Anchor:
+def _anchor(line: bytes, number: int, path: Path) -> Anchor:
     try:
-        told = json.loads(line)
-        return Anchor(question=str(told["question"]), answer=str(told["answer"]))
+        row = json.loads(line.decode())
+        question, answer = row["question"], row["answer"]
+        if not isinstance(question, str) or not isinstance(answer, str | int | float):
+            raise TypeError("a question must be a text, and an answer a text or a number")
+        return Anchor(question=question, answer=str(answer))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
+        shown = line[:80].decode(errors="replace").strip()
         raise SettingError(
-            f'each line of anchors must be {{"question": ..., "answer": ...}}, got {line[:80]!r} '
-            f"in line {number} of {str(path)!r}"
+            f'each line of anchors must be {{"question": ..., "answer": ...}}, got {shown!r} '
+            f"in line {number} of {str(path)!r} ({error})"
         ) from error
 
 

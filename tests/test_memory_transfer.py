@@ -216,7 +216,6 @@ TEXT: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "more after the end": (lambda text: text + '{"traces":0}\n', "line 32: nothing may come after"),
     "no JSON": (lambda text: "hello\n" + text, "line 1: .*JSON"),
-    "an empty line": (lambda text: "\n" + text, "line 1: "),
     "empty": (lambda text: "", "line 1: the last line must count"),
     "a list": (lambda text: "[1, 2]\n" + text, "line 1: "),
     "deep": (lambda text: "[" * 100_000 + "\n" + text, "line 1: "),

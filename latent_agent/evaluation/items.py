@@ -10,6 +10,7 @@ from typing import Any
 
 from latent_agent.errors import EvaluationError
 from latent_agent.teaching.families import PLANTED, TRAINED, UNSEEN
+from latent_memory.json_lines import json_lines
 
 _QUESTION = ("question", "problem", "query", "prompt", "input")
 _ANSWER = ("answer", "answerkey", "final_answer", "expected_answer", "target", "label", "solution")
@@ -117,25 +118,26 @@ def read_items(path: Path) -> list[Item]:
         EvaluationError: If it cannot be read, or a line is no item; the line's number is told.
     """
     try:
-        lines = path.read_text("utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            return [_item(line, number, path) for number, line in json_lines(file)]
+    except OSError as error:
         raise EvaluationError(
             f"data must be 'bundled' or a JSON Lines file in UTF-8, got {str(path)!r} ({error}); "
             'give the path of one, for example with lines {"question": "1 + 1 = ?", "answer": "2"}'
         ) from error
-    return [_item(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _item(line: str, number: int, path: Path) -> Item:
+def _item(line: bytes, number: int, path: Path) -> Item:
     try:
-        found: Any = json.loads(line)
+        found: Any = json.loads(line.decode())
         if not isinstance(found, dict):
             raise ValueError("it is no JSON object")
         return item_of({str(name).lower(): value for name, value in found.items()}, str(number))
     except (ValueError, RecursionError) as error:
+        shown = line[:80].decode(errors="replace").strip()
         raise EvaluationError(
             f"line {number} of {str(path)!r} must be a JSON object with a question and an answer, "
-            f"got {line[:80]!r} ({error}); mend or drop the line"
+            f"got {shown!r} ({error}); mend or drop the line"
         ) from error
 
 
@@ -143,9 +145,11 @@ def item_of(row: Mapping[str, Any], key: str) -> Item:
     """Turn a row, its names in lower case, into an item.
 
     Raises:
-        ValueError: If it holds no question, or no answer.
+        ValueError: If it holds no question that is a text, or no answer.
     """
-    question = str(_first(row, _QUESTION, "question"))
+    question = _first(row, _QUESTION, "question")
+    if not isinstance(question, str):
+        raise ValueError(f"its question must be a text, got {question!r}")
     answer, family = _first(row, _ANSWER, "answer"), _first(row, _FAMILY)
     choices = _choices(_first(row, _CHOICES))
     if choices:
@@ -191,6 +195,8 @@ def _choices(given: Any) -> tuple[str, ...]:
         return ()
     if not isinstance(texts, list) or not 2 <= len(texts) <= len(LETTERS):
         raise ValueError(f"its choices must be a list of 2 to {len(LETTERS)}, got {given!r}")
+    if any(isinstance(text, (dict, list)) or text is None for text in texts):
+        raise ValueError(f"its choices must be texts or numbers, got {texts!r}")
     return tuple(str(text) for text in texts)
 
 

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from latent_memory.checks import check_shape, check_trace
 from latent_memory.errors import ImportFileError, TraceError
+from latent_memory.json_lines import LONGEST_LINE, json_lines
 from latent_memory.places import resolve
 from latent_memory.progress import Progress
 from latent_memory.rows import EPOCH
@@ -18,7 +19,6 @@ from latent_memory.trace import Trace
 from latent_memory.transfer_format import (
     DTYPES,
     LINES,
-    LONGEST_LINE,
     Arrays,
     LastLine,
     TraceLine,
@@ -58,13 +58,15 @@ def read_export(folder: Path, progress: Progress | None = None) -> Iterator[Expo
     path = _plain_file(resolve(folder) / LINES)
     arrays = _Shards(path.parent)
     seen: set[int] = set()
+    number = 0
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
-            for number, line in _numbered(file):
+            lines = json_lines(file, LONGEST_LINE)
+            for number, line in lines:
                 with_line = _Where(path, number)
                 if isinstance(parsed := _parsed(line, with_line), LastLine):
-                    _check_end(parsed, len(seen), file, with_line)
+                    _check_end(parsed, len(seen), lines, with_line)
                     return
                 if parsed.id in seen:
                     raise with_line.error(f"its id must be its own, got {parsed.id!r} again")
@@ -77,7 +79,7 @@ def read_export(folder: Path, progress: Progress | None = None) -> Iterator[Expo
             f"an import must be a folder with {LINES} that can be read, got {str(folder)!r} "
             f"({error}); give the folder that was exported to"
         ) from error
-    raise _Where(path, len(seen) + 1).error("the last line must count the traces, but is missing")
+    raise _Where(path, number + 1).error("the last line must count the traces, but is missing")
 
 
 def _plain_file(path: Path) -> Path:
@@ -101,31 +103,28 @@ class _Where:
         )
 
 
-def _numbered(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    number = 1
-    while line := file.readline(LONGEST_LINE):
-        yield number, line
-        number += 1
-
-
 def _parsed(line: bytes, where: _Where) -> TraceLine | LastLine:
-    if not line.endswith(b"\n"):
-        raise where.error(f"the line must be whole, but ends after {len(line)} bytes")
     try:
         if line.startswith(b'{"traces":'):
             return LastLine.model_validate_json(line)
         return TraceLine.model_validate_json(line)
     except ValidationError as error:
+        if not line.endswith(b"\n"):
+            raise where.error(
+                f"the line must be whole, but ends after {len(line)} bytes"
+            ) from error
         first = error.errors(include_url=False)[0]
         what = ".".join(str(part) for part in first["loc"]) or "the line"
         got = repr(first["input"])[:80]
         raise where.error(f"{what}: {first['msg']}, got {got}") from error
 
 
-def _check_end(last: LastLine, count: int, file: BinaryIO, where: _Where) -> None:
+def _check_end(
+    last: LastLine, count: int, lines: Iterator[tuple[int, bytes]], where: _Where
+) -> None:
     if last.traces != count:
         raise where.error(f"there must be {last.traces} traces before it, got {count}")
-    if file.read(1):
+    if next(lines, None):
         raise where.error("nothing may come after it")
 
 

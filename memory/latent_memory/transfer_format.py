@@ -17,7 +17,6 @@ from latent_memory.trace import Shelf, StoredTrace, Trace
 LINES = "traces.jsonl"
 SHARD = 1000  # traces a file of arrays
 DTYPES = ("F16", "F32")  # of arrays, as safetensors names them
-LONGEST_LINE = 64 << 20  # bytes
 
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
 Reward = Annotated[float, Field(ge=-1, le=0)]
