@@ -56,6 +56,11 @@ class Backbone:
         """How many logits the head makes."""
         return self._head.weight.shape[0]
 
+    @property
+    def width(self) -> int:
+        """How many numbers a latent has (d)."""
+        return self._head.weight.shape[1]
+
     def logits(self, latents: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
         """Turn latents (N, d) into logits (N, vocabulary), float32 and differentiable.
 
@@ -95,11 +100,12 @@ class Backbone:
         mask: torch.Tensor | None = None,
         positions: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Run token ids (rows, length) through the body; return states (rows, length, d)."""
+        """Run token ids (rows, length) through the body; return states (rows, length, d).
+
+        All tensors lie on the model's device.
+        """
         given = {} if mask is None else {"attention_mask": mask, "position_ids": positions}
-        output = self._body(
-            input_ids=ids.to(self.device), past_key_values=cache, use_cache=True, **given
-        )
+        output = self._body(input_ids=ids, past_key_values=cache, use_cache=True, **given)
         return output.last_hidden_state
 
     @torch.no_grad()
@@ -126,7 +132,7 @@ class Backbone:
     ) -> tuple[torch.Tensor, Seq[torch.Tensor]]:
         """Like `states` for one row, with the states after the embeddings and after each layer."""
         output = self._body(
-            input_ids=ids.to(self.device),
+            input_ids=ids,
             past_key_values=cache,
             use_cache=True,
             output_hidden_states=True,

@@ -92,10 +92,11 @@ def complete(
     except BudgetSpent as spent:
         finish = "time" if spent.reason == "time" else "tokens"
     parts = thinking.parts(tokens)
+    none = torch.empty(0, backbone.width, device=backbone.device)
     return Completion(
         tokens=tuple(tokens),
         text=cut_at_stop(parts.answer, limits.stop),
-        latents=torch.stack(latents) if latents else torch.empty(0),
+        latents=torch.stack(latents) if latents else none,
         finish=finish,
         thought_finished=parts.finished,
     )

@@ -101,8 +101,9 @@ def _read(model: SharedModel, rows: Sequence[Sequence[int]]) -> list[torch.Tenso
     What fills up the shorter rows stands behind them, where a causal model does not look.
     """
     longest = max(len(row) for row in rows)
-    ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
     backbone = model.backbone()
+    padded = [[*row, *[0] * (longest - len(row))] for row in rows]
+    ids = torch.tensor(padded, device=backbone.device)
     with backbone.decoding.alone():
         _, layers = backbone.layers(ids, DynamicCache())
     return [

@@ -93,7 +93,7 @@ class _Rows:
         padding = [longest - len(tail) for tail in tails]
         ids = [[0] * pad + list(tail) for pad, tail in zip(padding, tails, strict=True)]
         mask = [[1] * shared + [0] * pad + [1] * (longest - pad) for pad in padding]
-        self._ids = torch.tensor(ids)
+        self._ids = torch.tensor(ids, device=backbone.device)
         self._lane = Lane(sequence.branch(len(tails)), torch.tensor(mask, device=backbone.device))
         # Positions are counted without padding: the longest prompt leaves the least room.
         window = backbone.context_window

@@ -34,7 +34,7 @@ class CachedSequence:
         """Read a prompt into the empty cache and return its embedding, (d,) float32."""
         with self._backbone.decoding.alone():
             self._meter.charge(stage, len(ids))
-            last, layers = self._backbone.layers(torch.tensor([list(ids)]), self._cache)
+            last, layers = self._backbone.layers(self._row(ids), self._cache)
         self._ids, self._latent = list(ids), last[0, -1].float()
         return pool(layers)
 
@@ -51,12 +51,12 @@ class CachedSequence:
         decoding = self._backbone.decoding
         if self._lane is not None and len(ids) == 1:
             self._meter.charge(stage, 1)
-            latents, logits = decoding.step(self._lane, torch.tensor([list(ids)]))
+            latents, logits = decoding.step(self._lane, self._row(ids))
             self._latent, self._logits = latents[0], logits[0]
         else:
             with decoding.alone():
                 self._meter.charge(stage, len(ids))
-                states = self._backbone.states(torch.tensor([list(ids)]), self._cache)
+                states = self._backbone.states(self._row(ids), self._cache)
             self._latent, self._logits = states[0, -1].float(), None
         self._ids += ids
         return self._latent
@@ -89,6 +89,9 @@ class CachedSequence:
                 )
                 cache.update(keys, values, index)
         return cache
+
+    def _row(self, ids: Sequence[int]) -> torch.Tensor:
+        return torch.tensor([list(ids)], device=self._backbone.device)
 
     def _crop(self, length: int) -> None:
         if surplus := len(self._ids) - length:

@@ -34,7 +34,7 @@ def embed(backbone: Backbone, asked: Sequence[Question]) -> dict[str, torch.Tens
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in POOLS}
     for question in asked:
         ids = encode_chat(backbone.tokenizer, [Turn("user", question.text)])
-        last, layers = backbone.layers(torch.tensor([ids]), DynamicCache())
+        last, layers = backbone.layers(torch.tensor([ids], device=backbone.device), DynamicCache())
         for name, pool in POOLS.items():
             rows[name].append(pool([*layers[:-1], last]).float())
     return {name: torch.stack(found) for name, found in rows.items()}
