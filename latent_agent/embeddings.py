@@ -1,6 +1,7 @@
 """A model's own hidden states as LangChain embeddings, the very ones that a memory recalls by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
@@ -78,14 +79,18 @@ class LatentSeekEmbeddings(BaseModel, Embeddings):
         return self.embed_documents([text])[0]
 
 
-def embed_texts(model: SharedModel, texts: Sequence[str]) -> list[torch.Tensor]:
+def embed_texts(
+    model: SharedModel,
+    texts: Sequence[str],
+    chat_template_kwargs: Mapping[str, Any] = MappingProxyType({}),
+) -> list[torch.Tensor]:
     """Return the embeddings of texts, each (d,) float32 on the CPU.
 
     Raises:
         SettingError: If one is no text.
         PromptError: If one does not fit the model's context window.
     """
-    rows = [_encode(model, text) for text in texts]
+    rows = [_encode(model, text, chat_template_kwargs) for text in texts]
     # Rows of like length are read together, so that little is read in vain.
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     found: dict[int, torch.Tensor] = {}
@@ -112,10 +117,11 @@ def _read(model: SharedModel, rows: Sequence[Sequence[int]]) -> list[torch.Tenso
     ]
 
 
-def _encode(model: SharedModel, text: object) -> list[int]:
+def _encode(model: SharedModel, text: object, chat_template_kwargs: Mapping[str, Any]) -> list[int]:
     if not isinstance(text, str):
         raise SettingError(f"what is embedded must be text, got {text!r}; give a string")
-    ids, window = encode_chat(model.tokenizer, [Turn("user", text)]), model.context_window
+    ids = encode_chat(model.tokenizer, [Turn("user", text)], (), chat_template_kwargs)
+    window = model.context_window
     if window is not None and len(ids) > window:
         raise PromptError(
             f"a text must fit the context window of {window} tokens, got {len(ids)} tokens; split "

@@ -48,6 +48,7 @@ class TraceRetriever(BaseRetriever):
         namespace: Whose questions are looked at. A call may name its own:
             ``config={"configurable": {"namespace": "ann"}}``.
         embeddings: What the chat model finds similar questions with, if it is given any.
+        chat_template_kwargs: The chat model's.
         k: Documents at most; a call may say otherwise: ``invoke("...", k=1)``.
     """
 
@@ -59,6 +60,7 @@ class TraceRetriever(BaseRetriever):
     memory_mode: Literal["read-write", "read"] = "read-write"
     namespace: str = "default"
     embeddings: Any = None
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     k: int = Field(default=4, strict=True)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -122,7 +124,7 @@ class TraceRetriever(BaseRetriever):
     ) -> list[Neighbour]:
         """Return the nearest traces of each of a namespace's shelves."""
         recipe = EMBEDDING if self.embeddings is None else embedder_name(self.embeddings)
-        fingerprint = self._shared_model().fingerprint(recipe)
+        fingerprint = self._shared_model().fingerprint(recipe, self.chat_template_kwargs)
         shelves = [
             info.shelf
             for info in memory.shelves()
@@ -136,7 +138,7 @@ class TraceRetriever(BaseRetriever):
     def _embed(self, query: str) -> Vector:
         if self.embeddings is not None:
             return np.asarray(self.embeddings.embed_query(query), np.float32)
-        return embed_texts(self._shared_model(), [query])[0].numpy()
+        return embed_texts(self._shared_model(), [query], self.chat_template_kwargs)[0].numpy()
 
     def _shared_model(self) -> SharedModel:
         return open_model(self.model, self.tokenizer, self.dtype, self.device)

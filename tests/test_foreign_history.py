@@ -22,13 +22,13 @@ from latent_agent.tools.pieces import split_text
 from tests.tool_templates import FAMILIES, tool_tokenizer
 
 SAID = {"type": "text", "text": "It is 4."}
-THOUGHTS = [
+THOUGHTS: list[Any] = [
     {"type": "thinking", "thinking": "I add.", "signature": "x"},
     {"type": "reasoning", "reasoning": "I add."},
     {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "I add."}]},
     {"type": "reasoning_content", "reasoning_content": {"text": "I add.", "signature": "x"}},
 ]
-DROPPED = [
+DROPPED: list[Any] = [
     {"type": "redacted_thinking", "data": "xyz"},
     {"type": "reasoning", "id": "rs_1", "summary": []},
     {"type": "reasoning"},

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 
-from latent_agent import ChatLatentSeek
+from latent_agent import ChatLatentSeek, TraceRetriever
 from latent_agent.agent import LatentAgent
 from latent_agent.errors import SettingError
 from latent_agent.messages import to_turns
@@ -38,9 +38,8 @@ def right(question: str, answer: str) -> float:
 def chat(family: str = "qwen3", *scripts: Any, **given: Any) -> ChatLatentSeek:
     tokenizer = thinking_tokenizer(family)
     model = scripted(tokenizer, *(scripts or (QWEN3 if family == "qwen3" else R1,)))
-    return ChatLatentSeek(
-        model=model, tokenizer=tokenizer, **{"memory": None, "reward": right, **given}
-    )
+    chosen: dict[str, Any] = {"memory": None, "reward": right, **given}
+    return ChatLatentSeek(model=model, tokenizer=tokenizer, **chosen)
 
 
 @FAMILIES
@@ -100,7 +99,7 @@ def test_a_thought_cannot_end_its_turn() -> None:
 def test_for_a_model_that_knows_no_thought_the_tags_are_text() -> None:
     model = ChatLatentSeek(model="bundled", memory=None)
     said = "<think>\nHm.\n</think>\n\nIt is 4."
-    tokenizer = model._shared_model({}).tokenizer
+    tokenizer: Any = model._shared_model({}).tokenizer
     turns = to_turns([HumanMessage("2+2?"), AIMessage(said), HumanMessage("Sure?")])
     assert said in tokenizer.decode(encode_chat(tokenizer, turns))
 
@@ -108,7 +107,7 @@ def test_for_a_model_that_knows_no_thought_the_tags_are_text() -> None:
 @FAMILIES
 @pytest.mark.parametrize("steps", [0, 2])
 def test_thought_and_answer_are_told_apart(family: str, script: Any, steps: int) -> None:
-    message = chat(family, max_iterations=steps).invoke(QUESTION)
+    message: Any = chat(family, max_iterations=steps).invoke(QUESTION)
     assert message.text == message.content == ANSWERED
     assert message.content_blocks == [
         {"type": "reasoning", "reasoning": "".join(THOUGHT)},
@@ -186,7 +185,7 @@ def test_a_stop_text_does_not_end_a_thought(stop: str) -> None:
 
 
 def test_a_stop_text_ends_the_answer() -> None:
-    message = chat(max_iterations=0, stop=[" are"]).invoke(QUESTION)
+    message: Any = chat(max_iterations=0, stop=[" are"]).invoke(QUESTION)
     assert message.text == "Seven apples"
     assert message.content_blocks[0]["reasoning"] == "".join(THOUGHT)
     assert message.response_metadata["finish_reason"] == "stop"
@@ -205,7 +204,7 @@ def test_a_thought_that_is_cut_off_leaves_no_answer(
 
     memory = LatentMemory(tmp_path / "m.sqlite3")
     model = chat(family, max_iterations=steps, max_tokens=3, reward=pleased, memory=memory)
-    message = model.invoke(QUESTION)
+    message: Any = model.invoke(QUESTION)
     assert message.text == ""
     assert message.response_metadata["finish_reason"] == "length"
     assert message.response_metadata["latent_agent"]["stopped"] != "threshold"
@@ -218,8 +217,8 @@ def test_tags_that_are_no_tokens_are_read_in_the_text() -> None:
     tokenizer = thinking_tokenizer("qwen3", tags=False)
     pieces = ("<th", "ink>", *THOUGHT, "</th", "ink>\n\n", *ANSWER, END_OF_TURN)
     model = scripted(tokenizer, ("\n", *pieces))
-    given = {"model": model, "tokenizer": tokenizer, "memory": None, "reward": right}
-    message = ChatLatentSeek(**given, stop=["count"]).invoke(QUESTION)
+    given: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "reward": right}
+    message: Any = ChatLatentSeek(**given, memory=None, stop=["count"]).invoke(QUESTION)
     assert message.text == ANSWERED
     assert message.content_blocks[0]["reasoning"] == "".join(THOUGHT)
 
@@ -230,11 +229,24 @@ def test_a_model_without_thoughts_writes_tags_as_text() -> None:
         ChatLatentSeek(model="bundled")._shared_model({}).tokenizer.chat_template
     )
     model = scripted(tokenizer, ("\n", "<th", "ink>", " is", " a", " tag", END_OF_TURN))
-    message = ChatLatentSeek(
+    message: Any = ChatLatentSeek(
         model=model, tokenizer=tokenizer, memory=None, max_iterations=0
     ).invoke(QUESTION)
     assert message.text == "<think> is a tag"
     assert "output_token_details" not in message.usage_metadata
+
+
+def test_a_thought_calls_no_tool() -> None:
+    def call(number: int) -> str:
+        return f'<tool_call>\n{{"name": "add", "arguments": {{"a": {number}}}}}\n</tool_call>'
+
+    script = ("\n", "<think>", call(1), "</think>", "\n\n", call(2), END_OF_TURN)
+    model = chat("qwen3", script, max_iterations=0)
+    add = {"name": "add", "description": "Add.", "parameters": {"type": "object", "properties": {}}}
+    message: Any = model.bind_tools([add]).invoke(QUESTION)
+    assert [made["args"] for made in message.tool_calls] == [{"a": 2}]
+    assert message.text == ""
+    assert message.content_blocks[0] == {"type": "reasoning", "reasoning": call(1)}
 
 
 @FAMILIES
@@ -288,7 +300,7 @@ def test_a_verdict_from_one_pass_is_read_after_the_thought(family: str) -> None:
     assert judged("False", family=family, verdict="logits") == {"correct": 0.0}
 
 
-def prompt(model: ChatLatentSeek, **given: Any) -> str:
+def prompt(model: Any, **given: Any) -> str:
     """Return the prompt that a call makes, as text."""
     seen: list[str] = []
 
@@ -352,3 +364,14 @@ def test_wrong_template_arguments_are_refused(wrong: Any) -> None:
         ChatLatentSeek(model="bundled", chat_template_kwargs=wrong)
     with pytest.raises(SettingError, match="chat_template_kwargs must be"):
         ChatLatentSeek(model="bundled", memory=None).invoke("Hi", chat_template_kwargs=wrong)
+
+
+def test_a_retriever_reads_the_traces_of_its_template_arguments(tmp_path: Path) -> None:
+    quiet = {"enable_thinking": False}
+    script = ("\n\n", *ANSWER, END_OF_TURN)
+    answering = chat("qwen3", script, memory=tmp_path / "m.sqlite3", chat_template_kwargs=quiet)
+    answering.invoke(QUESTION)
+    given = {name: getattr(answering, name) for name in ("model", "tokenizer", "memory")}
+    assert TraceRetriever(**given).invoke(QUESTION) == []
+    (document,) = TraceRetriever(**given, chat_template_kwargs=quiet).invoke(QUESTION)
+    assert document.metadata["similarity"] > 0.999

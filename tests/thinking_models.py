@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from transformers import AddedToken, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AddedToken, LlamaConfig, LlamaForCausalLM
 
 from latent_agent.teaching.tokenizer import END_OF_TURN
 from tests.tiny import WINDOW, tiny_tokenizer
@@ -14,8 +14,21 @@ from tests.tiny import WINDOW, tiny_tokenizer
 WIDTH = 256
 
 QWEN3 = """\
-{%- if messages[0].role == 'system' %}
-    {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
+{%- if tools %}
+    {{- '<|im_start|>system\\n' }}
+    {%- if messages[0].role == 'system' %}
+        {{- messages[0].content + '\\n\\n' }}
+    {%- endif %}
+    {{- "# Tools\\n\\nYou may call one or more functions to assist with the user query.\\n\\nYou are provided with function signatures within <tools></tools> XML tags:\\n<tools>" }}
+    {%- for tool in tools %}
+        {{- "\\n" }}
+        {{- tool | tojson }}
+    {%- endfor %}
+    {{- "\\n</tools>\\n\\nFor each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:\\n<tool_call>\\n{\\"name\\": <function-name>, \\"arguments\\": <args-json-object>}\\n</tool_call><|im_end|>\\n" }}
+{%- else %}
+    {%- if messages[0].role == 'system' %}
+        {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
+    {%- endif %}
 {%- endif %}
 {%- set ns = namespace(multi_step_tool=true, last_query_index=messages|length - 1) %}
 {%- for message in messages[::-1] %}
@@ -115,7 +128,7 @@ R1_TURNS = (
 )
 
 
-def thinking_tokenizer(family: str, *, tags: bool = True) -> PreTrainedTokenizerFast:
+def thinking_tokenizer(family: str, *, tags: bool = True) -> Any:
     """The tiny tokenizer with a family's template; ``tags`` are tokens of their own, or text."""
     tokenizer = copy.deepcopy(tiny_tokenizer())
     tokenizer.chat_template = TEMPLATES[family]
@@ -143,10 +156,11 @@ def scripted(tokenizer: Any, *scripts: Sequence[str]) -> LlamaForCausalLM:
     model = LlamaForCausalLM(config).eval()
     generator = torch.Generator().manual_seed(0)
     embeddings, head = model.model.embed_tokens.weight, model.lm_head.weight
+    layer: Any = model.model.layers[0]
     with torch.no_grad():
         embeddings.normal_(generator=generator)
-        model.model.layers[0].self_attn.o_proj.weight.zero_()
-        model.model.layers[0].mlp.down_proj.weight.zero_()
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
         head.zero_()
         for script in scripts:
             ids = [tokenizer.encode(piece, add_special_tokens=False)[-1] for piece in script]
