@@ -1,6 +1,8 @@
 """Cron expressions, as crontab reads them."""
 
+import os
 import re
+from datetime import UTC, tzinfo
 from typing import Any
 
 from apscheduler.triggers.combining import OrTrigger
@@ -11,7 +13,12 @@ from latent_agent.errors import SettingError
 _FIELDS = ("minute", "hour", "day", "month", "day_of_week")
 _NAMES = ("minute", "hour", "day of month", "month", "day of week")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_RANGE = re.compile(r"(?:(\d)(?:-(\d))?|\*)(?:/(\d+))?$")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NUMBERS = {
+    "month": {name: number for number, name in enumerate(_MONTHS, 1)},
+    "day_of_week": {name: number for number, name in enumerate(_DAYS)},
+}
+_PART = re.compile(r"(?:(\w+)(?:-(\w+))?|\*)(/\d+)?", re.ASCII)
 
 
 def cron_trigger(expression: str) -> Any:
@@ -26,10 +33,9 @@ def cron_trigger(expression: str) -> Any:
             f"a schedule must have the five fields {', '.join(_NAMES)}, got {expression!r}; for "
             "example '0 3 * * *' for three o'clock each night"
         )
+    times: dict[str, Any] = {"timezone": _local_zone()}
     for field, name, part in zip(_FIELDS, _NAMES, parts, strict=True):
-        _check(field, name, part, expression)
-    times: dict[str, str] = dict(zip(_FIELDS, parts, strict=True))
-    times["day_of_week"] = _weekdays(times["day_of_week"])
+        times[field] = _checked(field, name, part, expression)
     if "*" in (times["day"][0], parts[-1][0]):
         return CronTrigger(**times)
     # Where both kinds of day are named, crontab takes either.
@@ -37,29 +43,55 @@ def cron_trigger(expression: str) -> Any:
     return OrTrigger([CronTrigger(**one) for one in either])
 
 
-def _check(field: str, name: str, part: str, expression: str) -> None:
+def _local_zone() -> tzinfo:
     try:
-        CronTrigger(**{field: _weekdays(part) if field == "day_of_week" else part})
+        return CronTrigger(minute="0").timezone
+    except (LookupError, ValueError, OSError) as error:
+        raise SettingError(
+            "a schedule's time zone must be known by name, got "
+            f"TZ={os.environ.get('TZ')!r} ({' '.join(str(error.args[-1]).split())}); set a name, "
+            "for example TZ=Europe/Paris, or let cron itself start each night"
+        ) from error
+
+
+def _checked(field: str, name: str, part: str, expression: str) -> str:
+    """Return a field as APScheduler reads it, which takes what begins well: mon of MON#1."""
+    try:
+        written = ",".join(_in_numbers(field, one) for one in part.split(","))
+        CronTrigger(**{field: written}, timezone=UTC)
     except (ValueError, IndexError) as error:
         raise SettingError(
             f"a schedule's {name} must be as in crontab, got {part!r} in {expression!r} ({error}); "
             "for example '30 3 * * 1-5' for half past three on weekdays"
         ) from error
+    return written
 
 
-def _weekdays(field: str) -> str:
-    """Write days by name: APScheduler counts them from Monday, crontab from Sunday."""
-    return ",".join(_weekday(part) for part in field.split(","))
-
-
-def _weekday(part: str) -> str:
-    found = _RANGE.match(part)
-    if found is None or part == "*":
-        return part
+def _in_numbers(field: str, part: str) -> str:
+    """Write names as numbers, and days of the week by name."""
+    found = _PART.fullmatch(part)
+    if found is None:
+        raise ValueError(f"{part!r} is no number, name, range or step")
     first, last, step = found.groups()
-    if first is None:
-        first, last = "0", "6"
-    if int(first) > 7 or int(last or first) > 7:
-        raise ValueError("days of the week are 0 to 7, and Sunday is both")
-    days = range(int(first), int(last or first) + 1, int(step or 1))
-    return ",".join(_DAYS[day % 7] for day in days) or part
+    ends = [_number(field, end) for end in (first, last) if end]
+    if field == "day_of_week" and (ends or step):
+        if len(ends) < 2:
+            ends = [ends[0], 6 if step else ends[0]] if ends else [0, 6]
+        elif ends[0] and str(last).lower() == "sun":
+            ends[1] = 7
+        return _weekdays(*ends, step=int((step or "/1")[1:]))
+    return ("-".join(map(str, ends)) or "*") + (step or "")
+
+
+def _number(field: str, text: str) -> int:
+    number = int(text) if text.isdecimal() else _NUMBERS.get(field, {}).get(text.lower())
+    if number is None:
+        raise ValueError(f"{text!r} is neither a number nor a name of a {field.replace('_', ' ')}")
+    return number
+
+
+def _weekdays(first: int, last: int, step: int) -> str:
+    """Name the days: APScheduler counts them from Monday, crontab from Sunday."""
+    if not first <= last <= 7:
+        raise ValueError("days of the week are 0 to 7 in rising order, and Sunday is both")
+    return ",".join(_DAYS[day % 7] for day in range(first, last + 1, step))

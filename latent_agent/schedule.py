@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC
 from types import TracebackType
 from typing import Any, Self
 
@@ -43,7 +44,7 @@ class Nights(Renewed):
 
     def renew(self) -> None:
         """Begin with a scheduler that does not run."""
-        self._scheduler = BackgroundScheduler(logger=_clock)
+        self._scheduler = BackgroundScheduler(logger=_clock, timezone=UTC)
         # Missed times, and a clock that jumped, come to one night.
         self._scheduler.add_job(
             self._guarded, self._trigger, max_instances=1, coalesce=True, misfire_grace_time=None
@@ -105,7 +106,7 @@ class ConsolidationScheduler:
             settings=replace(job.settings, if_new=every),
             watch=replace(job.watch, stop=self._stop),
         )
-        self._nights = Nights(self._night, IntervalTrigger(seconds=look))
+        self._nights = Nights(self._night, IntervalTrigger(seconds=look, timezone=UTC))
 
     def start(self) -> None:
         """Begin to look."""

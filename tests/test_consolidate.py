@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -801,6 +802,24 @@ def test_anchors_are_read_and_bad_lines_named(tmp_path: Path) -> None:
         ("0 3 32 * *", "day of month"),
         ("0 3 * foo *", "month"),
         ("0 3 * * 8", "day of week"),
+        ("0 3 * * MON#1", "day of week"),  # what other crons know must not be half read
+        ("0 3 * * 1#1", "day of week"),
+        ("0 3 * * 5L", "day of week"),
+        ("0 3 * * mon5", "day of week"),
+        ("0 3 * * mon-", "day of week"),
+        ("0 3 * * TUE!", "day of week"),
+        ("0 3 * * monday", "day of week"),
+        ("0 3 * * ?", "day of week"),
+        ("0 3 * * \uff15", "day of week"),
+        ("0 3 * jan#2 *", "month"),
+        ("0 3 * jan5 *", "month"),
+        ("0 3 L * *", "day of month"),
+        ("0 3 15W * *", "day of month"),
+        ("0 3 lastfoo * *", "day of month"),
+        ("0 3 ? * 1", "day of month"),
+        ("H 3 * * *", "minute"),
+        ("*/0 3 * * *", "minute"),
+        ("0 3 * * */0", "day of week"),
         ("0 3 * *", "five fields"),
         ("", "five fields"),
     ],
@@ -818,6 +837,13 @@ def test_a_wrong_schedule_is_refused_by_field(expression: str, field: str) -> No
         ("0 3 * * 7", ["2026-01-11 03:00", "2026-01-18 03:00"]),
         ("30 4 * * 1-5", ["2026-01-05 04:30", "2026-01-06 04:30"]),
         ("0 0 * * sun", ["2026-01-11 00:00", "2026-01-18 00:00"]),
+        ("0 0 * * MON-FRI/2", ["2026-01-07 00:00", "2026-01-09 00:00", "2026-01-12 00:00"]),
+        ("0 0 * * 1/2", ["2026-01-07 00:00", "2026-01-09 00:00", "2026-01-12 00:00"]),
+        ("0 0 * * fri-sun", ["2026-01-09 00:00", "2026-01-10 00:00", "2026-01-11 00:00"]),
+        ("0 0 * * sun-sun", ["2026-01-11 00:00", "2026-01-18 00:00"]),
+        ("0 0 * * sun-mon", ["2026-01-11 00:00", "2026-01-12 00:00"]),
+        ("0 0 1 jan-apr/3 *", ["2026-04-01 00:00", "2027-01-01 00:00"]),
+        ("0 0 1 Mar,may *", ["2026-03-01 00:00", "2026-05-01 00:00"]),
         ("0 3 7 * 0", ["2026-01-07 03:00", "2026-01-11 03:00"]),
     ],
 )
@@ -829,3 +855,43 @@ def test_schedules_mean_what_crontab_means(expression: str, times: list[str]) ->
         found.append(f"{moment:%Y-%m-%d %H:%M}")
         moment += timedelta(seconds=1)
     assert found == times
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Set TZ as it is before a process starts."""
+
+    def set_to(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        monkeypatch.setattr("tzlocal.unix._cache_tz", None)
+
+    return set_to
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CET-1CEST,M3.5.0,M10.5.0/3", "EST5", "UTC0", "Nowhere/At_All", "../../etc/passwd",
+     "/etc/hosts", "Europe"],
+)  # fmt: skip
+def test_a_time_zone_that_has_no_name_is_refused_for_a_schedule(
+    zone: Callable[[str], None], name: str
+) -> None:
+    zone(name)
+    with pytest.raises(SettingError, match=rf"time zone .*{re.escape(name)}.*; .*TZ=Europe/Paris"):
+        cron_trigger("0 3 * * *")
+
+
+def test_a_schedule_is_in_the_named_time_zone(zone: Callable[[str], None]) -> None:
+    zone("Asia/Tokyo")
+    moment = datetime(2026, 1, 5, tzinfo=UTC)
+    fires = cron_trigger("0 3 * * *").get_next_fire_time(None, moment)
+    assert fires == datetime(2026, 1, 5, 18, tzinfo=UTC)
+
+
+def test_a_scheduler_of_calls_needs_no_time_zone(
+    zone: Callable[[str], None], memory: LatentMemory
+) -> None:
+    shelf = day(memory, 1)
+    zone("CET-1CEST,M3.5.0,M10.5.0/3")
+    with ConsolidationScheduler(job(memory, shelf), every=10_000):
+        pass
