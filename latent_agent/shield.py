@@ -78,12 +78,15 @@ class Shield:
         """Encode a rendered prompt; what is covered becomes plain text."""
         covers = "".join(self._covers) or "\U000f0000"
         first, *rest = re.split(f"([{covers}])", rendered)
-        ids: list[int] = self._tokenizer.encode(first, add_special_tokens=add_special_tokens)
+        # Not verbose: whether a prompt fits is checked elsewhere, and what is counted need not.
+        ids: list[int] = self._tokenizer.encode(
+            first, add_special_tokens=add_special_tokens, verbose=False
+        )
         for part in rest:
             if part in self._covers:
                 ids += self._as_plain(self._covers[part])
             else:
-                ids += self._tokenizer.encode(part, add_special_tokens=False)
+                ids += self._tokenizer.encode(part, add_special_tokens=False, verbose=False)
         return ids
 
     def _as_plain(self, text: str) -> list[int]:

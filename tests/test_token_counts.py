@@ -1,5 +1,7 @@
 """Counted tokens are the model's own: what a call with these messages would read."""
 
+import copy
+import logging
 from functools import partial
 from typing import Any
 
@@ -18,7 +20,7 @@ from latent_agent import ChatLatentSeek, LatentSeekLLM
 from latent_agent.errors import PromptError
 from tests.chat_templates import TEMPLATES
 from tests.test_dropped_messages import CONVERSATIONS, with_template
-from tests.tiny import tiny_model
+from tests.tiny import tiny_model, tiny_tokenizer
 
 TALK: list[BaseMessage] = [
     SystemMessage("Be brief."),
@@ -146,3 +148,18 @@ def test_what_no_template_accepts_is_counted_without_one() -> None:
 def test_tools_that_the_template_does_not_know_are_an_error_when_counted_too() -> None:
     with pytest.raises(PromptError, match="tools need a chat template that knows them"):
         templated("zephyr").get_num_tokens_from_messages(TALK[1:2], tools=[add])
+
+
+def test_counting_what_is_too_long_gives_no_warning_of_errors_to_come(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.model_max_length = 10
+    chat = ChatLatentSeek(model=tiny_model(), tokenizer=tokenizer, memory=None)
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    try:
+        assert chat.get_num_tokens_from_messages(LONG) > 100 < chat.get_num_tokens("eggs " * 101)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not caplog.records
