@@ -138,8 +138,9 @@ def answer(made: dict[str, Any]) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     chats = {name: one for name, one in made.items() if isinstance(one, ChatLatentSeek)}
+    unsearched: dict[str, Any] = {"max_iterations": 0}
     told = {
-        name: chat.invoke(QUESTION, **({"max_iterations": 0} if "reward" in name else {}))
+        name: chat.invoke(QUESTION, **(unsearched if "reward" in name else {}))
         for name, chat in chats.items()
     }
     ids = {

@@ -61,7 +61,8 @@ class LatentMemory:
             raise ReadOnlyError(
                 f"mode must be 'read-write', 'read' or 'write', got {mode!r}; choose one of them"
             )
-        self._mode, self._store_text, self._index = mode, store_text, index
+        self._mode: Mode = mode
+        self._store_text, self._index = store_text, index
         self._database = open_database(location, readonly=mode == "read")
         self.path = self._database.path
         self._upkeep = Upkeep(self._database)
