@@ -164,7 +164,7 @@ class Backbone:
             raise ModelError(
                 "the head must turn the cached body's states into the model's own logits, but "
                 f"for {type(self.model).__name__} they differ by {gap:.3g}; this architecture "
-                "is not supported yet, choose another model"
+                "or its quantisation is not supported yet, choose another model"
             )
         return can_gather(cache)
 

@@ -5,6 +5,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from latent_agent.errors import ModelError
+
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 ROWS = 8  # latents whose logits are held at a time: all N of a large vocabulary take much memory
 _PIECE = 8192  # rows of a half-precision weight that are widened at a time
 
@@ -15,9 +18,20 @@ class Head:
     Args:
         linear: The model's output embeddings.
         text_config: The config that says how its logits are scaled and capped.
+
+    Raises:
+        ModelError: If its weight is quantised: no gradient goes back through that.
     """
 
     def __init__(self, linear: Any, text_config: Any) -> None:
+        weight: Any = getattr(linear, "weight", None)
+        dtype: torch.dtype | None = getattr(weight, "dtype", None)
+        if dtype not in _DTYPES:
+            raise ModelError(
+                "the LM head must have a floating-point weight of 16 bits or more, got "
+                f"{linear!r} with a weight of {dtype or 'packed numbers'}; leave the head "
+                "unquantised, or load the model as it was before"
+            )
         self._linear = linear
         self._soft_cap: float | None = getattr(text_config, "final_logit_softcapping", None)
         self._scale = float(getattr(text_config, "logit_scale", None) or 1.0) / float(

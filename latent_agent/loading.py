@@ -152,11 +152,11 @@ def load_model(source: ModelSource, config: Any) -> "PreTrainedModel":
             use_safetensors=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"the weights of {source.name!r} must be readable as safetensors, but loading them "
             f"failed ({_first_line(error)}); download the model again, convert pickled weights to "
-            "safetensors, or choose another"
+            "safetensors, install what quantised ones need, or choose another"
         ) from error
     moved: Any = model
     return moved.to(device)
