@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from latent_agent.errors import SettingError
 from latent_agent.generation import checked_choices
+from latent_agent.loading import Place, place_name
 from latent_agent.messages import read_turns, to_turns
 from latent_agent.outcome import Outcome
 from latent_agent.profile import profile_of
@@ -55,7 +56,8 @@ class ChatLatentSeek(ToolCallingChatModel):
         seed: Seed of all sampling.
 
     Attributes: Key init args, client
-        model: ``"bundled"``, a Hugging Face id, a local folder, or a loaded model.
+        model: ``"bundled"``, a Hugging Face id, a local folder (a text or a path), or a
+            loaded model.
         tokenizer: Needed beside a loaded model.
         dtype: Name of a torch dtype; by default float32 on the CPU, the checkpoint's elsewhere.
         device: Torch device; by default CUDA where there is one.
@@ -169,8 +171,8 @@ class ChatLatentSeek(ToolCallingChatModel):
         once.
     """
 
-    model: Any
-    tokenizer: Any = None
+    model: Place
+    tokenizer: Place = None
     dtype: str | None = None
     device: str | None = None
     recipe: str = "default"
@@ -270,6 +272,7 @@ class ChatLatentSeek(ToolCallingChatModel):
         return self._name(self.model)
 
     def _name(self, model: Any) -> str:
+        model = place_name(model)
         if isinstance(model, str):
             return model
         return model.config.name_or_path or type(model).__name__

@@ -11,6 +11,7 @@ from transformers import DynamicCache
 
 from latent_agent.embedding import pool
 from latent_agent.errors import PromptError, SettingError
+from latent_agent.loading import Place
 from latent_agent.prompt import Turn, encode_chat
 from latent_agent.shared_model import SharedModel, open_model, shared_by_copies
 
@@ -42,8 +43,8 @@ class LatentSeekEmbeddings(BaseModel, Embeddings):
         device: Torch device.
     """
 
-    model: Any
-    tokenizer: Any = None
+    model: Place
+    tokenizer: Place = None
     dtype: str | None = None
     device: str | None = None
 

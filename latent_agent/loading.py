@@ -7,7 +7,9 @@ is run. Who trusts a model's code loads it with transformers and hands over the 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator
 
 from latent_agent.errors import ModelError
 from latent_agent.fingerprint import folder_weights
@@ -16,6 +18,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BUNDLED = "bundled"
+
+
+def place_name(place: Any) -> Any:
+    """Return the text that names a model or tokenizer; what is no path is returned as it is.
+
+    A path becomes absolute: a relative one would be taken for a hub id, or the bundled model.
+    """
+    if not isinstance(place, os.PathLike):
+        return place
+    return str(Path(os.fsdecode(place)).expanduser().absolute())
+
+
+Place = Annotated[Any, BeforeValidator(place_name)]
+"""A field that names a model or tokenizer, or is one."""
 
 
 def bundled_path() -> Path:

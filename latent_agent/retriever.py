@@ -17,6 +17,7 @@ from latent_agent.configured import with_namespace
 from latent_agent.embedding import EMBEDDING
 from latent_agent.embeddings import embed_texts
 from latent_agent.errors import SettingError
+from latent_agent.loading import Place
 from latent_agent.memories import open_memory
 from latent_agent.recollection import embedder_name
 from latent_agent.shared_model import SharedModel, open_model, shared_by_copies
@@ -52,8 +53,8 @@ class TraceRetriever(BaseRetriever):
         k: Documents at most; a call may say otherwise: ``invoke("...", k=1)``.
     """
 
-    model: Any
-    tokenizer: Any = None
+    model: Place
+    tokenizer: Place = None
     dtype: str | None = None
     device: str | None = None
     memory: Any = "default"

@@ -18,6 +18,7 @@ from latent_agent.loading import (
     load_config,
     load_model,
     load_tokenizer,
+    place_name,
     revision,
 )
 from latent_agent.reward.judge_prompts import JUDGE_FILE
@@ -163,8 +164,8 @@ _shared_lock = ForkSafeLock()
 
 
 def open_model(
-    model: "str | PreTrainedModel",
-    tokenizer: "str | PreTrainedTokenizerBase | None" = None,
+    model: "str | os.PathLike[str] | PreTrainedModel",
+    tokenizer: "str | os.PathLike[str] | PreTrainedTokenizerBase | None" = None,
     dtype: str | None = None,
     device: str | None = None,
 ) -> SharedModel:
@@ -180,6 +181,7 @@ def open_model(
         ModelError: If the arguments name no model that can be searched.
     """
     check_device(device)
+    model, tokenizer = place_name(model), place_name(tokenizer)
     if isinstance(model, str):
         check_dtype(dtype)
         source = ModelSource(model, dtype, device)

@@ -16,6 +16,7 @@ from latent_agent.evaluation.checking import checker_named
 from latent_agent.evaluation.items import Item, digest, load_items
 from latent_agent.evaluation.run import Plan
 from latent_agent.evaluation.specs import parse_methods, swept
+from latent_agent.loading import place_name
 from latent_agent.night_job import NightSettings
 from latent_agent.settings import settings_for
 from latent_agent.shared_model import open_model
@@ -128,10 +129,10 @@ def written(asked: Asked, made: Experiment) -> dict[str, Any]:
 
     ``answers`` is all that answers hang on: a folder keeps to it.
     """
-    bench, plan = made.bench, made.plan
+    bench, plan, place = made.bench, made.plan, place_name(asked.model)
     return {
         "answers": {
-            "model": asked.model if isinstance(asked.model, str) else type(asked.model).__name__,
+            "model": place if isinstance(place, str) else type(place).__name__,
             "fingerprint": bench.model.fingerprint(EMBEDDING),
             "data": asked.data,
             "items": digest(plan.items),
