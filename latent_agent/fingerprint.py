@@ -3,9 +3,10 @@
 Latents of one model say nothing to another, so only traces of the same fingerprint are recalled.
 """
 
+import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def fingerprint(
         weights,
         str(config.get_text_config().hidden_size),
         _tokenizer_text(tokenizer),
-        json.dumps(tokenizer.chat_template, sort_keys=True),
+        *_around_text(tokenizer),
         embedding,
     )
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -41,9 +42,48 @@ def fingerprint(
 
 def _tokenizer_text(tokenizer: "PreTrainedTokenizerBase") -> str:
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        return backend.to_str()
-    return json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    if backend is None:
+        return json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    if (
+        backend.truncation or backend.padding
+    ):  # left there by a file or a call; prompts have neither
+        backend = copy.deepcopy(backend)
+        backend.no_truncation()
+        backend.no_padding()
+    return backend.to_str()
+
+
+def _around_text(tokenizer: "PreTrainedTokenizerBase") -> tuple[str, str]:
+    """Return what else a prompt depends on: the template, and the special tokens named in it."""
+    special: Mapping[str, Any] = tokenizer.special_tokens_map
+    return (
+        json.dumps(tokenizer.chat_template, sort_keys=True),
+        json.dumps(special, sort_keys=True, default=str),
+    )
+
+
+def tokenizer_state(tokenizer: "PreTrainedTokenizerBase") -> tuple[object, ...]:
+    """Return what shows that a tokenizer was changed in place, cheap enough for each call.
+
+    Of a vocabulary that is its length and the tokens that were added.
+    """
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    parts = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+    steps = [getattr(backend, part, None) for part in parts]
+    return (
+        *_around_text(tokenizer),
+        len(tokenizer),
+        repr(tokenizer.added_tokens_decoder),
+        *(None if step is None else step.__getstate__() for step in steps),
+    )
+
+
+def weights_state(model: "PreTrainedModel") -> tuple[object, ...]:
+    """Return what shows that a loaded model's weights were changed in place, or replaced."""
+    return tuple(
+        (weight.data_ptr(), None if weight.is_inference() else weight._version)
+        for weight in model.parameters()
+    )
 
 
 def model_weights(model: "PreTrainedModel") -> str:

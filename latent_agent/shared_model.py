@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from latent_agent.call_queue import CallQueue
 from latent_agent.errors import ModelError
-from latent_agent.fingerprint import fingerprint, model_weights
+from latent_agent.fingerprint import (
+    fingerprint,
+    model_weights,
+    tokenizer_state,
+    weights_state,
+)
 from latent_agent.loading import (
     ModelSource,
     check_causal,
@@ -43,12 +48,14 @@ class SharedModel(Renewed):
         tokenizer: "Callable[[], PreTrainedTokenizerBase]",
         model: "Callable[[Any], PreTrainedModel]",
         weights: Callable[[Any], str | None] = lambda _: None,
+        weights_now: Callable[[], object] = lambda: None,
     ) -> None:
+        self._weights_now = weights_now
         self._open_config, self._open_tokenizer, self._open_model = config, tokenizer, model
         self._weights = weights
         self.queue = CallQueue()
         self._opened: dict[str, Any] = {}
-        self._fingerprints: dict[str, str] = {}
+        self._fingerprints: dict[str, tuple[object, str]] = {}  # each with the state it is of
         self._left_behind = False
         self._lock = ForkSafeLock()
         super().__init__()
@@ -111,6 +118,9 @@ class SharedModel(Renewed):
     ) -> str:
         """Return what tells latents and embeddings of this model from those of all others.
 
+        A tokenizer, or the weights of a model given as an object, may have been changed in place
+        since the last time.
+
         Args:
             embedding: Name of the embedding recipe.
             chat_template_kwargs: Arguments of the chat template. A date is left out, lest all
@@ -120,12 +130,13 @@ class SharedModel(Renewed):
         if given:
             embedding += f" {json.dumps(given, sort_keys=True)}"
         with self._lock:
-            if embedding not in self._fingerprints:
+            state = tokenizer_state(self.tokenizer), self._weights_now()
+            before, known = self._fingerprints.get(embedding, (None, ""))
+            if before != state:
                 weights = self._weights(self.config) or model_weights(self.backbone().model)
-                self._fingerprints[embedding] = fingerprint(
-                    weights, self.config, self.tokenizer, embedding
-                )
-            return self._fingerprints[embedding]
+                known = fingerprint(weights, self.config, self.tokenizer, embedding)
+                self._fingerprints[embedding] = state, known
+            return known
 
     def backbone(self) -> "Backbone":
         """Return the loaded model; weights are read at the first call only.
@@ -211,16 +222,22 @@ def _from_loaded(model: Any, tokenizer: "str | PreTrainedTokenizerBase | None") 
             f"{type(model).__name__}; for example model='bundled'"
         )
     check_causal(model.config, type(model).__name__)
-    if isinstance(tokenizer, PreTrainedTokenizerBase):
-        given = tokenizer
-        return SharedModel(lambda: model.config, lambda: given, lambda _: model)
     place = tokenizer or model.config.name_or_path
     if not place:
         raise ModelError(
             f"a loaded model needs its tokenizer, got tokenizer={tokenizer!r}; pass "
             "tokenizer=AutoTokenizer.from_pretrained(...) beside the model"
         )
-    return SharedModel(lambda: model.config, lambda: load_tokenizer(place), lambda _: model)
+
+    def open_tokenizer() -> "PreTrainedTokenizerBase":
+        return place if isinstance(place, PreTrainedTokenizerBase) else load_tokenizer(place)
+
+    return SharedModel(
+        lambda: model.config,
+        open_tokenizer,
+        lambda _: model,
+        weights_now=lambda: weights_state(model),
+    )
 
 
 def _from_source(
