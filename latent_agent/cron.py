@@ -43,7 +43,7 @@ def cron_trigger(expression: str) -> Any:
     return OrTrigger([CronTrigger(**one) for one in either])
 
 
-def _local_zone() -> tzinfo:
+def _local_zone() -> tzinfo | None:
     try:
         return CronTrigger(minute="0").timezone
     except (LookupError, ValueError, OSError) as error:

@@ -9,6 +9,8 @@ from latent_agent.anchors import Anchor, right
 from latent_agent.evaluation.checking import Choice, checker_named
 from latent_agent.evaluation.items import Item
 from latent_agent.reward import Case, ExactMatch
+from latent_agent.teaching import is_right as teaching_is_right
+from latent_agent.teaching import questions
 
 # Each with answers that are wrong though a parser may read the truth, or a part of it, in them.
 TRUTHS = {
@@ -189,6 +191,16 @@ def test_a_number_out_of_a_sentence_about_another_is_wrong(truth: str, answer: s
     assert not is_right(truth, answer)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [r"\boxed{9^{9^{9^{9}}}}", r"\boxed{9^9^9^9}", r"\boxed{9^{999999999}}", r"\boxed{999999!}",
+     "\\[" * 20_000 + "5" + "\\]" * 20_000, "$ " * 50_000, "answer is " * 20_000, "7" * 9_000],
+    ids=lambda answer: answer[:20],
+)  # fmt: skip
+def test_an_answer_holds_up_no_thread(answer: str) -> None:
+    assert not is_right("5", answer)
+
+
 def test_reward_and_anchors_know_the_same_truths() -> None:
     for answer, expected in ((r"\boxed{3\sqrt{13}}", True), (r"\boxed{3}", False)):
         scores = []
@@ -218,3 +230,10 @@ def test_reward_and_anchors_know_the_same_truths() -> None:
 def test_a_choice_is_stated_as_a_whole(answer: str, letter: str | None) -> None:
     asked = Item(key="1", question="?", truth="B", choices=("a dog", "a cat"))
     assert Choice().final(asked, answer) == letter
+
+
+def test_the_teaching_worlds_answers_are_scored_as_by_its_own_rule() -> None:
+    for question in questions("test", 210) + questions("unseen", 210):
+        for road in filter(None, (question.right, question.wrong)):
+            own = teaching_is_right(question, str(road))
+            assert is_right(question.truth, str(road)) == own, (question.text, str(road))

@@ -14,7 +14,7 @@ from typing import Any
 from latent_agent.reward.final_answer import plain, statements, value_in
 
 _SECONDS = 5  # to parse a formula, or to compare two
-_LONGEST = 200  # characters of a quantity
+_LONGEST = 1000  # characters of a quantity or a formula
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 _QUANTITY = re.compile(
@@ -32,8 +32,12 @@ _SCALES = re.compile(r"\b(?:hundred|thousand|million|billion|trillion|pi|or|to|a
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{\w+\*?\}|\\[a-zA-Z]+")
 _WORD = re.compile(r"[^\W\d_]{2}")
 _OPERATOR = re.compile(r"[\d\\^=+*/<>|!]")
-# 3 4, which math-verify adds up; 5:30; a number to a base; dates, ranges, versions.
-_NO_FORMULA = re.compile(r"(?<![_^\d])\d+ \d|\d ?: ?\d|\d_|\A[\d ./-]+\Z")
+# 3 4, which math-verify adds up; 5:30; a number to a base; dates, ranges, versions; and numbers so
+# large that to write them out would hold up every thread: 9^{9^9}, 99999!.
+_NO_FORMULA = re.compile(
+    r"(?<![_^\d])\d+ \d|\d ?: ?\d|\d_|\A[\d ./-]+\Z"
+    r"|\^ ?\{? ?\d+ ?\^|\^ ?\{? ?-?[\d,]{5}|\d{5} ?!|\! ?!"
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,8 @@ def _unit(written: str) -> str:
 def is_formula(text: str) -> bool:
     """Tell whether a plain text as a whole is a formula: signs and single letters, no words."""
     return bool(
-        _OPERATOR.search(text)
+        len(text) <= _LONGEST
+        and _OPERATOR.search(text)
         and text.count("{") == text.count("}")
         and not _NO_FORMULA.search(text)
         and not _WORD.search(_COMMAND.sub(" ", text))

@@ -2,7 +2,8 @@
 
 import re
 
-_MARK = re.compile(r"answer(?:\s+is\b\s*:?|\s*\**\s*:)\s*(?=([^\n]*))", re.IGNORECASE)
+_MARK = re.compile(r"answer(?:\s+is\b\s*:?|\s*\**\s*:)\s*", re.IGNORECASE)
+_LAYERS = 8  # of dollars, boxes, bold, one in another
 _BOX = "\\boxed{"
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
 _LOOSE_BOLD = re.compile(r"(?<!\w)\*\*|\*\*(?!\w)")  # 2**3 is no bold
@@ -38,8 +39,7 @@ _REWRITTEN = (
 
 def plain(text: str) -> str:
     r"""Return a statement without what is put round it: ``$..$``, a box, bold, a full stop."""
-    before = None
-    while text != before:
+    for _ in range(_LAYERS):
         before = text
         text = text.strip().removesuffix(".").strip()
         if (inside := boxed(text)) is not None and text == f"{_BOX}{inside}}}":
@@ -48,6 +48,8 @@ def plain(text: str) -> str:
             text = next(group for group in wrapped.groups() if group is not None)
         for pattern, to in _REWRITTEN:
             text = pattern.sub(to, text)
+        if text == before:
+            break
     return " ".join(text.split())
 
 
@@ -65,8 +67,12 @@ def boxed(text: str) -> str | None:
 
 
 def _marked(answer: str) -> list[str]:
-    """Return what follows each "answer is" or "answer:"."""
-    return [text for text in _MARK.findall(answer) if text.strip(" *.")]
+    """Return the rest of the line after the last "answer is" or "answer:", or nothing."""
+    for mark in reversed(list(_MARK.finditer(answer))):
+        text = answer[mark.end() :].partition("\n")[0]
+        if text.strip(" *."):
+            return [text]
+    return []
 
 
 def statements(answer: str) -> list[str]:
@@ -74,7 +80,7 @@ def statements(answer: str) -> list[str]:
     if (inside := boxed(answer)) is not None:
         return [plain(inside)]
     marked = _marked(answer)
-    lines = marked[-1:] or answer.strip().splitlines()[-1:]
+    lines = marked or answer.strip().splitlines()[-1:]
     readings: list[str] = []
     for line in lines:
         loose = _LOOSE_BOLD.sub("", line)
@@ -93,7 +99,7 @@ def value_in(answer: str) -> str | None:
     """
     if boxed(answer) is not None:
         return None
-    marked = _marked(answer)[-1:]
+    marked = _marked(answer)
     lines = marked or [line for line in answer.splitlines() if _VALUE.search(line)][-1:]
     if not lines:
         return None
