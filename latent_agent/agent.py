@@ -86,9 +86,9 @@ class LatentAgent:
         search = refine(
             starts, call.backbone, call.attempt, self.settings, _steps(call), call.constraint
         )
-        if search.best is None:
-            return unjudged(call, search)
-        return self._remember(call, recalled, search, searched(call, search, search.best.trial))
+        best = search.best
+        outcome = unjudged(call, search) if best is None else searched(call, search, best.trial)
+        return self._remember(call, recalled, search, outcome)
 
     def _recall(self, call: Call) -> Recalled:
         if self.recollection is None:

@@ -20,7 +20,7 @@ from latent_agent.profile import profile_of
 from latent_agent.progress import Listener, Progress
 from latent_agent.prompt import encode_chat, encode_text
 from latent_agent.reward import Reward, as_reward
-from latent_agent.setting_rules import stop_texts
+from latent_agent.setting_rules import check_prior, stop_texts
 from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import SharedModel, open_model, shared_by_copies
 from latent_agent.tool_calling import ToolCallingChatModel
@@ -248,6 +248,7 @@ class ChatLatentSeek(ToolCallingChatModel):
             given.get("recipe", "default"), **{name: given.get(name) for name in _SETTINGS}
         )
         stop_texts(given.get("stop"))
+        check_prior(given.get("prior", "auto"))
         return given
 
     @model_validator(mode="after")
@@ -367,6 +368,5 @@ class ChatLatentSeek(ToolCallingChatModel):
                 f"namespace must be a text, got {namespace!r}; for example "
                 "config={'configurable': {'namespace': 'ann'}}"
             )
-        version = given.get("prior", self.prior)
-        prior = None if version is None else str(version)
+        prior = given.get("prior", self.prior)
         return Recollection(memory, namespace, reward.id, mode, self.embeddings, prior)

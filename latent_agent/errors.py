@@ -25,6 +25,10 @@ class BusyError(LatentAgentError):
     """As many calls wait for the model as may, or a call's timeout passed in line."""
 
 
+class EmbedderError(LatentAgentError):
+    """An embedder raised, or returned no vector of finite numbers."""
+
+
 class PriorError(LatentAgentError):
     """A latent prior cannot be trained, read or published."""
 

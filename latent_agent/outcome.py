@@ -31,10 +31,11 @@ class Outcome:
         iterations: Gradient steps taken.
         checks: The reward's single findings on the answer.
         error: What a failing reward said.
-        neighbours: Ids of the traces that warm-started the call.
-        prior: Version of the latent prior that warm-started the call.
+        neighbours: Ids of the traces that a warm start was made from, whether it was of use or not.
+        prior: Version of the latent prior that one was made with.
         trace_id: The stored trace.
-        memory_error: Why nothing was recalled or stored, if the memory failed.
+        memory_error: Why something was not recalled or stored: what the memory, the embedder or
+            the prior failed with.
         memory_failure: The name of its error.
         recall_seconds: How long looking for neighbours and prior took; None: nobody looked.
         forwarded_tokens: The bill by stage.

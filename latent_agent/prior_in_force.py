@@ -13,7 +13,6 @@ from latent_agent.prior import LatentPrior
 from latent_agent.prior_file import load_prior
 from latent_memory import LatentMemory, Shelf
 from latent_memory.priors import PriorInfo, find_prior, in_force, priors_folder
-from latent_memory.sqlite import Database
 from latent_memory.trace import Vector
 
 _KEPT = 8  # priors held in memory
@@ -43,15 +42,30 @@ class PriorInForce:
         Raises:
             LatentMemoryError: If the memory cannot be read, or holds no prior of that version.
         """
-        database = memory.database
-        info = in_force(database, shelf) if version is None else _named(database, version)
+        try:
+            return cls.find(memory, shelf, version)
+        except PriorError as error:
+            warnings.warn(str(error), stacklevel=2)
+            return None
+
+    @classmethod
+    def find(
+        cls, memory: LatentMemory, shelf: Shelf, version: str | None = None
+    ) -> "PriorInForce | None":
+        """Return what `for_shelf` does, or say why it is left aside.
+
+        Raises:
+            LatentMemoryError: If the memory cannot be read, or holds no prior of that version.
+            PriorError: If the file is damaged, or is not what the database says.
+        """
+        base = memory.database
+        info = in_force(base, shelf) if version is None else find_prior(base, int(version))
         if info is None:
             return None
         try:
             return cls.of(info, shelf, memory.path)
         except PriorError as error:
-            warnings.warn(f"prior {info.version} is left aside: {error}", stacklevel=2)
-            return None
+            raise PriorError(f"prior {info.version} is left aside: {error}") from error
 
     @classmethod
     def of(
@@ -77,20 +91,29 @@ class PriorInForce:
         return cls(version=version, prefix_tokens=network.shape.positions, network=network)
 
     def fits(self, embedding: int, width: int) -> bool:
-        """Whether it was made for states and embeddings as wide as these; draws a warning if not.
+        """Whether `check` passes; draws a warning if not."""
+        try:
+            self.check(embedding, width)
+        except PriorError as error:
+            warnings.warn(str(error), stacklevel=2)
+            return False
+        return True
+
+    def check(self, embedding: int, width: int) -> None:
+        """Hold the prior to the widths of its model: of the embedding, and of the states.
 
         Its card bears the names of the shelf, but cards are written by whoever writes files.
+
+        Raises:
+            PriorError: If it was made for others.
         """
         shape, widths = self.network.shape, (embedding, width)
-        if (shape.embedding, shape.width) == widths:
-            return True
-        warnings.warn(
-            f"prior {self.version} is left aside: a prior must have the widths of its model's "
-            f"embedding and states, {widths!r}, got {(shape.embedding, shape.width)!r}; go back "
-            "with: latent-agent prior rollback",
-            stacklevel=2,
-        )
-        return False
+        if (shape.embedding, shape.width) != widths:
+            raise PriorError(
+                f"prior {self.version} is left aside: a prior must have the widths of its model's "
+                f"embedding and states, {widths!r}, got {(shape.embedding, shape.width)!r}; go "
+                "back with: latent-agent prior rollback"
+            )
 
     @torch.no_grad()
     def correct(self, embedding: torch.Tensor | Vector, base: torch.Tensor) -> torch.Tensor:
@@ -120,14 +143,6 @@ def prior_path(database: Path, file: str) -> Path:
             "latent-agent prior rollback"
         )
     return path
-
-
-def _named(database: Database, version: str) -> PriorInfo:
-    if not version.isdecimal():
-        raise PriorError(
-            f"a prior's version must be a number, got {version!r}; see: latent-agent prior list"
-        )
-    return find_prior(database, int(version))
 
 
 def _read(path: Path, version: int, checksum: str, shelf: Shelf) -> LatentPrior:

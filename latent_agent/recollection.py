@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+import warnings
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -12,14 +13,16 @@ from numpy.typing import NDArray
 
 from latent_agent.call import Call
 from latent_agent.embedding import EMBEDDING
-from latent_agent.errors import BudgetSpent
+from latent_agent.errors import BudgetSpent, EmbedderError, PriorError
 from latent_agent.memories import Mode
 from latent_agent.outcome import Outcome
 from latent_agent.prior_in_force import PriorInForce
 from latent_agent.refine import Search, Start
+from latent_agent.setting_rules import check_prior
 from latent_agent.settings import Settings
 from latent_agent.warm_start import WarmStart, warm_starts
 from latent_memory import MAX_NAME, LatentMemory, LatentMemoryError, Neighbour, Shelf, Trace
+from latent_memory.checks import check_embedding
 
 _LEAST_WAIT = 1.0  # seconds that a call waits for other writers, however little time it has left
 
@@ -36,15 +39,15 @@ class Embedder(Protocol):
 class Recalled:
     """What was found for a question: its embedding, its neighbours, where to start from.
 
-    ``seconds`` is what looking took.
+    ``error`` is what the memory, the embedder or the prior failed with; ``seconds`` is what
+    looking took.
     """
 
     embedding: NDArray[np.float32] | None = None
     neighbours: Sequence[Neighbour] = ()
     warm_starts: Sequence[WarmStart] = ()
     prior: str | None = None
-    error: str | None = None
-    failure: str | None = None
+    error: Exception | None = None
     seconds: float | None = None
 
     @property
@@ -64,7 +67,7 @@ class Recollection:
         reward: Id of the reward that scores the answers.
         mode: ``read-write``, ``read`` (nothing is stored) or ``write`` (nothing is recalled).
         embedder: Embeds questions in place of the model's own hidden states.
-        prior: ``auto`` for the latent prior in force, None for none, or a version.
+        prior: ``auto`` for the latent prior in force, None for none, or a version's number.
     """
 
     def __init__(
@@ -74,9 +77,10 @@ class Recollection:
         reward: str,
         mode: Mode = "read-write",
         embedder: Embedder | None = None,
-        prior: str | None = "auto",
+        prior: str | int | None = "auto",
     ) -> None:
-        self._memory, self._mode, self._embedder, self._prior = memory, mode, embedder, prior
+        self._memory, self._mode, self._embedder = memory, mode, embedder
+        self._prior = check_prior(prior)
         self._namespace, self._reward = namespace, shelf_reward(reward)
 
     @property
@@ -99,33 +103,46 @@ class Recollection:
             return self._recalled(call, embedding, settings)
         except BudgetSpent:
             return Recalled()  # the draft will run into the same limit, and tell it
-        except LatentMemoryError as failure:
-            return Recalled(error=str(failure), failure=type(failure).__name__)
+        except (LatentMemoryError, EmbedderError) as failure:
+            return Recalled(error=failure)
 
     def _recalled(self, call: Call, embedding: NDArray[np.float32], settings: Settings) -> Recalled:
-        shelf, found, prior = self._shelf(call), [], None
-        began = time.monotonic()
+        shelf, found, prior, error = self._shelf(call), [], None, None
+        width, began = call.model.width, time.monotonic()
         if settings.neighbours:
             found = self._memory.recall(embedding, shelf=shelf, k=settings.neighbours)
-        if self._prior is not None:
-            version = None if self._prior == "auto" else self._prior
-            prior = PriorInForce.for_shelf(self._memory, shelf, version)
+            # An import may have made the shelf, with latents of any width.
+            found = [near for near in found if near.stored.trace.base.shape[-1] == width]
+        try:
+            prior = self._usable_prior(shelf, len(embedding), width)
+        except (PriorError, LatentMemoryError) as failure:
+            error = failure
         seconds = round(time.monotonic() - began, 6)
+        nothing = Recalled(embedding=embedding, error=error, seconds=seconds)
         if not found and prior is None:
-            return Recalled(embedding=embedding, seconds=seconds)
-        call.opening()
-        base = call.base()
-        if prior is not None and not prior.fits(len(embedding), base.shape[-1]):
-            prior = None
-        # An import may have made the shelf, with latents of any width.
-        found = [near for near in found if near.stored.trace.base.shape[-1] == base.shape[-1]]
-        return Recalled(
-            embedding=embedding,
+            return nothing
+        if call.opening().finish in ("time", "tokens"):
+            return nothing  # the draft ends there too
+        return replace(
+            nothing,
             neighbours=found,
-            warm_starts=warm_starts(embedding, base, found, prior, settings),
+            warm_starts=warm_starts(embedding, call.base(), found, prior, settings),
             prior=None if prior is None else prior.version,
-            seconds=seconds,
         )
+
+    def _usable_prior(self, shelf: Shelf, embedding: int, width: int) -> PriorInForce | None:
+        """Return the prior that is wanted; one that is left aside draws a warning too."""
+        if self._prior is None:
+            return None
+        version = None if self._prior == "auto" else self._prior
+        try:
+            prior = PriorInForce.find(self._memory, shelf, version)
+            if prior is not None:
+                prior.check(embedding, width)
+        except PriorError as error:
+            warnings.warn(str(error), stacklevel=2)
+            raise
+        return prior
 
     def _shelf(self, call: Call) -> Shelf:
         recipe = EMBEDDING if self._embedder is None else embedder_name(self._embedder)
@@ -136,9 +153,16 @@ class Recollection:
         )
 
     def _embed(self, call: Call) -> NDArray[np.float32]:
-        if self._embedder is not None:
-            return np.asarray(self._embedder.embed_query(call.question), np.float32)
-        return call.embed().cpu().numpy()
+        if self._embedder is None:
+            return call.embed().cpu().numpy()
+        try:
+            return check_embedding(self._embedder.embed_query(call.question))
+        except Exception as error:
+            raise EmbedderError(
+                "embeddings must return one vector of finite numbers, but "
+                f"{type(self._embedder).__name__} failed with {type(error).__name__}: {error}; fix "
+                "it, or leave it out to embed with the model itself"
+            ) from error
 
     def remember(
         self, call: Call, recalled: Recalled, search: Search, outcome: Outcome, settings: Settings
@@ -151,8 +175,7 @@ class Recollection:
             outcome,
             neighbours=recalled.ids,
             prior=recalled.prior,
-            memory_error=recalled.error,
-            memory_failure=recalled.failure,
+            **_told(recalled.error),
             recall_seconds=recalled.seconds,
         )
         best, embedding = search.best, recalled.embedding
@@ -166,9 +189,7 @@ class Recollection:
             within = None if left is None else max(left, _LEAST_WAIT)
             return replace(outcome, trace_id=self._memory.add(trace, within=within))
         except LatentMemoryError as failure:
-            return replace(
-                outcome, memory_error=str(failure), memory_failure=type(failure).__name__
-            )
+            return replace(outcome, **_told(failure))
 
     def _trace(
         self,
@@ -178,6 +199,7 @@ class Recollection:
         rounds: int,
         outcome: Outcome,
     ) -> Trace:
+        road = best.trial.road
         return Trace(
             shelf=self._shelf(call),
             query=call.question,
@@ -190,9 +212,16 @@ class Recollection:
             rewards=tuple(outcome.rewards),
             steps=rounds,
             stopped=outcome.stopped,
-            neighbours=tuple(outcome.neighbours),
-            prior=outcome.prior,
+            neighbours=tuple(outcome.neighbours) if road == "memory" else (),
+            prior=outcome.prior if road in ("memory", "prior") else None,
         )
+
+
+def _told(failure: Exception | None) -> dict[str, str]:
+    """Return what an outcome says of a failure; nothing if there is none."""
+    if failure is None:
+        return {}
+    return {"memory_error": str(failure), "memory_failure": type(failure).__name__}
 
 
 def embedder_name(embedder: Embedder) -> str:

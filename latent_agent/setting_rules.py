@@ -10,6 +10,7 @@ from latent_agent.errors import SettingError
 if TYPE_CHECKING:
     from latent_agent.settings import Settings
 
+_LAST = 2**63 - 1  # the greatest id that SQLite gives
 _TAKEN = frozenset((
     "add_generation_prompt", "chat_template", "continue_final_message", "conversation",
     "max_length", "messages", "padding", "return_assistant_tokens_mask", "return_dict",
@@ -96,6 +97,24 @@ def stop_texts(given: Any) -> tuple[str, ...]:
             "['###'], or leave it out"
         )
     return tuple(texts)
+
+
+def check_prior(prior: object) -> str | None:
+    """Return which prior is wanted: ``auto``, None or a version.
+
+    Raises:
+        SettingError: If it can be no version: those are whole numbers from 1 on.
+    """
+    text = str(prior) if isinstance(prior, (int, str)) and not isinstance(prior, bool) else ""
+    if prior is None or prior == "auto":
+        return prior
+    if not text.isdecimal() or len(text) > len(str(_LAST)) or not 1 <= int(text) <= _LAST:
+        shown = f"{text[:20]}..." if len(text) > 40 else prior
+        raise SettingError(
+            f"prior must be 'auto', None or a version, a whole number from 1 on, got {shown!r}; "
+            "see: latent-agent prior list"
+        )
+    return text
 
 
 def check(settings: "Settings") -> None:

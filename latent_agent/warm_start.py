@@ -11,7 +11,7 @@ import torch
 
 from latent_agent.settings import Settings
 from latent_memory import Neighbour
-from latent_memory.trace import Vector
+from latent_memory.trace import Trace, Vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,17 @@ def momentum_transfer(
             began = prior.correct(trace.embedding, began)
         journey = (torch.from_numpy(trace.optimised) - began).to(base.device)
         common = min(len(base), len(journey))
-        factor = strength if trace.steps else 1.0
+        factor = 1.0 if _transferred(trace) else strength
         move[:common] += factor * weight * journey[:common]
     longest = base.norm(dim=-1, keepdim=True) / move.norm(dim=-1, keepdim=True).clamp_min(1e-9)
     return base + move * longest.clamp_max(1.0)
+
+
+def _transferred(trace: Trace) -> bool:
+    """Whether no search made a trace's journey: a warm start's answer was the best.
+
+    Older traces list all neighbours that were recalled, so their rewards must say it too.
+    """
+    warm = bool(trace.neighbours) or trace.prior is not None
+    starts = trace.rewards[: len(trace.rewards) - trace.steps]
+    return not trace.steps or (warm and trace.score in starts)

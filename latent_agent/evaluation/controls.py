@@ -63,9 +63,8 @@ def reused_tokens(bench: Bench, item: Item) -> Asked:
                 yield Start(trial=call.attempt(prefix, GREEDY, "tokens"), latents=call.base())
 
     search = refine(chain(starts(), call.starts(())), call.backbone, call.attempt, settings)
-    if search.best is None:
-        return Asked(outcome=unjudged(call, search))
-    outcome = searched(call, search, search.best.trial)
+    best = search.best
+    outcome = unjudged(call, search) if best is None else searched(call, search, best.trial)
     return Asked(outcome=replace(outcome, neighbours=recalled.ids), said=heard.said)
 
 

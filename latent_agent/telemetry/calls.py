@@ -153,7 +153,8 @@ def _measure(
     if outcome.recall_seconds is not None:
         record["recall.duration"].record(outcome.recall_seconds)
     if outcome.trace_id is not None or outcome.memory_failure is not None:
-        add["traces"].add(1, {"result": outcome.memory_failure or "kept"})
+        kept = outcome.trace_id is not None
+        add["traces"].add(1, {"result": "kept" if kept else outcome.memory_failure})
 
 
 def _named(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -127,14 +127,14 @@ def _latents(what: str, latents: object) -> Matrix:
 
 
 def _floats(what: str, values: Any) -> NDArray[np.float32]:
-    if np.iscomplexobj(values):
-        raise TraceError(
-            f"{what} must be an array of real numbers, got complex ones; pass their real part"
-        )
     try:
+        if np.iscomplexobj(values):
+            raise TraceError(
+                f"{what} must be an array of real numbers, got complex ones; pass their real part"
+            )
         with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused below
             array = np.asarray(values, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TraceError(
             f"{what} must be an array of numbers, got {_brief(values)}; pass NumPy arrays"
         ) from error

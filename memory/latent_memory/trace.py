@@ -41,8 +41,9 @@ class Trace:
         rewards: One reward for each draft, warm start and gradient step, in order.
         steps: Gradient steps whose answers were scored.
         stopped: Why the search ended.
-        neighbours: Ids of the traces that warm-started the call.
-        prior: Version of the latent prior that warm-started the call.
+        neighbours: Ids of the traces whose journeys gave the answer; none if the draft or a search
+            did, whatever was recalled.
+        prior: Version of the latent prior that gave the answer, alone or with neighbours.
     """
 
     shelf: Shelf

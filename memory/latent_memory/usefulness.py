@@ -1,9 +1,9 @@
 """How useful a trace is: what goes first where there is no room for all.
 
 ``(1 + score / 2) * (1 + uses) / (1 + age)``, with the age in days. The fraction is how often a
-day the trace has warm-started a call; one use and one day are granted in advance, so that a new
-trace gets its chance. A use of a trace whose answer was sure (score 0) counts twice as much as
-that of one whose answer failed (score -1).
+day a warm start from the trace has given a call's answer; one use and one day are granted in
+advance, so that a new trace gets its chance. A use of a trace whose answer was sure (score 0)
+counts twice as much as that of one whose answer failed (score -1).
 """
 
 import json
@@ -19,7 +19,7 @@ def usefulness(*, score: float, uses: int, age: int) -> float:
 
     Args:
         score: Reward of its answer, in [-1, 0].
-        uses: How many of the calls that are remembered it warm-started.
+        uses: How many remembered answers came from a warm start that it was part of.
         age: Microseconds since it was stored.
     """
     return (1 + score / 2) * (1 + uses) / (1 + max(age, 0) / _DAY)
