@@ -105,16 +105,18 @@ def check_prior(prior: object) -> str | None:
     Raises:
         SettingError: If it can be no version: those are whole numbers from 1 on.
     """
-    text = str(prior) if isinstance(prior, (int, str)) and not isinstance(prior, bool) else ""
-    if prior is None or prior == "auto":
+    if prior is None or (isinstance(prior, str) and prior == "auto"):
         return prior
-    if not text.isdecimal() or len(text) > len(str(_LAST)) or not 1 <= int(text) <= _LAST:
-        shown = f"{text[:20]}..." if len(text) > 40 else prior
+    number = prior if isinstance(prior, int) and not isinstance(prior, bool) else 0
+    if isinstance(prior, str) and prior.isdecimal() and len(prior) <= len(str(_LAST)):
+        number = int(prior)
+    if not 1 <= number <= _LAST:
+        shown = f"{prior[:20]}..." if isinstance(prior, str) and len(prior) > 40 else prior
         raise SettingError(
             f"prior must be 'auto', None or a version, a whole number from 1 on, got {shown!r}; "
             "see: latent-agent prior list"
         )
-    return text
+    return str(number)
 
 
 def check(settings: "Settings") -> None:
