@@ -17,7 +17,6 @@ from latent_agent.gate import (
     CANDIDATE,
     CHAMPION,
     NEITHER,
-    PUBLISHED,
     REFUSED,
     Verdict,
     judge,
@@ -33,7 +32,15 @@ from latent_agent.replay import Bench, pick_questions
 from latent_agent.reward.rebuild import reward_from_id
 from latent_agent.telemetry.nights import observed
 from latent_memory import LatentMemoryError
-from latent_memory.nights import FAILED, UNJUDGED, Result, begin_night, end_night
+from latent_memory.nights import (
+    FAILED,
+    PUBLISHED,
+    UNJUDGED,
+    Result,
+    begin_night,
+    count_judged,
+    end_night,
+)
 from latent_memory.priors import UnknownPriorError, in_force, source_of
 from latent_memory.publishing import (
     note_file,
@@ -79,6 +86,7 @@ class _Night:
 
     job: NightJob
     number: int
+    seed: int
     started: float = field(default_factory=time.monotonic)  # no clock that jumps
     last: int
     figures: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -109,7 +117,9 @@ def _recorded(job: NightJob) -> Generator[_Night]:
     _drop_old(job)
     found = source_of(job.database, job.shelf)
     number = begin_night(job.database, job.shelf, seed=job.settings.seed, inputs=inputs)
-    night = _Night(job=job, number=number, last=0 if found is None else found.last)
+    seed = number if job.settings.seed is None else job.settings.seed
+    last = 0 if found is None else found.last
+    night = _Night(job=job, number=number, seed=seed, last=last)
     try:
         yield night
     except NightStoppedError as stopped:
@@ -127,8 +137,8 @@ def _train(night: _Night, lessons: Lessons) -> PriorInForce | None:
     champion = None if lessons.champion is None else lessons.champion.version
     night.figures |= {**found.counts(), "champion": champion}
     backbone = job.model.backbone()
-    network = _beginning(job, lessons).to(backbone.device)
-    settings = replace(job.settings.fit, seed=job.settings.seed)
+    network = _beginning(night, lessons).to(backbone.device)
+    settings = replace(job.settings.fit, seed=night.seed)
     total = settings.steps(found.trained)
     report = fit(
         network,
@@ -143,13 +153,13 @@ def _train(night: _Night, lessons: Lessons) -> PriorInForce | None:
     return _kept(night, lessons, network.cpu()) if report.improved else None
 
 
-def _beginning(job: NightJob, lessons: Lessons) -> LatentPrior:
-    shape = lessons.survey.shape(job.settings.hidden)
+def _beginning(night: _Night, lessons: Lessons) -> LatentPrior:
+    shape = lessons.survey.shape(night.job.settings.hidden)
     if lessons.guess is not None and lessons.guess.network.shape == shape:
         network = LatentPrior(shape)
         network.load_state_dict(lessons.guess.network.weights())
         return network
-    network = LatentPrior(shape, job.settings.seed)
+    network = LatentPrior(shape, night.seed)
     network.centre.copy_(torch.from_numpy(lessons.survey.centre))
     return network
 
@@ -186,7 +196,9 @@ def _kept(night: _Night, lessons: Lessons, network: LatentPrior) -> PriorInForce
 def _judge(night: _Night, lessons: Lessons, candidate: PriorInForce | None) -> Verdict:
     """Let the gate decide; a reward that cannot be asked decides nothing."""
     if candidate is None:
-        return Verdict(word=REFUSED, reason="nothing was learnt that holds for held-out traces")
+        return Verdict(
+            word=REFUSED, reason="nothing was learnt that holds for traces never trained on"
+        )
     job, settings = night.job, night.job.settings.gate
     contestants = {CANDIDATE: candidate, NEITHER: None}
     since = 0
@@ -197,7 +209,7 @@ def _judge(night: _Night, lessons: Lessons, candidate: PriorInForce | None) -> V
         job.stream(job.shelf, night.last),
         settings.calls // len(contestants),
         since=since,
-        seed=job.settings.seed,
+        seed=night.seed,
     )
     total = len(contestants) * (len(asked) + len(job.anchors))
     done = iter(range(1, total + 1))
@@ -211,6 +223,7 @@ def _judge(night: _Night, lessons: Lessons, candidate: PriorInForce | None) -> V
             job.anchors,
             settings,
             lambda: job.watch.tick("judging", next(done), total),
+            1 + count_judged(job.database, job.shelf),
         )
     except RewardError as failure:
         return Verdict(word=UNJUDGED, reason=f"trained, but not published: {failure}")

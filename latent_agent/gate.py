@@ -1,11 +1,15 @@
 """The gate: a prior is published only if it saves steps and costs no reward, beyond chance.
 
-The candidate, the champion and no prior at all answer the same held-out questions. Against each
-rival the candidate must need fewer steps by a stated margin, and a paired test must rule chance
-out; its mean reward must not be lower, beyond a small tolerance. Known answers, if an operator
-gave any, must be right as often as without it.
+The candidate, the champion and no prior at all answer the same questions, which no training read.
+Against each rival the candidate must need fewer steps by a stated margin, and a paired test must
+rule chance out; its mean reward must not be lower, beyond a small tolerance. Known answers, if an
+operator gave any, must be right as often as without it.
+
+Nights are many, and each that is judged is another chance to pass by luck. So the k-th since the
+last publication is held to ``6 / (pi k)^2`` of the significance: these shares sum to 1.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,9 +18,9 @@ from typing import Any
 from latent_agent.anchors import Anchor, right
 from latent_agent.prior_in_force import PriorInForce
 from latent_agent.replay import Bench, Replay
-from latent_memory.nights import UNJUDGED
+from latent_memory.nights import PUBLISHED, UNJUDGED
 
-PUBLISHED, REFUSED = "published", "refused"
+REFUSED = "refused"
 CANDIDATE, CHAMPION, NEITHER = "candidate", "champion", "neither"
 Contestants = Mapping[str, PriorInForce | None]
 
@@ -30,7 +34,8 @@ class GateSettings:
         least: Held-out questions without which nothing is published.
         fewer: Share of a rival's steps that a candidate must save.
         tolerance: By how much its mean reward may be lower.
-        significance: Largest probability that it saves as many steps by chance.
+        significance: Largest probability that chance alone publishes a prior, in all nights from
+            one publication to the next together.
     """
 
     calls: int = 180
@@ -38,6 +43,10 @@ class GateSettings:
     fewer: float = 0.1
     tolerance: float = 0.02
     significance: float = 0.05
+
+    def level(self, attempt: int) -> float:
+        """Return the largest p that publishes at an attempt, counted from 1."""
+        return self.significance * 6 / (math.pi * attempt) ** 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +68,18 @@ def judge(
     anchors: Sequence[Anchor],
     settings: GateSettings,
     tick: Callable[[], None] = lambda: None,
+    attempt: int = 1,
 ) -> Verdict:
     """Let the contestants answer, and decide about the candidate.
 
     Args:
         bench: Model, search settings and reward.
         contestants: Priors by name; ``candidate`` among them.
-        questions: Held-out questions.
+        questions: Questions that no training read.
         anchors: Known answers.
         settings: What the candidate must show.
         tick: Called after each replay; what it raises ends the gate.
+        attempt: Which judged night this is since the last one that published, from 1.
 
     Raises:
         RewardError: If the reward fails.
@@ -91,6 +102,8 @@ def judge(
             for name in contestants
             if name != CANDIDATE
         },
+        "attempt": attempt,
+        "level": settings.level(attempt),
         "settings": asdict(settings),
     }
     reason = next(filter(None, (_objection(name, figures, settings) for name in known_right)), "")
@@ -124,12 +137,10 @@ def _replay_all(
     questions: Sequence[str],
     tick: Callable[[], None],
 ) -> dict[str, list[Replay]]:
-    candidate = contestants[CANDIDATE]
-    assert candidate is not None
     replays: dict[str, list[Replay]] = {name: [] for name in contestants}
     for question in questions:
         for name, prior in contestants.items():
-            replays[name].append(bench.replay(question, prior, candidate.prefix_tokens))
+            replays[name].append(bench.replay(question, prior))
             tick()
     return replays
 
@@ -161,10 +172,11 @@ def _objection(rival: str, figures: Mapping[str, Any], settings: GateSettings) -
         return f"mean reward {own['reward']:.3f}, {other['reward']:.3f} with {name}"
     if own["steps"] >= (1 - settings.fewer) * other["steps"]:
         return f"{own['steps']:.2f} steps a question, {other['steps']:.2f} with {name}"
-    if figures["chance"][rival] > settings.significance:
+    if (p := figures["chance"][rival]) > (level := figures["level"]):
         return (
             f"{own['steps']:.2f} steps a question, {other['steps']:.2f} with {name}, which may be "
-            f"chance (p = {figures['chance'][rival]:.2f})"
+            f"chance (p = {p:.2g}, and {level:.2g} is the most in judged night "
+            f"{figures['attempt']} since the last publication)"
         )
     return None
 

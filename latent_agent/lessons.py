@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -14,8 +14,12 @@ from latent_agent.prior import HIDDEN, PriorShape
 from latent_agent.settings import MAX_PREFIX
 from latent_memory.trace import StoredTrace, Trace, Vector
 
-HELD_OUT = 0.2
-"""Share of the traces that no prior is ever trained on: they judge it."""
+Part = Literal["train", "validation", "gate"]
+"""What a trace is for: gradient steps, the choice of the epoch, or the questions of the gate."""
+
+PARTS: tuple[Part, ...] = get_args(Part)
+GATE, VALIDATION = 0.2, 0.1
+"""Shares of the traces; all others are trained on."""
 
 Item = TypeVar("Item")
 NO_TOKEN = -1
@@ -25,13 +29,16 @@ Stream = Callable[[], Iterator[StoredTrace]]
 """Reads all traces anew, oldest first."""
 
 
-def held_out(stored: StoredTrace) -> bool:
-    """Whether a trace is kept for judging; the same in every night.
+def part_of(stored: StoredTrace) -> Part:
+    """Return what a trace is for; the same in every night.
 
-    The question decides, where its text is stored, so that one asked twice lies on one side.
+    The question decides, where its text is stored, so that one asked twice lies in one part.
     """
     key = str(stored.id) if stored.trace.query is None else stored.trace.query
-    return zlib.crc32(key.encode("utf-8", "surrogatepass")) < HELD_OUT * 2**32
+    place = zlib.crc32(key.encode("utf-8", "surrogatepass")) / 2**32
+    if place < GATE:
+        return "gate"
+    return "validation" if place < GATE + VALIDATION else "train"
 
 
 def usable(trace: Trace, vocabulary: int) -> bool:
@@ -54,7 +61,8 @@ class Survey:
 
     Attributes:
         trained: Traces to train on.
-        held_out: Traces kept for judging.
+        validation: Traces that choose the epoch.
+        gate: Traces kept for the gate.
         skipped: Traces of no use: NaNs, no tokens, or tokens that the model does not have.
         first: Id of the oldest usable trace; 0 if there is none.
         last: Id of the newest.
@@ -63,7 +71,8 @@ class Survey:
     """
 
     trained: int = 0
-    held_out: int = 0
+    validation: int = 0
+    gate: int = 0
     skipped: int = 0
     first: int = 0
     last: int = 0
@@ -79,8 +88,11 @@ class Survey:
             self.skipped += 1
             return
         self.first, self.last = self.first or stored.id, stored.id
-        if held_out(stored):
-            self.held_out += 1
+        if (part := part_of(stored)) == "gate":
+            self.gate += 1
+            return
+        if part == "validation":
+            self.validation += 1
             return
         self.trained += 1
         self.weight += weight(trace)
@@ -91,8 +103,18 @@ class Survey:
         self.centre += (trace.embedding - self.centre) / self.trained
 
     def counts(self) -> dict[str, int]:
-        """Return how many traces there are of each kind."""
-        return {"trained": self.trained, "held_out": self.held_out, "skipped": self.skipped}
+        """Return how many traces there are of each kind; ``held_out`` is all but the trained."""
+        return {
+            "trained": self.trained,
+            "held_out": self.held_out,
+            "for_gate": self.gate,
+            "skipped": self.skipped,
+        }
+
+    @property
+    def held_out(self) -> int:
+        """Traces that no gradient step sees."""
+        return self.validation + self.gate
 
     def shape(self, hidden: int = HIDDEN) -> PriorShape:
         """Return the sizes of a prior for these traces; N is their median length."""
@@ -149,7 +171,7 @@ def batches(
     size: int,
     *,
     vocabulary: int,
-    judging: bool,
+    part: Part,
     rng: Random | None = None,
     share: float = 1.0,
 ) -> Iterator[Batch]:
@@ -160,16 +182,14 @@ def batches(
         shape: Sizes; longer traces are cut to its positions.
         size: Traces in a batch (B).
         vocabulary: How many tokens the model has; traces with others are left out.
-        judging: The held-out traces rather than those to train on.
+        part: Which traces.
         rng: Shuffles as far as 64 MiB of traces allow; None: all of them, in order.
         share: Of the traces that are taken, at random.
     """
     chosen = (
         stored.trace
         for stored in stream()
-        if usable(stored.trace, vocabulary)
-        and held_out(stored) == judging
-        and weight(stored.trace) > 0
+        if usable(stored.trace, vocabulary) and part_of(stored) == part and weight(stored.trace) > 0
     )
     if rng is not None:
         chosen = (trace for trace in chosen if rng.random() < share)

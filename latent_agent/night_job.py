@@ -35,7 +35,7 @@ class NightSettings:
         least: Fewest traces to train on.
         hidden: Width of the prior's network.
         keep: Files of so many priors are kept on a shelf, beside the one in force.
-        seed: Of weights, order and questions.
+        seed: Of weights, order and questions; None: the night's number, so that each asks others.
         fit: How the prior is trained.
         gate: What it must show.
     """
@@ -44,12 +44,12 @@ class NightSettings:
     least: int = 20
     hidden: int = HIDDEN
     keep: int = 5
-    seed: int = 0
+    seed: int | None = None
     fit: FitSettings = field(default_factory=FitSettings)
     gate: GateSettings = field(default_factory=GateSettings)
 
     @classmethod
-    def told(cls, *, if_new: int | None, calls: int, seed: int) -> "NightSettings":
+    def told(cls, *, if_new: int | None, calls: int, seed: int | None) -> "NightSettings":
         """Return the settings that a command line names."""
         return cls(if_new=if_new, seed=seed, gate=GateSettings(calls=calls))
 
@@ -176,10 +176,10 @@ def load(job: NightJob) -> Lessons:
             yield from job.stream(shelf, source.last)
 
     surveyed = survey(stream, job.model.vocabulary)
-    if surveyed.trained < job.settings.least or not surveyed.held_out:
+    if surveyed.trained < job.settings.least or not surveyed.validation:
         raise TooLittleError(
-            f"a night needs at least {job.settings.least} traces to train on and one to judge by, "
-            f"got {surveyed.trained} and {surveyed.held_out} in namespace "
+            f"a night needs at least {job.settings.least} traces to train on and one to validate "
+            f"by, got {surveyed.trained} and {surveyed.validation} in namespace "
             f"{job.shelf.namespace!r} under the reward {job.shelf.reward.split(' ')[0]!r} "
             f"({surveyed.skipped} of no use); ask more questions first"
         )

@@ -45,7 +45,7 @@ class FitSettings:
         batch: Traces in a gradient step.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
-        patience: Epochs without a smaller loss on held-out traces before training ends.
+        patience: Epochs without a smaller validation loss before training ends.
         latents_weight: Weight of the squared distance to the optimised latents.
         whole_vocabulary: Up to this size the cross-entropy runs over all tokens; above it, over
             a shortlist that a batch shares: its winners, the likeliest of some of its latents,
@@ -80,7 +80,7 @@ class FitSettings:
 
 @dataclass(kw_only=True)
 class FitReport:
-    """What training came to; losses are means over the held-out traces.
+    """What training came to; losses are means over the traces for validation.
 
     Attributes:
         start: Loss before training.
@@ -111,7 +111,7 @@ def fit(
     """Train a prior further, from the weights that it has.
 
     Args:
-        prior: Is changed: it ends with the weights of the least held-out loss.
+        prior: Is changed: it ends with the weights of the least validation loss.
         stream: All traces of a shelf; read twice an epoch.
         head: The frozen LM's head.
         settings: How to train.
@@ -119,7 +119,7 @@ def fit(
         tick: Told the number of gradient steps after each; what it raises ends the training.
 
     Raises:
-        PriorError: If no trace is held out, or a loss is not finite.
+        PriorError: If no trace is for validation, or a loss is not finite.
     """
     epochs, share = settings.plan(traces)
     start = held_out_loss(prior, stream, head, settings)
@@ -134,7 +134,7 @@ def fit(
             prior.shape,
             settings.batch,
             vocabulary=head.vocabulary,
-            judging=False,
+            part="train",
             rng=rng,
             share=share,
         ):
@@ -170,20 +170,22 @@ def _learn(
 
 @torch.no_grad()
 def held_out_loss(prior: LatentPrior, stream: Stream, head: Head, settings: FitSettings) -> float:
-    """Return the mean loss over the held-out traces.
+    """Return the mean loss over the traces for validation; the gate's are not looked at.
 
     Raises:
         PriorError: If there are none, or the loss is not finite.
     """
     total, weight = 0.0, 0.0
-    held = batches(stream, prior.shape, settings.batch, vocabulary=head.vocabulary, judging=True)
+    held = batches(
+        stream, prior.shape, settings.batch, vocabulary=head.vocabulary, part="validation"
+    )
     for number, batch in enumerate(held):
         here = float(batch.weight.sum())
         value = loss(prior, batch.to(prior.device), head, settings, number)
         total, weight = total + here * float(value), weight + here
     if not weight or not math.isfinite(total):
         raise PriorError(
-            "training needs held-out traces with finite losses, got a loss of "
+            "training needs traces for validation with finite losses, got a loss of "
             f"{total!r} over a weight of {weight!r}; collect more traces, or train less fast"
         )
     return total / weight

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from latent_agent.agent import LatentAgent
 from latent_agent.call import Call
 from latent_agent.errors import BudgetSpent, RewardError
-from latent_agent.lessons import held_out
+from latent_agent.lessons import part_of
 from latent_agent.outcome import Outcome
 from latent_agent.prior_in_force import PriorInForce
 from latent_agent.prompt import Turn
@@ -78,20 +78,18 @@ class Bench:
     reward: Reward
     embedder: Embedder | None = None
 
-    def replay(self, question: str, prior: PriorInForce | None, positions: int) -> Replay:
-        """Ask one question.
+    def replay(self, question: str, prior: PriorInForce | None) -> Replay:
+        """Ask one question, searched as calls with these settings are, but without neighbours.
 
         Args:
             question: The question.
             prior: What corrects the draft's first latents; None: nothing.
-            positions: How many latents are searched where there is no prior (N).
 
         Raises:
             PromptError: If the question makes no prompt.
             RewardError: If the reward fails.
         """
-        length = positions if prior is None else prior.prefix_tokens
-        settings = replace(self.settings, prefix_tokens=length, neighbours=0)
+        settings = replace(self.settings, neighbours=0)
         agent = LatentAgent(self.model, settings, self.reward, OnlyPrior(prior, self.embedder))
         outcome = agent.answer([Turn("user", question)])
         if outcome.stopped == "reward_error" or outcome.reward is None:
@@ -109,14 +107,14 @@ class Bench:
 def pick_questions(
     traces: Iterable[StoredTrace], count: int, *, since: int, seed: int
 ) -> Sequence[str]:
-    """Choose different held-out questions, half of them newer than the trace ``since``.
+    """Choose different questions of the gate's part, half newer than the trace ``since``.
 
     Which ones depends on the seed and the questions alone; memory does not grow with the traces.
     """
     chosen: dict[bool, dict[int, str]] = {True: {}, False: {}}
     for stored in traces:
         query = stored.trace.query
-        if query is None or not query.strip() or not held_out(stored):
+        if query is None or not query.strip() or part_of(stored) != "gate":
             continue
         group = chosen[stored.id > since]
         group[zlib.crc32(f"{seed}/{query}".encode("utf-8", "surrogatepass"))] = query

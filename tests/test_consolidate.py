@@ -223,7 +223,7 @@ def test_anchors_refuse_what_the_judge_would_publish(memory: LatentMemory) -> No
     shelf = day(memory)
     bench = Bench(model=model(), settings=SEARCH, reward=CallableReward(right))
     asked = questions(8, start=900)
-    drafts = [bench.replay(question, None, 2).text for question in asked]
+    drafts = [bench.replay(question, None).text for question in asked]
     anchors = [
         Anchor(question=question, answer=draft)
         for question, draft in zip(asked, drafts, strict=True)

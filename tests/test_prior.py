@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from latent_agent.errors import PriorError
-from latent_agent.lessons import NO_TOKEN, batches, held_out, shuffled, survey
+from latent_agent.lessons import NO_TOKEN, PARTS, Part, batches, part_of, shuffled, survey
 from latent_agent.prior import LatentPrior, PriorShape
 from latent_agent.prior_file import PriorCard, load_prior, save_prior
 from latent_agent.prior_fit import FitSettings, fit, shortlist
@@ -60,7 +60,7 @@ def stream(traces: list[StoredTrace]):
 
 
 DAY = [trace(id) for id in range(1, 161)]
-TRAINED = sum(not held_out(stored) for stored in DAY)
+TRAINED = sum(part_of(stored) == "train" for stored in DAY)
 
 
 def new_prior(traces: list[StoredTrace] = DAY, seed: int = 0) -> LatentPrior:
@@ -163,10 +163,10 @@ def test_what_was_learnt_before_stays_when_training_goes_on() -> None:
     assert report.best <= report.start
 
 
-def test_training_without_held_out_traces_is_refused() -> None:
-    trained_only = [stored for stored in DAY if not held_out(stored)]
-    with pytest.raises(PriorError, match="needs held-out traces"):
-        fit(new_prior(), stream(trained_only), Head(), FitSettings(epochs=1), TRAINED)
+def test_training_without_traces_for_validation_is_refused() -> None:
+    rest = [stored for stored in DAY if part_of(stored) != "validation"]
+    with pytest.raises(PriorError, match="needs traces for validation"):
+        fit(new_prior(), stream(rest), Head(), FitSettings(epochs=1), TRAINED)
 
 
 def test_what_tick_raises_ends_the_training() -> None:
@@ -221,19 +221,21 @@ def test_traces_of_no_use_are_skipped_and_counted() -> None:
     assert torch.equal(with_broken.out.weight, without.out.weight)
 
 
-def test_which_traces_are_held_out_hangs_on_the_question_alone() -> None:
-    here, there = trace(1), replace(trace(1), id=99)
-    assert held_out(here) == held_out(there)
-    share = sum(held_out(trace(id)) for id in range(1, 2001)) / 2000
-    assert 0.17 < share < 0.23
-    silent = [replace(trace(id), trace=replace(trace(id).trace, query=None)) for id in range(400)]
-    assert 0.13 < sum(map(held_out, silent)) / 400 < 0.27
+def test_what_a_trace_is_for_hangs_on_the_question_alone() -> None:
+    for id in range(1, 30):
+        assert part_of(trace(id)) == part_of(replace(trace(id), id=99))
+    silent = [replace(trace(id), trace=replace(trace(id).trace, query=None)) for id in range(2000)]
+    for traces in ([trace(id) for id in range(1, 2001)], silent):
+        parts = [part_of(stored) for stored in traces]
+        assert 0.17 < parts.count("gate") / 2000 < 0.23
+        assert 0.08 < parts.count("validation") / 2000 < 0.12
 
 
-def test_no_held_out_trace_is_ever_in_a_training_batch() -> None:
-    rows = list(batches(stream(DAY), SHAPE, 7, vocabulary=VOCABULARY, judging=False, rng=Random(0)))
+@pytest.mark.parametrize("part", PARTS)
+def test_a_batch_is_of_one_part(part: Part) -> None:
+    rows = list(batches(stream(DAY), SHAPE, 7, vocabulary=VOCABULARY, part=part, rng=Random(0)))
     seen = torch.cat([batch.embedding for batch in rows])
-    kept = [stored.trace.embedding for stored in DAY if not held_out(stored)]
+    kept = [stored.trace.embedding for stored in DAY if part_of(stored) == part]
     assert len(seen) == len(kept)
     assert {tuple(row.tolist()) for row in seen} == {tuple(row.tolist()) for row in kept}
 
@@ -242,8 +244,8 @@ def test_shorter_and_longer_traces_are_padded_and_cut() -> None:
     traces = [trace(1, rows=2), trace(2, rows=5, tokens=(1, 2, 3, 4, 5)), trace(3, tokens=(9,))]
     rows = [
         batch
-        for judging in (False, True)
-        for batch in batches(stream(traces), SHAPE, 3, vocabulary=VOCABULARY, judging=judging)
+        for part in PARTS
+        for batch in batches(stream(traces), SHAPE, 3, vocabulary=VOCABULARY, part=part)
     ]
     tokens = sorted(row for batch in rows for row in batch.tokens.tolist())
     assert tokens == sorted([[4, 7, NO_TOKEN], [1, 2, 3], [9, NO_TOKEN, NO_TOKEN]])

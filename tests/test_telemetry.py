@@ -201,7 +201,7 @@ def test_the_reward_that_is_told_is_that_of_the_answer_returned(
         settings=settings_for(max_tokens=64, **settings),
         reward=Scores(*scores),
     )
-    replay = bench.replay(searched, None, positions=3)  # the gate counts the same
+    replay = bench.replay(searched, None)  # the gate counts the same
     assert (replay.accepted, replay.reward) == (True, -0.1)
 
 

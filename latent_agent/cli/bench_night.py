@@ -148,7 +148,7 @@ def measure(world: _World, folder: Path) -> dict[str, Any]:
             (world.logits(prior(batch.embedding, batch.base)[:, :_MOVED].flatten(0, 1)).argmax(-1)
              == batch.tokens[:, :_MOVED].flatten()).float().mean()
             for batch in islice(
-                batches(stream, shape, 16, vocabulary=world.vocabulary, judging=True), 8
+                batches(stream, shape, 16, vocabulary=world.vocabulary, part="validation"), 8
             )
         ]  # fmt: skip
     return {

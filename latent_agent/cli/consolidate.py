@@ -49,7 +49,10 @@ def consolidate(
         Path | None, typer.Option(help="Known answers that must stay right (JSON Lines).")
     ] = None,
     calls: Annotated[int, typer.Option(help="Replays at the gate, at most.", min=1)] = 180,
-    seed: Annotated[int, typer.Option(help="Seed of the whole night.", min=0)] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the whole night; by default the night's number.", min=0),
+    ] = None,
     schedule: Annotated[
         str | None, typer.Option(help="Cron expression: stay, and run at these times.")
     ] = None,
@@ -222,7 +225,8 @@ def _lines(figures: Any) -> Sequence[str]:
     lines: list[str] = []
     if "trained" in figures:
         lines.append(
-            f"{figures['trained']} traces to train on, {figures['held_out']} held out, "
+            f"{figures['trained']} traces to train on, {figures['held_out']} held out, of them "
+            f"{figures['for_gate']} for the gate, "
             f"{figures['skipped']} of no use"
         )
     if "losses" in figures:

@@ -15,7 +15,7 @@ from latent_memory.sqlite import Database
 from latent_memory.tables import shelves, traces
 from latent_memory.trace import Shelf
 
-RUNNING, KILLED = "running", "killed"
+RUNNING, KILLED, PUBLISHED = "running", "killed", "published"
 FAILED, UNJUDGED = "failed", "unjudged"  # such nights read traces, and decided nothing about them
 
 
@@ -59,6 +59,16 @@ _READ = (
     .correlate(shelves)
 )
 _DECIDED = _READ.where(nights.c.verdict.not_in((FAILED, UNJUDGED)))
+_JUDGED = select(func.count()).select_from(nights).join(shelves, shelves.c.id == nights.c.shelf)
+_COUNT_JUDGED = _JUDGED.where(
+    ON_SHELF,
+    nights.c.gate != "{}",
+    nights.c.id
+    > select(func.coalesce(func.max(nights.c.id), 0))
+    .where(nights.c.shelf == shelves.c.id, nights.c.verdict == PUBLISHED)
+    .correlate(shelves)
+    .scalar_subquery(),
+)
 _COUNT_NEW = _NEW.where(ON_SHELF, traces.c.id > _DECIDED.scalar_subquery())
 _COUNT_UNREAD = _NEW.where(ON_SHELF, traces.c.id > _READ.scalar_subquery())
 _WHOLE = (
@@ -82,8 +92,16 @@ def count_unread(database: Database, shelf: Shelf) -> int:
         return connection.scalar(_COUNT_UNREAD, names(shelf)) or 0
 
 
-def begin_night(database: Database, shelf: Shelf, *, seed: int, inputs: Mapping[str, Any]) -> int:
-    """Note that a night begins; return its number.
+def count_judged(database: Database, shelf: Shelf) -> int:
+    """Count the nights of a shelf that a gate judged since the last one that published a prior."""
+    with database.read() as connection:
+        return connection.scalar(_COUNT_JUDGED, names(shelf)) or 0
+
+
+def begin_night(
+    database: Database, shelf: Shelf, *, seed: int | None, inputs: Mapping[str, Any]
+) -> int:
+    """Note that a night begins; return its number, which is its seed too where that is None.
 
     Whoever calls this holds the lock, so a night that still seems to run was killed.
 
@@ -101,7 +119,7 @@ def begin_night(database: Database, shelf: Shelf, *, seed: int, inputs: Mapping[
         row = {
             "shelf": number,
             "started": to_time(datetime.now(UTC)),
-            "seed": seed,
+            "seed": seed or 0,
             "last": 0,
             "inputs": json.dumps(inputs),
             "losses": "[]",
@@ -109,7 +127,10 @@ def begin_night(database: Database, shelf: Shelf, *, seed: int, inputs: Mapping[
             "verdict": RUNNING,
             "reason": "",
         }
-        return connection.execute(insert(nights).returning(nights.c.id), row).scalar_one()
+        night = connection.execute(insert(nights).returning(nights.c.id), row).scalar_one()
+        if seed is None:
+            connection.execute(update(nights).where(nights.c.id == night).values(seed=night))
+        return night
 
 
 def end_night(database: Database, night: int, result: Result) -> None:
