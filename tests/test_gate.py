@@ -20,7 +20,6 @@ from latent_agent.reward import Case, Reward, Score
 from latent_agent.warm_start import WarmStart
 from latent_memory import LatentMemory, Trace
 from latent_memory.nights import Result, begin_night, end_night, list_nights
-from latent_memory.priors import database_of
 from tests.night_world import (
     SEARCH,
     SETTINGS,
@@ -140,7 +139,7 @@ def test_another_night_asks_other_questions_unless_a_seed_is_given(memory: Laten
     day(memory, 300, make=wrong_trace_for)  # nothing is published, so all nights ask alike
     first, second, again = asked_by(None), asked_by(None), asked_by(None)
     assert len({frozenset(one) for one in (first, second, again)}) == 3
-    assert [night.seed for night in list_nights(database_of(memory))] == [3, 2, 1]
+    assert [night.seed for night in list_nights(memory.database)] == [3, 2, 1]
     assert len(asked_by(7) & asked_by(7)) >= 8  # but for the new ones
 
 
@@ -150,10 +149,10 @@ def test_another_night_asks_other_questions_unless_a_seed_is_given(memory: Laten
 def refused_before(memory: LatentMemory, shelf, count: int, *, judged: bool = True) -> None:
     """Nights that published nothing."""
     for _ in range(count):
-        night = begin_night(database_of(memory), shelf, seed=0, inputs={})
+        night = begin_night(memory.database, shelf, seed=0, inputs={})
         gate = {"chance": {"neither": 0.5}} if judged else {}
         result = Result(verdict="refused", reason="chance", seconds=1.0, gate=gate)
-        end_night(database_of(memory), night, result)
+        end_night(memory.database, night, result)
 
 
 @pytest.mark.parametrize(
