@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from latent_agent.asked import Asked
 from latent_agent.errors import SettingError
 from latent_agent.reward.equivalence import same_answer
 from latent_memory.json_lines import json_lines
@@ -12,14 +13,22 @@ from latent_memory.json_lines import json_lines
 
 @dataclass(frozen=True, kw_only=True)
 class Anchor:
-    """A question with its known answer."""
+    """A question with its known answer, and the system prompt that calls have, if any."""
 
     question: str
     answer: str
+    system: str | None = None
+
+    @property
+    def asked(self) -> Asked:
+        """The conversation."""
+        return Asked.question(self.question, self.system)
 
 
 def read_anchors(path: Path) -> list[Anchor]:
     """Read known answers, one JSON object a line: ``{"question": ..., "answer": ...}``.
+
+    A ``"system"`` beside them is the system prompt that stands before the question.
 
     Raises:
         SettingError: If the file cannot be read, or a line is no such object.
@@ -37,10 +46,12 @@ def read_anchors(path: Path) -> list[Anchor]:
 def _anchor(line: bytes, number: int, path: Path) -> Anchor:
     try:
         row = json.loads(line.decode())
-        question, answer = row["question"], row["answer"]
+        question, answer, system = row["question"], row["answer"], row.get("system")
         if not isinstance(question, str) or not isinstance(answer, str | int | float):
             raise TypeError("a question must be a text, and an answer a text or a number")
-        return Anchor(question=question, answer=str(answer))
+        if not isinstance(system, str | None):
+            raise TypeError("a system prompt must be a text")
+        return Anchor(question=question, answer=str(answer), system=system)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         shown = line[:80].decode(errors="replace").strip()
         raise SettingError(

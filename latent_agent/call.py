@@ -46,6 +46,7 @@ class Call:
     ) -> None:
         self.model, self.backbone = model, model.backbone()
         self.prompt, self.question = prompt, last_question(turns)
+        self.turns, self.form = turns, form
         self._progress = progress or Progress()
         self.meter = Meter(
             settings.max_forwarded_tokens, settings.timeout, self._progress.cancelled

@@ -135,7 +135,7 @@ def _train(night: _Night, lessons: Lessons) -> PriorInForce | None:
     """Train a candidate, from the champion's weights if there are any; None: nothing was learnt."""
     job, found = night.job, lessons.survey
     champion = None if lessons.champion is None else lessons.champion.version
-    night.figures |= {**found.counts(), "champion": champion}
+    night.figures |= {**found.counts(), "champion": champion, "searched": job.search_source}
     backbone = job.model.backbone()
     network = _beginning(night, lessons).to(backbone.device)
     settings = replace(job.settings.fit, seed=night.seed)

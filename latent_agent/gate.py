@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from latent_agent.anchors import Anchor, right
+from latent_agent.asked import Asked
 from latent_agent.prior_in_force import PriorInForce
 from latent_agent.replay import Bench, Replay
 from latent_memory.nights import PUBLISHED, UNJUDGED
@@ -64,7 +65,7 @@ class Verdict:
 def judge(
     bench: Bench,
     contestants: Contestants,
-    questions: Sequence[str],
+    questions: Sequence[Asked],
     anchors: Sequence[Anchor],
     settings: GateSettings,
     tick: Callable[[], None] = lambda: None,
@@ -87,11 +88,11 @@ def judge(
     if len(questions) < settings.least:
         return Verdict(
             word=UNJUDGED,
-            reason=f"{len(questions)} held-out questions with their text are too few to judge by; "
+            reason=f"{len(questions)} questions that can be asked again are too few to judge by; "
             f"{settings.least} are needed",
         )
     replays = _replay_all(bench, contestants, questions, tick)
-    known = _replay_all(bench, contestants, [anchor.question for anchor in anchors], tick)
+    known = _replay_all(bench, contestants, [anchor.asked for anchor in anchors], tick)
     known_right = {name: right(anchors, [row.text for row in rows]) for name, rows in known.items()}
     figures: dict[str, Any] = {
         "questions": len(questions),
@@ -134,7 +135,7 @@ def chance(savings: Sequence[int]) -> float:
 def _replay_all(
     bench: Bench,
     contestants: Contestants,
-    questions: Sequence[str],
+    questions: Sequence[Asked],
     tick: Callable[[], None],
 ) -> dict[str, list[Replay]]:
     replays: dict[str, list[Replay]] = {name: [] for name in contestants}

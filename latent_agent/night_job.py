@@ -90,6 +90,7 @@ class NightJob:
         shelf: Namespace, fingerprint and reward.
         reward: Judges at the gate; None: the one that the traces name.
         search: How the gate's questions are answered.
+        search_source: Where that comes from, for the report.
         embedder: What embedded the questions, if it was not the model.
         share: Namespaces whose traces are learnt from too.
         anchors: Known answers for the gate.
@@ -102,6 +103,7 @@ class NightJob:
     shelf: Shelf
     reward: Reward | None = None
     search: Settings = field(default_factory=settings_for)
+    search_source: str = "the job's settings"
     embedder: Embedder | None = None
     share: Sequence[str] = ()
     anchors: Sequence[Anchor] = ()
@@ -233,7 +235,7 @@ def plan(job: NightJob) -> NightReport:
         shelf=job.shelf,
         verdict="planned",
         reason=f"would train on {found.trained} traces and compare with {beside}",
-        figures=found.counts(),
+        figures={**found.counts(), "searched": job.search_source},
     )
 
 

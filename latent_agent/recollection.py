@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from latent_agent.asked import asked_text, search_text
 from latent_agent.call import Call
 from latent_agent.embedding import EMBEDDING
 from latent_agent.errors import BudgetSpent, EmbedderError, PriorError
@@ -144,11 +145,14 @@ class Recollection:
             raise
         return prior
 
+    @property
+    def _recipe(self) -> str:
+        return EMBEDDING if self._embedder is None else embedder_name(self._embedder)
+
     def _shelf(self, call: Call) -> Shelf:
-        recipe = EMBEDDING if self._embedder is None else embedder_name(self._embedder)
         return Shelf(
             namespace=self._namespace,
-            fingerprint=call.model.fingerprint(recipe, call.chat_template_kwargs),
+            fingerprint=call.model.fingerprint(self._recipe, call.chat_template_kwargs),
             reward=self._reward,
         )
 
@@ -184,7 +188,11 @@ class Recollection:
         if best.trial.score.vetoed or best.trial.score.value < settings.archive:
             return outcome
         try:
-            trace = self._trace(call, embedding, best, search.rounds, outcome)
+            trace = replace(
+                self._trace(call, embedding, best, search.rounds, outcome),
+                conversation=asked_text(call.turns, call.form),
+                settings=search_text(settings, self._recipe),
+            )
             left = call.meter.seconds_left
             within = None if left is None else max(left, _LEAST_WAIT)
             return replace(outcome, trace_id=self._memory.add(trace, within=within))

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
+from latent_agent.asked import Asked, asked_of
 from latent_agent.call import Call
 from latent_agent.embedding import EMBEDDING
 from latent_agent.errors import ModelError
-from latent_agent.prompt import Turn, encode_chat
+from latent_agent.prompt import encode_chat
 from latent_agent.reward import SelfReward
 from latent_agent.sampling import Sampler
 from latent_agent.settings import settings_for
@@ -25,8 +26,8 @@ class Redraft:
     Attributes:
         before: The tokens that the draft's latents decode to, as text.
         after: The winning tokens, as text.
-        text: The whole draft; None if the question is not stored, or does not lead to these
-            latents by itself, since other messages came before it.
+        text: The whole draft; None if what was asked is not stored, or does not lead to these
+            latents.
     """
 
     before: Sequence[str]
@@ -44,7 +45,7 @@ def redraft(trace: Trace, model: SharedModel, name: str) -> Redraft:
 
     Raises:
         ModelError: If the trace is another model's, or there is no such model.
-        PromptError: If the question makes no prompt.
+        PromptError: If the conversation makes no prompt.
     """
     ours, theirs = model.fingerprint(EMBEDDING), trace.shelf.fingerprint
     if ours != theirs:
@@ -60,15 +61,14 @@ def redraft(trace: Trace, model: SharedModel, name: str) -> Redraft:
             backbone.text([token]) if token < backbone.vocabulary else f"unknown token {token}"
             for token in trace.tokens
         ],
-        text=None if trace.query is None else _written(trace.query, trace.base, model),
+        text=None if (asked := asked_of(trace)) is None else _written(asked, trace.base, model),
     )
 
 
-def _written(question: str, base: Matrix, model: SharedModel) -> str | None:
-    """Answer a question as drafts are, if that leads to the latents."""
-    turns = [Turn("user", question)]
-    prompt = encode_chat(model.tokenizer, turns)
-    draft = Call(model, settings_for(), SelfReward(), turns, prompt).draft()
+def _written(asked: Asked, base: Matrix, model: SharedModel) -> str | None:
+    """Answer a conversation as drafts are, if that leads to the latents."""
+    prompt = encode_chat(model.tokenizer, asked.turns, asked.tools)
+    draft = Call(model, settings_for(), SelfReward(), asked.turns, prompt).draft()
     stored = torch.from_numpy(base)
     made = draft.latents[: len(stored)].cpu()
     if made.shape != stored.shape:

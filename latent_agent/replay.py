@@ -3,14 +3,15 @@
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from latent_agent.agent import LatentAgent
+from latent_agent.asked import Asked, asked_of
 from latent_agent.call import Call
 from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.lessons import part_of
 from latent_agent.outcome import Outcome
 from latent_agent.prior_in_force import PriorInForce
-from latent_agent.prompt import Turn
 from latent_agent.recollection import Embedder, Recalled, Recollection
 from latent_agent.refine import Search
 from latent_agent.reward import Reward
@@ -78,20 +79,21 @@ class Bench:
     reward: Reward
     embedder: Embedder | None = None
 
-    def replay(self, question: str, prior: PriorInForce | None) -> Replay:
-        """Ask one question, searched as calls with these settings are, but without neighbours.
+    def replay(self, asked: Asked, prior: PriorInForce | None) -> Replay:
+        """Ask as a call did, searched as calls with these settings are, but without neighbours.
 
         Args:
-            question: The question.
+            asked: The conversation.
             prior: What corrects the draft's first latents; None: nothing.
 
         Raises:
-            PromptError: If the question makes no prompt.
+            PromptError: If the conversation makes no prompt.
             RewardError: If the reward fails.
         """
         settings = replace(self.settings, neighbours=0)
-        agent = LatentAgent(self.model, settings, self.reward, OnlyPrior(prior, self.embedder))
-        outcome = agent.answer([Turn("user", question)])
+        memory = OnlyPrior(prior, self.embedder)
+        agent = LatentAgent(self.model, settings, self.reward, memory, asked.form)
+        outcome = agent.answer(asked.turns)
         if outcome.stopped == "reward_error" or outcome.reward is None:
             raise RewardError(outcome.error or f"the reward must score answers, got {outcome!r}")
         accepted = outcome.stopped == "threshold"
@@ -106,22 +108,25 @@ class Bench:
 
 def pick_questions(
     traces: Iterable[StoredTrace], count: int, *, since: int, seed: int
-) -> Sequence[str]:
+) -> Sequence[Asked]:
     """Choose different questions of the gate's part, half newer than the trace ``since``.
 
     Which ones depends on the seed and the questions alone; memory does not grow with the traces.
+    What a trace's call was asked is asked again whole; if it was too long to keep, not at all.
     """
-    chosen: dict[bool, dict[int, str]] = {True: {}, False: {}}
+    chosen: dict[bool, dict[int, Asked]] = {True: {}, False: {}}
     for stored in traces:
-        query = stored.trace.query
-        if query is None or not query.strip() or part_of(stored) != "gate":
+        asked = asked_of(stored.trace) if part_of(stored) == "gate" else None
+        if asked is None:
             continue
         group = chosen[stored.id > since]
-        group[zlib.crc32(f"{seed}/{query}".encode("utf-8", "surrogatepass"))] = query
+        told = f"{seed}/{stored.trace.conversation or stored.trace.query}"
+        group[zlib.crc32(told.encode("utf-8", "surrogatepass"))] = asked
         if len(group) > count:
             del group[max(group)]
-    new, old = ([group[key] for key in sorted(group)] for group in chosen.values())
+    new, old = (dict(sorted(group.items())) for group in chosen.values())
     share = max(count // 2, count - len(old))
-    picked = dict.fromkeys(new[:share])
-    picked |= dict.fromkeys(old[: count - len(picked)])
-    return list(picked)
+    picked = dict(islice(new.items(), share))
+    rest = ((key, asked) for key, asked in old.items() if key not in picked)
+    picked |= dict(islice(rest, count - len(picked)))
+    return list(picked.values())

@@ -9,7 +9,8 @@ from latent_agent.embedding import EMBEDDING
 from latent_agent.errors import PriorError, SettingError
 from latent_agent.memories import open_memory
 from latent_agent.night_job import NightJob
-from latent_agent.recollection import embedder_name, shelf_reward
+from latent_agent.night_search import recipe_of
+from latent_agent.recollection import Embedder, embedder_name, shelf_reward
 from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
 from latent_agent.shared_model import SharedModel, open_model
@@ -20,15 +21,19 @@ if TYPE_CHECKING:
 
 
 def shelves_for(
-    memory: LatentMemory, model: SharedModel, namespace: str, reward: Reward | None = None
+    memory: LatentMemory,
+    model: SharedModel,
+    namespace: str,
+    reward: Reward | None = None,
+    embedder: Embedder | None = None,
 ) -> Sequence[Shelf]:
-    """Return a namespace's shelves of a model, of all rewards or of one.
+    """Return a namespace's shelves of a model and an embedder, of all rewards or of one.
 
     Raises:
         PriorError: If there are none; says what there is instead.
     """
     found = memory.shelves()
-    fingerprint = model.fingerprint(EMBEDDING)
+    fingerprint = model.fingerprint(EMBEDDING if embedder is None else embedder_name(embedder))
     wanted = [
         info.shelf
         for info in found
@@ -37,12 +42,24 @@ def shelves_for(
         and (reward is None or info.shelf.reward == shelf_reward(reward.id))
     ]
     if not wanted:
+        _refuse_other_embedders(memory, model, namespace)
         raise PriorError(
             f"there must be traces in namespace {namespace!r} of model {fingerprint[:8]}"
             f"{'' if reward is None else f' and reward {reward.id!r}'}, got {_listed(found)}; ask "
             "questions first, or give another --namespace, --model, --reward or --memory"
         )
     return wanted
+
+
+def _refuse_other_embedders(memory: LatentMemory, model: SharedModel, namespace: str) -> None:
+    for info in memory.shelves():
+        recipe = recipe_of(memory, info.shelf) if info.shelf.namespace == namespace else None
+        if recipe is not None and model.fingerprint(recipe) == info.shelf.fingerprint:
+            raise PriorError(
+                f"the questions of a night must be embedded as its traces were, got traces in "
+                f"namespace {namespace!r} embedded by {recipe!r}; name that object with "
+                "--embeddings module:attribute, or run the night from Python: job_for(chat)"
+            )
 
 
 def job_for(chat: "ChatLatentSeek") -> NightJob:
@@ -73,6 +90,7 @@ def job_for(chat: "ChatLatentSeek") -> NightJob:
         shelf=shelf,
         reward=reward,
         search=search,
+        search_source="the chat model's settings",
         embedder=chat.embeddings,
     )
 

@@ -27,6 +27,7 @@ from sqlalchemy import text
 import latent_migrations
 from latent_agent.agent import LatentAgent
 from latent_agent.anchors import Anchor, read_anchors
+from latent_agent.asked import Asked
 from latent_agent.consolidate import consolidate
 from latent_agent.cron import cron_trigger
 from latent_agent.errors import (
@@ -223,7 +224,7 @@ def test_anchors_refuse_what_the_judge_would_publish(memory: LatentMemory) -> No
     shelf = day(memory)
     bench = Bench(model=model(), settings=SEARCH, reward=CallableReward(right))
     asked = questions(8, start=900)
-    drafts = [bench.replay(question, None).text for question in asked]
+    drafts = [bench.replay(Asked.question(question), None).text for question in asked]
     anchors = [
         Anchor(question=question, answer=draft)
         for question, draft in zip(asked, drafts, strict=True)
@@ -261,7 +262,7 @@ def test_too_few_questions_to_judge_by_publish_nothing(tmp_path: Path) -> None:
         shelf = day(memory)
         report = consolidate(job(memory, shelf))
         assert (report.verdict, now(memory, shelf)) == ("unjudged", None)
-        assert "0 held-out questions with their text are too few" in report.reason
+        assert "0 questions that can be asked again are too few" in report.reason
         assert report.version == 1
         publish(memory.database, 1)  # an operator may
         assert now(memory, shelf) == 1
@@ -302,7 +303,7 @@ def test_questions_are_picked_from_both_sides_of_the_last_night(memory: LatentMe
     picked = pick_questions(traces, 10, since=100, seed=0)
     ids = {stored.trace.query: stored.id for stored in traces}
     assert len(set(picked)) == 10
-    assert sum(ids[question] > 100 for question in picked) == 5
+    assert sum(ids[asked.turns[-1].content] > 100 for asked in picked) == 5
     assert picked == pick_questions(reversed_twice(traces), 10, since=100, seed=0)
     assert picked != pick_questions(traces, 10, since=100, seed=1)
 
@@ -649,16 +650,18 @@ def test_a_database_of_the_first_revision_is_brought_up_with_its_rows(tmp_path: 
     from latent_memory import migrate
 
     with open_at(tmp_path) as memory:
-        shelf = day(memory, 30)
+        shelf = day(memory, 40)
         with memory.database.write() as connection:
             for table in ("sources", "priors", "nights", "limits", "erasures", "admissions"):
                 connection.execute(text(f"DROP TABLE {table}"))
             connection.execute(text("ALTER TABLE deletions DROP COLUMN evicted"))
+            for column in ("conversation", "settings"):
+                connection.execute(text(f"ALTER TABLE texts DROP COLUMN {column}"))
             connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     done = migrate(tmp_path / "memory.sqlite3")
     assert (done.current, done.head) == ("0001", latent_migrations.head())
     with open_at(tmp_path) as memory:
-        assert len(list(memory.stream(shelf))) == 30
+        assert len(list(memory.stream(shelf))) == 40
         assert consolidate(job(memory, shelf)).verdict in ("published", "unjudged", "refused")
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from latent_agent.agent import LatentAgent
+from latent_agent.asked import Asked
 from latent_agent.consolidate import consolidate
 from latent_agent.gate import GateSettings
 from latent_agent.prior import LatentPrior, PriorShape
@@ -95,7 +96,9 @@ def test_a_replay_searches_as_many_latents_as_a_call(positions: int) -> None:
     prior, asked = prior_of(positions), "Item 7 is blue."
     here, there = Recorded(accept=False), Recorded(accept=False)
     outcome = LatentAgent(model(), search, here, Guess(prior)).answer([Turn("user", asked)])
-    replay = Bench(model=model(), settings=search, reward=there).replay(asked, prior)
+    replay = Bench(model=model(), settings=search, reward=there).replay(
+        Asked.question(asked), prior
+    )
     assert here.cases == there.cases
     assert replay.forwarded == sum(outcome.forwarded_tokens.values())
 

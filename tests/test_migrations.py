@@ -32,7 +32,8 @@ def fill_0001(connection: Connection) -> None:
         " '2', 12345)",
         "INSERT INTO latents VALUES (1, x'0102'), (4, x'0304')",
         "INSERT INTO embeddings VALUES (1, x'0000803f0000803f'), (4, x'0000803f00000000')",
-        "INSERT INTO texts VALUES (1, 'a question', 'an answer', '[5]'), (4, NULL, NULL, '[6]')",
+        "INSERT INTO texts (trace, query, answer, tokens) VALUES"
+        " (1, 'a question', 'an answer', '[5]'), (4, NULL, NULL, '[6]')",
         "INSERT INTO deletions (seq, trace, shelf, deleted) VALUES (7, 3, 1, 1700000000000002)",
     ):
         connection.execute(text(statement))
@@ -106,6 +107,17 @@ def check_0005(connection: Connection) -> None:
     assert connection.scalar(text("SELECT traces FROM admissions")) == 59
 
 
+def fill_0006(connection: Connection) -> None:
+    fill_0005(connection)
+    connection.execute(text("UPDATE texts SET conversation = 'turns', settings = '{}'"))
+
+
+def check_0006(connection: Connection) -> None:
+    check_0005(connection)
+    found = connection.execute(text("SELECT DISTINCT conversation, settings FROM texts")).all()
+    assert found == [("turns", "{}")]
+
+
 # What each revision's rows look like, and how they are known to have come through the next ones.
 # A revision that changes rows gets checks of its own here.
 ROWS: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], None]]] = {
@@ -114,6 +126,7 @@ ROWS: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], None]
     "0003": (fill_0003, check_0003),
     "0004": (fill_0004, check_0004),
     "0005": (fill_0005, check_0005),
+    "0006": (fill_0006, check_0006),
 }
 
 

@@ -30,6 +30,7 @@ from latent_agent.shared_model import open_model
 from latent_agent.teaching import Question, questions
 from latent_agent.which_nights import job_for
 from latent_memory import LatentMemory, Shelf, Trace
+from latent_memory.nights import list_nights
 
 COMMAND = [sys.executable, "-c", "from latent_agent.cli import main; main()"]
 
@@ -121,6 +122,26 @@ def test_from_a_day_to_a_prior_in_force_and_back(memory: Path) -> None:
     state = told("prior", "list", "--memory", memory)["priors"][0]["state"]
     assert state == "withdrawn (rolled back)"
     assert told("prior", "publish", 1, "--memory", memory)["in_force"] == 1
+
+
+def test_a_night_searches_as_its_traces_were_unless_it_is_given_otherwise(memory: Path) -> None:
+    def searched_as(*options: str) -> str:
+        (planned,) = told("consolidate", "--memory", memory, "--dry-run", *options)["nights"]
+        return planned["figures"]["searched"]
+
+    assert searched_as().startswith("recipe default, since the traces do not tell")
+    with LatentMemory(memory) as opened:
+        stored = next(opened.stream(opened.shelves()[0].shelf))
+        opened.add(replace(stored.trace, settings='{"prefix_tokens": 5}'))
+    assert searched_as() == "as 1 of the newest 100 traces"
+    given = searched_as("--set", "prefix_tokens=4", "--set", "rest=kept")
+    assert given == "as 1 of the newest 100 traces, and prefix_tokens, rest as given"
+    assert searched_as("--recipe", "latentseek") == "recipe latentseek"
+    (night,) = told("consolidate", "--memory", memory, "--calls", 16)["nights"]
+    assert night["figures"]["searched"] == "as 1 of the newest 100 traces"
+    with LatentMemory(memory) as opened:
+        (noted,) = list_nights(opened.database)
+    assert noted.inputs["search"]["prefix_tokens"] == 5
 
 
 def test_tables_fit_eighty_columns(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +259,9 @@ def test_the_embedder_of_a_chat_model_is_the_nights_too(tmp_path: Path) -> None:
         (("consolidate", "--namespace", "nobody"), "in namespace 'nobody'"),
         (("consolidate", "--anchor", "missing.jsonl"), "must be in a text file"),
         (("consolidate", "--reward", "json:loads"), "reward 'json:loads'"),
+        (("consolidate", "--set", "prefix=4"), "got 'prefix=4'"),
+        (("consolidate", "--embeddings", "no_such"), "importable as module:attribute"),
+        (("consolidate", "--embeddings", "json:loads"), "must have a method embed_query"),
         (("prior", "show", "7"), "a prior of that version, got 7"),
         (("prior", "rollback"), "must be in force to be rolled back"),
     ],

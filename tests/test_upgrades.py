@@ -12,7 +12,7 @@ from latent_agent.prior_in_force import PriorInForce
 from latent_memory import LatentMemory, SchemaError, migrate
 from latent_memory.nights import list_nights
 from latent_memory.priors import list_priors
-from tests.upgrades.make import COUNT, FILE, FORGOTTEN, SHELF, made
+from tests.upgrades.make import COUNT, FILE, FORGOTTEN, SHELF, call_of, made
 
 FOLDER = Path(__file__).parent / "upgrades"
 REVISIONS = list(latent_migrations.revisions())
@@ -65,6 +65,8 @@ def test_every_trace_is_as_it_was(written: tuple[str, Path]) -> None:
             assert (got.shelf, got.query, got.answer) == (trace.shelf, trace.query, trace.answer)
             for name in ("tokens", "score", "rewards", "steps", "neighbours", "prior"):
                 assert getattr(got, name) == getattr(trace, name)
+            kept = call_of(number) if written[0] >= "0006" else dict.fromkeys(call_of(number))
+            assert {name: getattr(got, name) for name in kept} == kept
             np.testing.assert_array_equal(got.embedding, trace.embedding)
             np.testing.assert_allclose(got.optimised, trace.optimised, atol=5e-3)
 

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from latent_agent.cli.options import Json, MemoryAt, Model, Recipe, built_in_reward
+from latent_agent.cli.options import Json, MemoryAt, Model, built_in_reward, named_embedder
 from latent_agent.cli.watching import watching
 from latent_agent.errors import NightRunningError, NightStoppedError, PriorError, TooLittleError
 
@@ -28,7 +28,21 @@ def consolidate(
     at: MemoryAt = None,
     namespace: Annotated[str, typer.Option(help="Whose traces.")] = "default",
     model: Model = "bundled",
-    recipe: Recipe = "default",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="default, latentseek or latentevolve; by default the gate searches as most of the "
+            "newest 100 traces were searched."
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the gate's search, name=value; repeatable."),
+    ] = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(help="module:attribute of what embedded the questions, if not the model."),
+    ] = None,
     reward: Annotated[
         str | None,
         typer.Option(help="'self' or module:attribute; by default the one the traces name."),
@@ -66,6 +80,7 @@ def consolidate(
     there was no way to judge, so nothing was published. With --schedule: 0 once it is stopped.
     """
     from latent_agent.night_job import NightReport, NightSettings, Watch, plan
+    from latent_agent.night_search import parsed
     from latent_memory import LatentMemory, default_location
 
     waits = if_new or (None if schedule is None else 1)
@@ -74,6 +89,8 @@ def consolidate(
         with watching() as report, LatentMemory(at or default_location()) as memory:
             jobs = _jobs(
                 memory, namespace, model, recipe, reward,
+                given=parsed(set_ or ()),
+                embeddings=embeddings,
                 share=tuple(share or ()),
                 anchor=anchor,
                 settings=NightSettings.told(if_new=waits, calls=calls, seed=seed),
@@ -138,9 +155,11 @@ def _jobs(
     memory: "LatentMemory",
     namespace: str,
     model: str,
-    recipe: str,
+    recipe: str | None,
     reward: str | None,
     *,
+    given: Mapping[str, Any],
+    embeddings: str | None,
     anchor: Path | None,
     **told: Any,
 ) -> Sequence["NightJob"]:
@@ -148,20 +167,27 @@ def _jobs(
     from latent_agent.agent import reward_for
     from latent_agent.anchors import read_anchors
     from latent_agent.night_job import NightJob
+    from latent_agent.night_search import search_for
     from latent_agent.settings import settings_for
     from latent_agent.shared_model import open_model
     from latent_agent.which_nights import shelves_for
 
-    search, opened = settings_for(recipe), open_model(model)
-    judge = None if reward is None else reward_for(search, built_in_reward(reward))
+    opened = open_model(model)
+    judge = None
+    if reward is not None:
+        judge = reward_for(settings_for(recipe or "default"), built_in_reward(reward))
+    embedder = None if embeddings is None else named_embedder(embeddings)
     anchors = [] if anchor is None else read_anchors(anchor)
-    return [
-        NightJob(
-            memory=memory, model=opened, shelf=shelf, reward=judge,
-            search=search, anchors=anchors, **told,
-        )
-        for shelf in shelves_for(memory, opened, namespace, judge)
-    ]  # fmt: skip
+    jobs: list[NightJob] = []
+    for shelf in shelves_for(memory, opened, namespace, judge, embedder):
+        search = search_for(memory, shelf, recipe, given)
+        jobs.append(
+            NightJob(
+                memory=memory, model=opened, shelf=shelf, reward=judge, embedder=embedder,
+                search=search.settings, search_source=search.source, anchors=anchors, **told,
+            )
+        )  # fmt: skip
+    return jobs
 
 
 @contextmanager
@@ -229,6 +255,8 @@ def _lines(figures: Any) -> Sequence[str]:
             f"{figures['for_gate']} for the gate, "
             f"{figures['skipped']} of no use"
         )
+    if "searched" in figures:
+        lines.append(f"the gate's search: {_plain(figures['searched'])}")
     if "losses" in figures:
         first, *later = figures["losses"]
         best = figures["best_loss"]

@@ -63,3 +63,25 @@ def built_in_reward(name: str) -> Any:
             f"reward must be importable, got {name!r} ({error}); run the command from the folder "
             "that holds the module, or install it"
         ) from error
+
+
+def named_embedder(name: str) -> Any:
+    """Return the embedder that ``module:attribute`` stands for.
+
+    Raises:
+        SettingError: If there is none.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found = named(module, attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingError(
+            f"embeddings must be importable as module:attribute, got {name!r} ({error}); run the "
+            "command from the folder that holds the module, or install it"
+        ) from error
+    if not callable(getattr(found, "embed_query", None)):
+        raise SettingError(
+            f"embeddings must have a method embed_query, got {found!r} for {name!r}; name the "
+            "object that the chat model was given as embeddings="
+        )
+    return found

@@ -10,7 +10,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from latent_agent.asked import asked_of
 from latent_agent.plain import clean
+from latent_agent.prompt import transcript
 from latent_memory import StoredTrace, Trace
 
 if TYPE_CHECKING:
@@ -43,10 +45,12 @@ def draw(
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     for name, value in (
+        *([] if trace.conversation is None else [("Asked", _asked(trace))]),
         ("Question", _said(trace.query)),
         ("Latents", _moved(trace)),
         ("Tokens" if not isinstance(draft, str) else "Draft", told),
         ("Warm start", _warm_start(trace, neighbours)),
+        ("Search", trace.settings or "settings not stored"),
         ("Cost", _cost(trace)),
         ("Shelf", _shelf(trace)),
     ):
@@ -62,6 +66,12 @@ def draw(
 
 def _said(text: str | None) -> Text:
     return Text("not stored", style="dim") if text is None else Text(clean(text))
+
+
+def _asked(trace: Trace) -> str:
+    """Show the whole conversation, of which the question is the last human text."""
+    asked = asked_of(trace)
+    return "too long to be kept, or not readable" if asked is None else transcript(asked.turns)
 
 
 def _beside(trace: Trace, draft: "Redraft | str", marks: bool) -> RenderableType:

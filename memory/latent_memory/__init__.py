@@ -3,7 +3,7 @@
 It knows arrays, not models: it imports neither torch nor LangChain, and never `latent_agent`.
 """
 
-from latent_memory.checks import MAX_NAME
+from latent_memory.checks import MAX_CONVERSATION, MAX_NAME
 from latent_memory.errors import (
     DamageError,
     ImportFileError,
@@ -28,6 +28,7 @@ from latent_memory.upkeep import Tidied
 from latent_memory.verify import Problem
 
 __all__ = [
+    "MAX_CONVERSATION",
     "MAX_NAME",
     "DamageError",
     "Erasure",

@@ -13,6 +13,7 @@ from latent_memory.errors import TraceError
 from latent_memory.trace import Matrix, Shelf, Trace, Vector
 
 MAX_NAME = 200
+MAX_CONVERSATION = 65_536  # characters
 MAX_ROWS = 65535
 MAX_WIDTH = 2**20
 MAX_TOKEN = 2**31 - 1
@@ -42,6 +43,15 @@ def check_text(what: str, text: str | None) -> None:
             f"{what} must be valid Unicode, got a lone surrogate at {error.start} in "
             f"{_brief(text)}; remove it, for example with .encode(errors='replace').decode()"
         ) from None
+
+
+def _check_length(what: str, text: str | None) -> None:
+    check_text(what, text)
+    if text is not None and len(text) > MAX_CONVERSATION:
+        raise TraceError(
+            f"{what} must have at most {MAX_CONVERSATION} characters, got {len(text)}; store '' in "
+            "place of a longer one"
+        )
 
 
 def check_shelf(shelf: Shelf) -> None:
@@ -88,6 +98,8 @@ def check_trace(trace: Trace) -> Trace:
     check_shelf(trace.shelf)
     check_text("query", trace.query)
     check_text("answer", trace.answer)
+    for what in ("conversation", "settings"):
+        _check_length(what, getattr(trace, what))
     check_name("stopped", trace.stopped)
     if trace.prior is not None:
         check_name("prior", trace.prior)

@@ -29,7 +29,7 @@ _DELETE = delete(traces).where(_THESE)
 _EMPTY = tuple(
     update(content).where(content.c.trace.in_(bindparam("ids", expanding=True))).values(nothing)
     for content, nothing in (
-        (texts, {"query": None, "answer": None, "tokens": None}),
+        (texts, dict.fromkeys(("query", "answer", "tokens", "conversation", "settings"))),
         (latents, {"bytes": b""}),
         (embeddings, {"vector": b""}),
     )

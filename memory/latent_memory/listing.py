@@ -97,6 +97,19 @@ def list_traces(
     ]
 
 
+def newest_settings(connection: Connection, shelf: Shelf, count: int) -> list[str | None]:
+    """Return how a shelf's newest traces searched, newest first; None where it is not known."""
+    wanted = (
+        select(texts.c.settings)
+        .join(traces, traces.c.id == texts.c.trace)
+        .join(shelves, shelves.c.id == traces.c.shelf)
+        .where(ON_SHELF)
+        .order_by(traces.c.id.desc())
+        .limit(count)
+    )
+    return list(connection.execute(wanted, names(shelf)).scalars())
+
+
 def list_shelves(connection: Connection) -> list[ShelfInfo]:
     """List the shelves by name, each with at least one trace on it."""
     wanted = (

@@ -22,6 +22,7 @@ _CHECKED = (
     *("shelf", "created", "score", "rewards", "steps", "stopped", "neighbours", "prior"),
     *("query", "answer", "tokens"),
 )
+_CHECKED_SINCE_0006 = ("conversation", "settings")
 
 ON_SHELF = (
     (shelves.c.namespace == bindparam("namespace"))
@@ -38,7 +39,7 @@ WHOLE = (
     select(
         traces,
         *(shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward),
-        *(texts.c.query, texts.c.answer, texts.c.tokens),
+        *(texts.c.query, texts.c.answer, texts.c.tokens, texts.c.conversation, texts.c.settings),
         *(embeddings.c.vector, latents.c.bytes),
     )
     .join(shelves, shelves.c.id == traces.c.shelf)
@@ -83,7 +84,13 @@ def insert_trace(connection: Connection, trace: Trace, created: datetime) -> int
     Raises:
         TraceError: If its shapes are not those of its shelf.
     """
-    said = {"query": trace.query, "answer": trace.answer, "tokens": json.dumps(trace.tokens)}
+    said = {
+        "query": trace.query,
+        "answer": trace.answer,
+        "tokens": json.dumps(trace.tokens),
+        "conversation": trace.conversation,
+        "settings": trace.settings,
+    }
     vector = trace.embedding.astype("<f4").tobytes()
     packed = encode_latents(trace.base, trace.optimised)
     row = {
@@ -105,7 +112,10 @@ def insert_trace(connection: Connection, trace: Trace, created: datetime) -> int
 
 
 def _checksum(row: Mapping[Any, Any], vector: bytes, packed: bytes) -> int:
-    fields = json.dumps([row[name] for name in _CHECKED]).encode()
+    checked = [row[name] for name in _CHECKED]
+    later = [row[name] for name in _CHECKED_SINCE_0006]
+    # Traces that lack both, as all older ones do, keep the checksum that they were given.
+    fields = json.dumps(checked if later == [None, None] else checked + later).encode()
     # Of the latents their own checksum, which comes last in them, stands for all: that of bytes
     # and their checksum together is the same for all bytes.
     return zlib.crc32(packed[-4:], zlib.crc32(vector, zlib.crc32(fields)))
@@ -179,10 +189,7 @@ def to_trace(row: RowMapping) -> StoredTrace:
             tokens=tuple(json.loads(row["tokens"])),
             rewards=tuple(json.loads(row["rewards"])),
             neighbours=tuple(json.loads(row["neighbours"])),
-            **{
-                name: row[name]
-                for name in ("query", "answer", "score", "steps", "stopped", "prior")
-            },
+            **{name: row[name] for name in (*_PLAIN, *_CHECKED_SINCE_0006)},
         )
         return StoredTrace(id=row["id"], created=from_time(row["created"]), trace=trace)
     except (DamageError, ValueError, TypeError, OverflowError) as error:

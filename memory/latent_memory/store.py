@@ -1,7 +1,6 @@
 """The memory: traces in a database, an index for recall."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from latent_memory.schema import open_database
 from latent_memory.selection import least_useful, matching
 from latent_memory.sqlite import Database
 from latent_memory.stats import Stats, read_stats
-from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace, Vector
+from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace, Vector, without_texts
 from latent_memory.upkeep import Tidied, Upkeep
 from latent_memory.verify import Problem, verify_database, verify_traces
 
@@ -99,7 +98,7 @@ class LatentMemory:
         return self._upkeep.add(self._storable(check_trace(trace)) for trace in traces)
 
     def _storable(self, trace: Trace) -> Trace:
-        return trace if self._store_text else replace(trace, query=None, answer=None)
+        return trace if self._store_text else without_texts(trace)
 
     def recall(self, embedding: Vector, *, shelf: Shelf, k: int = 5) -> list[Neighbour]:
         """Return the ``k`` traces of a shelf whose questions are most similar, best first.

@@ -69,6 +69,8 @@ texts = Table(
     Column("query", Text),
     Column("answer", Text),
     Column("tokens", Text),  # JSON; they spell the answer's beginning
+    Column("conversation", Text),  # see trace.Trace
+    Column("settings", Text),
 )
 
 # That a trace was deleted, without what it held: other processes' indexes learn of it from here.

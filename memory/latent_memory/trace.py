@@ -1,6 +1,6 @@
 """What the memory holds: traces, and what recall returns. Pure values that know no storage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -44,6 +44,9 @@ class Trace:
         neighbours: Ids of the traces whose journeys gave the answer; none if the draft or a search
             did, whatever was recalled.
         prior: Version of the latent prior that gave the answer, alone or with neighbours.
+        conversation: All that was asked, as text of the caller's making, at most
+            `MAX_CONVERSATION` characters; None: the query alone; empty: it was too long to keep.
+        settings: How the call searched, as text of the caller's making; None: not known.
     """
 
     shelf: Shelf
@@ -59,6 +62,13 @@ class Trace:
     stopped: str
     neighbours: tuple[int, ...] = ()
     prior: str | None = None
+    conversation: str | None = None
+    settings: str | None = None
+
+
+def without_texts(trace: Trace) -> Trace:
+    """Return a trace without what was asked and answered."""
+    return replace(trace, query=None, answer=None, conversation=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from latent_memory.progress import Progress
 from latent_memory.rows import WHOLE, insert_trace, to_trace
 from latent_memory.sqlite import Database
 from latent_memory.tables import shelves, traces
-from latent_memory.trace import StoredTrace, Trace
+from latent_memory.trace import StoredTrace, Trace, without_texts
 
 _AT_ONCE = 200
 
@@ -102,4 +102,4 @@ def _adopted(trace: Trace, ids: dict[int, int], namespace: str | None, store_tex
     trace = replace(trace, neighbours=tuple(ids[old] for old in trace.neighbours if old in ids))
     if namespace is not None:
         trace = replace(trace, shelf=replace(trace.shelf, namespace=namespace))
-    return trace if store_text else replace(trace, query=None, answer=None)
+    return trace if store_text else without_texts(trace)

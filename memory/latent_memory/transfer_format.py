@@ -43,6 +43,8 @@ class TraceLine(BaseModel):
     stopped: str
     neighbours: Annotated[tuple[Whole, ...], Field(strict=False)]
     prior: str | None
+    conversation: str | None = None  # these two: not in exports from before revision 0006
+    settings: str | None = None
 
 
 class LastLine(BaseModel):
@@ -77,6 +79,8 @@ def to_line(stored: StoredTrace, shard: int) -> TraceLine:
         stopped=trace.stopped,
         neighbours=trace.neighbours,
         prior=trace.prior,
+        conversation=trace.conversation,
+        settings=trace.settings,
     )
 
 
@@ -106,4 +110,6 @@ def to_trace(line: TraceLine, arrays: Arrays) -> Trace:
         stopped=line.stopped,
         neighbours=line.neighbours,
         prior=line.prior,
+        conversation=line.conversation,
+        settings=line.settings,
     )

@@ -27,7 +27,10 @@ _LEFT = {
     for table, filled in (
         (latents, func.length(latents.c.bytes) > 0),
         (embeddings, func.length(embeddings.c.vector) > 0),
-        (texts, func.coalesce(texts.c.query, texts.c.answer, texts.c.tokens).is_not(None)),
+        (
+            texts,
+            func.coalesce(*(column for column in texts.c if column.name != "trace")).is_not(None),
+        ),
     )
 }
 

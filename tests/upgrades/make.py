@@ -48,6 +48,14 @@ def made(number: int) -> Trace:
     )
 
 
+def call_of(number: int) -> dict[str, str | None]:
+    """What a trace keeps of its call since revision 0006."""
+    return {
+        "conversation": f'{{"turns": [{number}]}}' if number % 3 else None,
+        "settings": f'{{"prefix_tokens": {number}}}' if number % 2 else None,
+    }
+
+
 def publish_prior(memory: LatentMemory) -> None:
     """Put an untrained prior in force, with its night and its file."""
     from latent_agent.prior import LatentPrior, PriorShape
@@ -92,7 +100,10 @@ def write(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / FILE
         with LatentMemory(path) as memory:
-            memory.add_many(made(number) for number in range(1, COUNT + 1))
+            traces = [made(number) for number in range(1, COUNT + 1)]
+            if folder.name >= "0006":
+                traces = [replace(one, **call_of(number)) for number, one in enumerate(traces, 1)]
+            memory.add_many(traces)
             memory.forget(ids=FORGOTTEN)
             if folder.name != FIRST:
                 publish_prior(memory)
