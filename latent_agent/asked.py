@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -11,6 +11,7 @@ from latent_agent.embedding import EMBEDDING
 from latent_agent.form import Form
 from latent_agent.prompt import Turn, last_question
 from latent_agent.settings import Settings
+from latent_agent.shared_model import DATE, SharedModel
 from latent_agent.tools.call import Tool
 from latent_memory import MAX_CONVERSATION, Trace
 
@@ -18,12 +19,12 @@ REPLAYED = (
     *("temperature", "sample_draft", "top_p", "max_tokens", "stop", "max_iterations", "samples"),
     *("learning_rate", "fraction", "prefix_tokens", "threshold", "patience", "reward_offset"),
     *("max_forwarded_tokens", "search", "positions", "position_share", "baseline", "step", "rest"),
-    "ties",
+    *("ties", "chat_template_kwargs"),
 )
 """Settings that decide how a question is searched; the reward is the shelf's."""
 
-_DEFAULTS: Mapping[str, Any] = {field.name: field.default for field in fields(Settings)}
-_EMBEDDING = "embedding"
+_DEFAULTS = Settings()
+_EMBEDDING, _TEMPLATE = "embedding", "chat_template_kwargs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,22 +88,45 @@ def search_text(settings: Settings, recipe: str) -> str:
     """Return how a call searched as a trace keeps it: what differs from the plain defaults.
 
     Args:
-        settings: The call's.
+        settings: The call's. Of the chat template's arguments the date is left out, as
+            fingerprints leave it out: each day's settings would differ.
         recipe: What embedded the question.
     """
-    kept = {
-        name: value for name in REPLAYED if (value := getattr(settings, name)) != _DEFAULTS[name]
-    }
+    kept = {name: getattr(settings, name) for name in REPLAYED}
+    kept[_TEMPLATE] = {name: kept[_TEMPLATE][name] for name in {*kept[_TEMPLATE]} - {DATE}}
+    kept = {name: value for name, value in kept.items() if value != getattr(_DEFAULTS, name)}
     return json.dumps(kept if recipe == EMBEDDING else {**kept, _EMBEDDING: recipe})
 
 
-def search_of(text: str) -> tuple[dict[str, Any], str]:
-    """Return the settings that `search_text` was given, those that differ, and the recipe.
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """How a call searched.
 
-    What no trace of ours holds, as an import may, is left out.
+    Attributes:
+        settings: Those that differ from the plain defaults.
+        recipe: What embedded the question.
+    """
+
+    settings: Mapping[str, Any]
+    recipe: str
+
+    @property
+    def template(self) -> Mapping[str, Any]:
+        """Arguments of the chat template."""
+        return self.settings.get(_TEMPLATE, {})
+
+    def fingerprint(self, model: SharedModel, embedder: str | None = None) -> str:
+        """Return the fingerprint of such calls, with another embedder if one is named."""
+        return model.fingerprint(embedder or self.recipe, self.template)
+
+
+def search_of(text: str | None) -> Searched:
+    """Return what `search_text` was given; of None, and of what an import may hold, what is known.
+
+    Values are not checked; `Settings` does that.
     """
     try:
-        kept: Any = json.loads(text)
+        kept: Any = json.loads(text or "{}")
     except (ValueError, RecursionError):
         kept = {}
     held: dict[str, Any] = kept if isinstance(kept, dict) else {}
@@ -110,4 +134,6 @@ def search_of(text: str) -> tuple[dict[str, Any], str]:
     if "stop" in settings:
         stops: Any = settings["stop"] if isinstance(settings["stop"], list) else ()
         settings["stop"] = tuple(str(stop) for stop in stops)
-    return settings, str(held.get(_EMBEDDING, EMBEDDING))
+    if not isinstance(settings.get(_TEMPLATE, {}), dict):
+        del settings[_TEMPLATE]
+    return Searched(settings=settings, recipe=str(held.get(_EMBEDDING, EMBEDDING)))

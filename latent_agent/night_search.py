@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_agent.asked import REPLAYED, search_of
+from latent_agent.asked import REPLAYED, Searched, search_of
 from latent_agent.errors import SettingError
 from latent_agent.settings import Settings, settings_for
 from latent_memory import LatentMemory, Shelf
@@ -15,7 +15,8 @@ from latent_memory.listing import newest_settings
 NEWEST = 100
 """So many traces say how calls are searched now."""
 
-SETTABLE = (*REPLAYED, "timeout", "seed")
+_SHELF = "chat_template_kwargs"  # a shelf has but one
+SETTABLE = (*(name for name in REPLAYED if name != _SHELF), "timeout", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +48,11 @@ def search_for(
     """
     given = given or {}
     if recipe is not None:
-        base, source = settings_for(recipe), f"recipe {recipe}"
+        template = newest_search(memory, shelf).template
+        base, source = settings_for(recipe, chat_template_kwargs=template), f"recipe {recipe}"
     else:
         base, source = _of_traces(memory, shelf)
-    values = {name: getattr(base, name) for name in SETTABLE}
+    values = {name: getattr(base, name) for name in (*SETTABLE, _SHELF)}
     if "fraction" in given and "prefix_tokens" not in given:
         values["prefix_tokens"] = None
     if given:
@@ -67,7 +69,7 @@ def _of_traces(memory: LatentMemory, shelf: Shelf) -> tuple[Settings, str]:
     (text, count) = known.most_common(1)[0]
     source = f"as {count} of the newest {len(newest)} traces"
     try:
-        return _settings(search_of(text)[0]), source
+        return _settings(search_of(text).settings), source
     except SettingError as error:
         raise SettingError(
             f"the settings of the newest traces must be those of a call, got {text[:200]!r} in "
@@ -104,8 +106,8 @@ def parsed(assignments: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def recipe_of(memory: LatentMemory, shelf: Shelf) -> str | None:
-    """Return what embedded a shelf's newest trace; None if the trace does not tell."""
+def newest_search(memory: LatentMemory, shelf: Shelf) -> Searched:
+    """Return how a shelf's newest trace was searched, as far as it tells."""
     with memory.database.read() as connection:
         (text,) = newest_settings(connection, shelf, 1) or [None]
-    return None if text is None else search_of(text)[1]
+    return search_of(text)

@@ -1,20 +1,20 @@
 """What a trace does not hold, told by the model that made it: the draft, and tokens as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from latent_agent.asked import Asked, asked_of
+from latent_agent.asked import asked_of, search_of
 from latent_agent.call import Call
-from latent_agent.embedding import EMBEDDING
 from latent_agent.errors import ModelError
 from latent_agent.prompt import encode_chat
 from latent_agent.reward import SelfReward
 from latent_agent.sampling import Sampler
 from latent_agent.settings import settings_for
 from latent_agent.shared_model import SharedModel
-from latent_memory.trace import Matrix, Trace
+from latent_memory.trace import Trace
 
 _NEAR = 0.05  # of a latent's length: more than any rounding, less than any other prompt moves it
 
@@ -47,7 +47,8 @@ def redraft(trace: Trace, model: SharedModel, name: str) -> Redraft:
         ModelError: If the trace is another model's, or there is no such model.
         PromptError: If the conversation makes no prompt.
     """
-    ours, theirs = model.fingerprint(EMBEDDING), trace.shelf.fingerprint
+    searched = search_of(trace.settings)
+    ours, theirs = searched.fingerprint(model), trace.shelf.fingerprint
     if ours != theirs:
         raise ModelError(
             f"a draft is shown by the model that made it, but the trace's fingerprint is "
@@ -61,15 +62,19 @@ def redraft(trace: Trace, model: SharedModel, name: str) -> Redraft:
             backbone.text([token]) if token < backbone.vocabulary else f"unknown token {token}"
             for token in trace.tokens
         ],
-        text=None if (asked := asked_of(trace)) is None else _written(asked, trace.base, model),
+        text=_written(trace, searched.template, model),
     )
 
 
-def _written(asked: Asked, base: Matrix, model: SharedModel) -> str | None:
-    """Answer a conversation as drafts are, if that leads to the latents."""
-    prompt = encode_chat(model.tokenizer, asked.turns, asked.tools)
-    draft = Call(model, settings_for(), SelfReward(), asked.turns, prompt).draft()
-    stored = torch.from_numpy(base)
+def _written(trace: Trace, template: Mapping[str, Any], model: SharedModel) -> str | None:
+    """Answer what was asked as drafts are, if that leads to the latents."""
+    asked = asked_of(trace)
+    if asked is None:
+        return None
+    prompt = encode_chat(model.tokenizer, asked.turns, asked.tools, template)
+    settings = settings_for(chat_template_kwargs=template)
+    draft = Call(model, settings, SelfReward(), asked.turns, prompt).draft()
+    stored = torch.from_numpy(trace.base)
     made = draft.latents[: len(stored)].cpu()
     if made.shape != stored.shape:
         return None

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from latent_agent.backbone import Backbone
 
 
-_DATE = "date_string"  # as Llama's templates call it
+DATE = "date_string"  # as Llama's templates call it
 _LONGEST = 1 << 20  # bytes of judge prompts
 
 
@@ -126,7 +126,7 @@ class SharedModel(Renewed):
             chat_template_kwargs: Arguments of the chat template. A date is left out, lest all
                 traces be lost with each day.
         """
-        given = {name: chat_template_kwargs[name] for name in {*chat_template_kwargs} - {_DATE}}
+        given = {name: chat_template_kwargs[name] for name in {*chat_template_kwargs} - {DATE}}
         if given:
             embedding += f" {json.dumps(given, sort_keys=True)}"
         with self._lock:

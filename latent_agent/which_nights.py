@@ -1,15 +1,16 @@
 """Which nights there are to run: the shelves of a model, or the one that a chat model fills."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from latent_agent.agent import reward_for
+from latent_agent.asked import Searched
 from latent_agent.embedding import EMBEDDING
 from latent_agent.errors import PriorError, SettingError
 from latent_agent.memories import open_memory
 from latent_agent.night_job import NightJob
-from latent_agent.night_search import recipe_of
+from latent_agent.night_search import newest_search
 from latent_agent.recollection import Embedder, embedder_name, shelf_reward
 from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
@@ -33,32 +34,36 @@ def shelves_for(
         PriorError: If there are none; says what there is instead.
     """
     found = memory.shelves()
-    fingerprint = model.fingerprint(EMBEDDING if embedder is None else embedder_name(embedder))
-    wanted = [
-        info.shelf
+    recipe = EMBEDDING if embedder is None else embedder_name(embedder)
+    here = {
+        info.shelf: newest_search(memory, info.shelf)
         for info in found
         if info.shelf.namespace == namespace
-        and info.shelf.fingerprint == fingerprint
-        and (reward is None or info.shelf.reward == shelf_reward(reward.id))
+    }
+    wanted = [
+        shelf
+        for shelf, searched in here.items()
+        if shelf.fingerprint == searched.fingerprint(model, recipe)
+        and (reward is None or shelf.reward == shelf_reward(reward.id))
     ]
     if not wanted:
-        _refuse_other_embedders(memory, model, namespace)
+        _refuse_other_embedders(here, model)
         raise PriorError(
-            f"there must be traces in namespace {namespace!r} of model {fingerprint[:8]}"
+            f"there must be traces in namespace {namespace!r} of model "
+            f"{model.fingerprint(recipe)[:8]}"
             f"{'' if reward is None else f' and reward {reward.id!r}'}, got {_listed(found)}; ask "
             "questions first, or give another --namespace, --model, --reward or --memory"
         )
     return wanted
 
 
-def _refuse_other_embedders(memory: LatentMemory, model: SharedModel, namespace: str) -> None:
-    for info in memory.shelves():
-        recipe = recipe_of(memory, info.shelf) if info.shelf.namespace == namespace else None
-        if recipe is not None and model.fingerprint(recipe) == info.shelf.fingerprint:
+def _refuse_other_embedders(here: Mapping[Shelf, Searched], model: SharedModel) -> None:
+    for shelf, searched in here.items():
+        if searched.recipe != EMBEDDING and shelf.fingerprint == searched.fingerprint(model):
             raise PriorError(
-                f"the questions of a night must be embedded as its traces were, got traces in "
-                f"namespace {namespace!r} embedded by {recipe!r}; name that object with "
-                "--embeddings module:attribute, or run the night from Python: job_for(chat)"
+                "the questions of a night must be embedded as its traces were, got traces in "
+                f"namespace {shelf.namespace!r} embedded by {searched.recipe!r}; name that object "
+                "with --embeddings module:attribute, or run the night from Python: job_for(chat)"
             )
 
 

@@ -195,8 +195,8 @@ def test_without_texts_the_settings_alone_are_stored(tmp_path: Path) -> None:
 def test_a_call_leaves_how_it_searched(memory: LatentMemory) -> None:
     kept, _, _ = stored_by_a_call(memory)
     assert kept.settings is not None
-    known, recipe = search_of(kept.settings)
-    assert recipe == EMBEDDING
+    known = search_of(kept.settings).settings
+    assert search_of(kept.settings).recipe == EMBEDDING
     assert known["prefix_tokens"] == 2
     found = search_for(memory, kept.shelf)
     assert found.settings == replace(
@@ -204,6 +204,19 @@ def test_a_call_leaves_how_it_searched(memory: LatentMemory) -> None:
         judge="checks", momentum=1.0, momentum_temperature=1.0, neighbours=0,
     )  # fmt: skip
     assert found.source == "as 1 of the newest 1 traces"
+
+
+def test_arguments_of_the_chat_template_are_the_nights_too(memory: LatentMemory) -> None:
+    """They are in the fingerprint, but for the date."""
+    given = {"enable_thinking": False, "date_string": "1 May"}
+    kept, _, _ = stored_by_a_call(memory, settings=replace(SEARCH, chat_template_kwargs=given))
+    assert list(shelves_for(memory, model(), "default")) == [kept.shelf]
+    for recipe in (None, "latentseek"):
+        found = search_for(memory, kept.shelf, recipe)
+        assert found.settings.chat_template_kwargs == {"enable_thinking": False}
+    with pytest.raises(SettingError, match="--set must be"):
+        parsed(["chat_template_kwargs={}"])
+    assert redraft(kept, model(), "tiny").text is not None
 
 
 def shelf_with(memory: LatentMemory, *lengths: int | None) -> Shelf:
