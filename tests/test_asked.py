@@ -144,6 +144,9 @@ def test_an_anchor_may_have_a_system_prompt(tmp_path: Path) -> None:
     (anchor,) = read_anchors(path)
     assert anchor == Anchor(question="q", answer="a", system="s")
     assert anchor.asked.turns == (Turn("system", "s"), Turn("user", "q"))
+    path.write_text('{"question": "q", "answer": "a", "system": 5}')
+    with pytest.raises(SettingError, match="a system prompt must be a text"):
+        read_anchors(path)
 
 
 def test_a_trace_with_a_history_shows_its_whole_draft(memory: LatentMemory) -> None:
