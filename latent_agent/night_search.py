@@ -79,7 +79,8 @@ def _of_traces(memory: LatentMemory, shelf: Shelf) -> tuple[Settings, str]:
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
-    return Settings(**{"neighbours": 0, **values})
+    known: dict[str, Any] = {"neighbours": 0, **values}
+    return Settings(**known)
 
 
 def parsed(assignments: Sequence[str]) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def test_tools_that_could_be_called_are_asked_with() -> None:
     text = asked_text(turns, Form(tools=(TOOL,), several=False))
     asked = asked_of(replace(trace(1), query="Who was there?", conversation=text))
     assert asked == Asked(turns=turns, tools=(TOOL,), several=False)
+    assert asked is not None
     assert asked.form == Form(tools=(TOOL,), several=False)
 
 
