@@ -157,9 +157,7 @@ def _told(stored: StoredTrace) -> dict[str, Any]:
         "fingerprint": trace.shelf.fingerprint,
         "reward": trace.shelf.reward,
         "query": trace.query,
-        "conversation": trace.conversation,
         "answer": trace.answer,
-        "settings": trace.settings,
         "score": trace.score,
         "rewards": list(trace.rewards),
         "steps": trace.steps,
@@ -169,6 +167,8 @@ def _told(stored: StoredTrace) -> dict[str, Any]:
         "tokens": list(trace.tokens),
         "latents": list(trace.base.shape),
         "moved": round(float(abs(trace.optimised - trace.base).max()), 4),
+        "conversation": trace.conversation,
+        "settings": trace.settings,
     }
 
 

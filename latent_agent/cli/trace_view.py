@@ -50,7 +50,7 @@ def draw(
         ("Latents", _moved(trace)),
         ("Tokens" if not isinstance(draft, str) else "Draft", told),
         ("Warm start", _warm_start(trace, neighbours)),
-        ("Search", trace.settings or "settings not stored"),
+        *([] if trace.settings is None else [("Settings", trace.settings)]),
         ("Cost", _cost(trace)),
         ("Shelf", _shelf(trace)),
     ):
