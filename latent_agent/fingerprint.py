@@ -44,9 +44,7 @@ def _tokenizer_text(tokenizer: "PreTrainedTokenizerBase") -> str:
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    if (
-        backend.truncation or backend.padding
-    ):  # left there by a file or a call; prompts have neither
+    if backend.truncation or backend.padding:  # of a file or a call: prompts have neither
         backend = copy.deepcopy(backend)
         backend.no_truncation()
         backend.no_padding()

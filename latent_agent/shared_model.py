@@ -192,16 +192,16 @@ def open_model(
         ModelError: If the arguments name no model that can be searched.
     """
     check_device(device)
-    model, tokenizer = place_name(model), place_name(tokenizer)
-    if isinstance(model, str):
+    named, beside = place_name(model), place_name(tokenizer)
+    if isinstance(named, str):
         check_dtype(dtype)
-        source = ModelSource(model, dtype, device)
-        made = _from_source(source, tokenizer)
+        source = ModelSource(named, dtype, device)
+        made = _from_source(source, beside)
         # A loaded object stays alive in what it is shared through, so its id is not reused.
-        key = (source, tokenizer if isinstance(tokenizer, str) else id(tokenizer))
+        key = (source, beside if isinstance(beside, str) else id(beside))
     else:
-        made = _from_loaded(model, tokenizer)
-        key = (id(model), id(tokenizer))
+        made = _from_loaded(named, beside)
+        key = (id(named), id(beside))
     with _shared_lock:
         return _shared.setdefault(key, made)
 
@@ -222,8 +222,9 @@ def _from_loaded(model: Any, tokenizer: "str | PreTrainedTokenizerBase | None") 
             f"{type(model).__name__}; for example model='bundled'"
         )
     check_causal(model.config, type(model).__name__)
-    place = tokenizer or model.config.name_or_path
-    if not place:
+    given = isinstance(tokenizer, PreTrainedTokenizerBase)
+    place: Any = tokenizer if given else tokenizer or model.config.name_or_path
+    if not given and not place:
         raise ModelError(
             f"a loaded model needs its tokenizer, got tokenizer={tokenizer!r}; pass "
             "tokenizer=AutoTokenizer.from_pretrained(...) beside the model"
