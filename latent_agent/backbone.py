@@ -7,6 +7,7 @@ the distribution of answer token ``x_t`` (arXiv 2505.13308, section 3).
 from collections.abc import Sequence as Seq
 from functools import cache
 from typing import Any
+from weakref import WeakMethod
 
 import torch
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
@@ -49,7 +50,8 @@ class Backbone:
             )
         self._head = Head(linear, text_config)
         gathers = self._probe() and not self.slides  # padding would stretch a sliding window
-        self.decoding = Decoding(self.step, gathers=gathers)
+        step: Any = WeakMethod(self.step)  # else a circle keeps the weights until it is collected
+        self.decoding = Decoding(lambda *given: step()(*given), gathers=gathers)
 
     @property
     def vocabulary(self) -> int:

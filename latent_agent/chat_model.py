@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from latent_agent.errors import SettingError
 from latent_agent.generation import checked_choices
+from latent_agent.held_models import HeldModels
 from latent_agent.loading import Place, place_name
 from latent_agent.messages import read_turns, to_turns
 from latent_agent.outcome import Outcome
@@ -22,7 +23,7 @@ from latent_agent.prompt import encode_chat, encode_text
 from latent_agent.reward import Reward, as_reward
 from latent_agent.setting_rules import check_prior, stop_texts
 from latent_agent.settings import Settings, settings_for
-from latent_agent.shared_model import SharedModel, open_model, shared_by_copies
+from latent_agent.shared_model import SharedModel, shared_by_copies
 from latent_agent.tool_calling import ToolCallingChatModel
 from latent_agent.tools.specs import tools_from
 
@@ -225,6 +226,10 @@ class ChatLatentSeek(ToolCallingChatModel):
     streaming: bool = False
     """Accepted, as all chat models do; ``stream`` always streams."""
 
+    held_models: HeldModels = Field(default_factory=HeldModels, exclude=True, repr=False)
+    """Not to be given: a field, since LangChain's configured copies take over no more than those.
+    So a model that a call's config names stays loaded for the next call."""
+
     @classmethod
     def from_model_id(cls, model_id: str, **kwargs: Any) -> "ChatLatentSeek":
         """Build from a Hugging Face id or folder, as in langchain-huggingface."""
@@ -326,8 +331,19 @@ class ChatLatentSeek(ToolCallingChatModel):
     def _shared_model(self, given: Mapping[str, Any]) -> SharedModel:
         """Return the model, or the one that a call names in its place."""
         if given.get("model") is None:
-            return open_model(self.model, self.tokenizer, self.dtype, self.device)
-        return open_model(given["model"], given.get("tokenizer"), self.dtype, self.device)
+            return self.held_models.open(self.model, self.tokenizer, self.dtype, self.device)
+        return self.held_models.open(
+            given["model"], given.get("tokenizer"), self.dtype, self.device
+        )
+
+    def close(self) -> None:
+        """Let go of the model: its weights are freed unless another user holds them.
+
+        So they are when the last chat model that uses them is dropped. Calls that are under way
+        end as usual, and the next one loads the model again. A model object that was handed over
+        stays with whoever loaded it; a memory stays open.
+        """
+        self.held_models = HeldModels()
 
     def _settings(self, given: dict[str, Any], stop: list[str] | None = None) -> Settings:
         """Merge the constructor's settings with one call's; the latter win."""

@@ -6,14 +6,15 @@ from typing import Any, Self
 
 import torch
 from langchain_core.embeddings import Embeddings
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
 from transformers import DynamicCache
 
 from latent_agent.embedding import pool
 from latent_agent.errors import PromptError, SettingError
+from latent_agent.held_models import HeldModels
 from latent_agent.loading import Place
 from latent_agent.prompt import Turn, encode_chat
-from latent_agent.shared_model import SharedModel, open_model, shared_by_copies
+from latent_agent.shared_model import SharedModel, shared_by_copies
 
 ROWS = 16
 """Texts that are read at once."""
@@ -50,6 +51,8 @@ class LatentSeekEmbeddings(BaseModel, Embeddings):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    _held_models: HeldModels = PrivateAttr(default_factory=HeldModels)
+
     @model_validator(mode="after")
     def _check(self) -> "LatentSeekEmbeddings":
         """Refuse what names no model at once; no weights are read for that."""
@@ -60,8 +63,12 @@ class LatentSeekEmbeddings(BaseModel, Embeddings):
         """Copy all but a loaded model and its tokenizer, which the copy shares."""
         return super().__deepcopy__(shared_by_copies(memo, self.model, self.tokenizer))
 
+    def close(self) -> None:
+        """Let go of the model, as `ChatLatentSeek.close` does."""
+        self._held_models = HeldModels()
+
     def _shared_model(self) -> SharedModel:
-        return open_model(self.model, self.tokenizer, self.dtype, self.device)
+        return self._held_models.open(self.model, self.tokenizer, self.dtype, self.device)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts, several at a time.

@@ -55,6 +55,10 @@ class LatentSeekLLM(BaseLLM):
         own["chat"] = chat or ChatLatentSeek(**given)
         super().__init__(**own)
 
+    def close(self) -> None:
+        """Let go of the model, as `ChatLatentSeek.close` does."""
+        self.chat.close()
+
     @property
     def _llm_type(self) -> str:
         return "latent-seek-llm"

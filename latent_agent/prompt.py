@@ -9,9 +9,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from latent_agent.accommodation import forms
 from latent_agent.arrival import check_arrival, missing_header
@@ -99,9 +99,13 @@ def check_size(
         )
 
 
-@lru_cache(maxsize=8)
+_longest: "WeakKeyDictionary[PreTrainedTokenizerBase, int]" = WeakKeyDictionary()
+
+
 def _longest_token(tokenizer: "PreTrainedTokenizerBase") -> int:
-    return max(map(len, tokenizer.get_vocab()), default=1)
+    if tokenizer not in _longest:
+        _longest[tokenizer] = max(map(len, tokenizer.get_vocab()), default=1)
+    return _longest[tokenizer]
 
 
 def encode_text(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:

@@ -11,16 +11,17 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from latent_agent.configured import with_namespace
 from latent_agent.embedding import EMBEDDING
 from latent_agent.embeddings import embed_texts
 from latent_agent.errors import SettingError
+from latent_agent.held_models import HeldModels
 from latent_agent.loading import Place
 from latent_agent.memories import open_memory
 from latent_agent.recollection import embedder_name
-from latent_agent.shared_model import SharedModel, open_model, shared_by_copies
+from latent_agent.shared_model import SharedModel, shared_by_copies
 from latent_memory import LatentMemory, Neighbour
 from latent_memory.checks import check_name
 from latent_memory.trace import Vector
@@ -65,6 +66,8 @@ class TraceRetriever(BaseRetriever):
     k: int = Field(default=4, strict=True)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    _held_models: HeldModels = PrivateAttr(default_factory=HeldModels)
 
     @model_validator(mode="after")
     def _check(self) -> "TraceRetriever":
@@ -141,8 +144,12 @@ class TraceRetriever(BaseRetriever):
             return np.asarray(self.embeddings.embed_query(query), np.float32)
         return embed_texts(self._shared_model(), [query], self.chat_template_kwargs)[0].numpy()
 
+    def close(self) -> None:
+        """Let go of the model, as `ChatLatentSeek.close` does."""
+        self._held_models = HeldModels()
+
     def _shared_model(self) -> SharedModel:
-        return open_model(self.model, self.tokenizer, self.dtype, self.device)
+        return self._held_models.open(self.model, self.tokenizer, self.dtype, self.device)
 
 
 def _checked_k(k: Any) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from latent_agent.call_queue import CallQueue
 from latent_agent.errors import ModelError
@@ -170,7 +171,7 @@ def _judge_prompts(path: Path) -> Mapping[str, Any]:
         ) from error
 
 
-_shared: dict[tuple[Any, ...], SharedModel] = {}
+_shared: WeakValueDictionary[tuple[Any, ...], SharedModel] = WeakValueDictionary()
 _shared_lock = ForkSafeLock()
 
 
@@ -180,7 +181,7 @@ def open_model(
     dtype: str | None = None,
     device: str | None = None,
 ) -> SharedModel:
-    """Return the model that all who ask for the same one share.
+    """Return the model that all who ask for the same one share, while one of them holds it.
 
     Args:
         model: ``bundled``, a Hugging Face id, a local folder, or a loaded model.
@@ -197,7 +198,7 @@ def open_model(
         check_dtype(dtype)
         source = ModelSource(named, dtype, device)
         made = _from_source(source, beside)
-        # A loaded object stays alive in what it is shared through, so its id is not reused.
+        # A loaded object lives as long as what it is shared through, so its id is not reused.
         key = (source, beside if isinstance(beside, str) else id(beside))
     else:
         made = _from_loaded(named, beside)

@@ -14,6 +14,8 @@ os.environ["LANGSMITH_TRACING"] = "false"
 
 import torch
 
+from latent_agent.shared_model import SharedModel, open_model
+
 XDG_FOLDERS = {
     "XDG_CACHE_HOME": ".cache",
     "XDG_CONFIG_HOME": ".config",
@@ -51,6 +53,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 def one_thread() -> None:
     """The same thread count everywhere; models this small are several times faster on one."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bundled() -> SharedModel:
+    """The bundled model, held so that no test loads it anew; read when it is first used."""
+    return open_model("bundled")
 
 
 @pytest.fixture
