@@ -50,8 +50,7 @@ class Backbone:
             )
         self._head = Head(linear, text_config)
         gathers = self._probe() and not self.slides  # padding would stretch a sliding window
-        step: Any = WeakMethod(self.step)  # else a circle keeps the weights until it is collected
-        self.decoding = Decoding(lambda *given: step()(*given), gathers=gathers)
+        self.decoding = Decoding(_held_weakly(self.step), gathers=gathers)
 
     @property
     def vocabulary(self) -> int:
@@ -169,6 +168,19 @@ class Backbone:
                 "or its quantisation is not supported yet, choose another model"
             )
         return can_gather(cache)
+
+
+def _held_weakly(step: Any) -> Any:
+    """Return a method that keeps no object: a circle would keep the weights until it is collected.
+
+    Whoever decodes holds the object.
+    """
+    method: Any = WeakMethod(step)
+
+    def one_pass(*given: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return method()(*given)
+
+    return one_pass
 
 
 @cache

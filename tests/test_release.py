@@ -43,7 +43,7 @@ def weights(name: str) -> "weakref.ref[torch.nn.Parameter]":
 
 
 def plain(name: str, **given: Any) -> ChatLatentSeek:
-    return ChatLatentSeek(model=name, **{"memory": None, "max_tokens": 4, **given})
+    return ChatLatentSeek(model=name, memory=None, max_tokens=4, **given)
 
 
 def test_they_go_with_the_last_chat_model_that_was_used_in_all_ways(
