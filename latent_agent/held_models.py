@@ -1,5 +1,6 @@
 """The models that a chat model, or another user, keeps loaded."""
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ class HeldModels:
 
     def open(
         self,
-        model: "str | PreTrainedModel",
-        tokenizer: "str | PreTrainedTokenizerBase | None" = None,
+        model: "str | os.PathLike[str] | PreTrainedModel",
+        tokenizer: "str | os.PathLike[str] | PreTrainedTokenizerBase | None" = None,
         dtype: str | None = None,
         device: str | None = None,
     ) -> SharedModel:
