@@ -12,7 +12,7 @@ def pool(layers: Sequence[torch.Tensor]) -> torch.Tensor:
     """Pool a prompt's hidden states into one embedding: the mean over an early layer.
 
     Early layers still say what is asked, late ones which word comes next. Chosen by
-    ``python -m latent_agent.teaching.neighbours``.
+    ``python -m dev.bundled_model.neighbours``.
 
     Args:
         layers: States after the embeddings and after each layer, each (1, length, d).

@@ -118,7 +118,7 @@ def as_nobody(work: Callable[[], None]) -> None:
 
 # Forked from a process that has imported all this and does nothing else: no test waits for imports.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.memories", "latent_memory.crash.run", "alembic.command"])
+PROCESSES.set_forkserver_preload(["tests.memories", "tests.crash.run", "alembic.command"])
 
 
 class Worker:

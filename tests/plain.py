@@ -1,5 +1,5 @@
-"""LatentSeek in its plainest form; `latent-agent bench call` measures the same."""
+"""LatentSeek in its plainest form; `python -m dev.bench call` measures the same."""
 
-from latent_agent.benchmark.plain import PlainLM, plain_latentseek
+from dev.bench.plain import PlainLM, plain_latentseek
 
 __all__ = ["PlainLM", "plain_latentseek"]

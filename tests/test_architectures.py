@@ -15,6 +15,7 @@ from transformers import (
     RwkvConfig,
 )
 
+from dev.bundled_model.tokenizer import VOCABULARY_SIZE
 from latent_agent import ChatLatentSeek, SelfReward
 from latent_agent.adam import Adam
 from latent_agent.backbone import Backbone
@@ -29,7 +30,6 @@ from latent_agent.sampling import Sampler
 from latent_agent.self_judge import SelfJudge
 from latent_agent.sequence import CachedSequence
 from latent_agent.settings import Settings
-from latent_agent.teaching.tokenizer import VOCABULARY_SIZE
 from tests.tiny import CONFIGS, SLIDING, SLIDING_NAMES, randomised, tiny_model, tiny_tokenizer
 
 DTYPES = (torch.float32, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""``latent-agent bench memory`` on a small memory."""
+"""``python -m dev.bench memory`` on a small memory."""
 
 import json
 from types import SimpleNamespace
@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from latent_agent.cli import app
+from dev.bench.__main__ import app
 from latent_agent.errors import SettingError
 
 SMALL = ["--dimension", "16", "--latents", "2", "--queries", "20"]
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, ["bench", "memory", *arguments])
+    result = CliRunner().invoke(app, ["memory", *arguments])
     if result.exception:
         raise result.exception
     return result.stdout

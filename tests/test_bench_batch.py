@@ -1,18 +1,18 @@
-"""``latent-agent bench batch`` on a small model."""
+"""``python -m dev.bench batch`` on a small model."""
 
 import json
 
 import pytest
 from typer.testing import CliRunner
 
-from latent_agent.cli import app
+from dev.bench.__main__ import app
 from latent_agent.errors import SettingError
 
 SMALL = ["--shape", "tiny", "--questions", "3", "--rows", "3", "--tokens", "8", "--steps", "2"]
 
 
 def run(*arguments: str) -> str:
-    result = CliRunner().invoke(app, ["bench", "batch", *SMALL, "--verdict", "2", *arguments])
+    result = CliRunner().invoke(app, ["batch", *SMALL, "--verdict", "2", *arguments])
     if result.exception:
         raise result.exception
     return result.stdout

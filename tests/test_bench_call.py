@@ -1,4 +1,4 @@
-"""``latent-agent bench call`` on a tiny shape: what is counted, and who agrees with whom."""
+"""``python -m dev.bench call`` on a tiny shape: what is counted, and who agrees with whom."""
 
 import json
 
@@ -7,16 +7,16 @@ import torch
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
-from latent_agent.benchmark.compare import figures
-from latent_agent.benchmark.floor import Floor
-from latent_agent.benchmark.parts import PARTS
-from latent_agent.benchmark.pictures import draw_sweep
-from latent_agent.benchmark.plan import Bench, Plan
-from latent_agent.benchmark.record import record
-from latent_agent.benchmark.shapes import SHAPES, shaped_config, shaped_model, word_tokenizer
-from latent_agent.benchmark.sweep import attention_share, exponent, straight, sweep
-from latent_agent.benchmark.workers import Run
-from latent_agent.cli import app
+from dev.bench.__main__ import app
+from dev.bench.compare import figures
+from dev.bench.floor import Floor
+from dev.bench.parts import PARTS
+from dev.bench.pictures import draw_sweep
+from dev.bench.plan import Bench, Plan
+from dev.bench.record import record
+from dev.bench.shapes import SHAPES, shaped_config, shaped_model, word_tokenizer
+from dev.bench.sweep import attention_share, exponent, straight, sweep
+from dev.bench.workers import Run
 from latent_agent.errors import SettingError
 
 PLAN = Plan(shape="tiny", prompt_tokens=12, answer_tokens=20, iterations=3, prefix_tokens=6)
@@ -35,7 +35,7 @@ def records(bench):
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, ["bench", "call", *arguments])
+    result = CliRunner().invoke(app, ["call", *arguments])
     if result.exception:
         raise result.exception
     return result.stdout
@@ -174,8 +174,8 @@ def test_a_sweep_needs_matplotlib_only_for_its_picture(monkeypatch, tmp_path):
         **{f"line_by_{by}": {} for by in ("length", "steps")},
         **{f"exponent_by_{by}": 1.0 for by in ("length", "steps")},
     }
-    monkeypatch.setattr("latent_agent.benchmark.pictures.can_draw", lambda: False)
-    monkeypatch.setattr("latent_agent.benchmark.sweep.sweep", lambda *_: found)
+    monkeypatch.setattr("dev.bench.pictures.can_draw", lambda: False)
+    monkeypatch.setattr("dev.bench.sweep.sweep", lambda *_: found)
     picture = tmp_path / "cost.png"
     with pytest.raises(SettingError, match="or add --json"):
         run(*SMALL, "--sweep", str(picture))

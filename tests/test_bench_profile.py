@@ -1,4 +1,4 @@
-"""``latent-agent bench profile``: every stage is seen, and no time is lost or made up."""
+"""``python -m dev.bench profile``: every stage is seen, and no time is lost or made up."""
 
 import json
 import sys
@@ -7,13 +7,13 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from latent_agent.benchmark.sampled import ORDER, REST, STAGES, sampled, shares, stage_of
-from latent_agent.cli import app
+from dev.bench.__main__ import app
+from dev.bench.sampled import ORDER, REST, STAGES, sampled, shares, stage_of
 from latent_agent.errors import SettingError
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, ["bench", "profile", *arguments])
+    result = CliRunner().invoke(app, ["profile", *arguments])
     if result.exception:
         raise result.exception
     return result.stdout

@@ -46,7 +46,7 @@ NOT_RUN: dict[str, list[str]] = {
         '--questions 42": takes an hour',
     ],
     "docs/bundled-model.md": [
-        "python -m latent_agent.teaching.train --out first --compiled: takes hours",
+        "python -m dev.bundled_model.train --out first --compiled: takes hours",
     ],
     "docs/how-to/choose-a-model.md": [
         'latent-agent ask "What is 17 * 23?" --model Qwen/Qwen2.5-0.5B-Instruct: a download',
@@ -61,11 +61,11 @@ NOT_RUN: dict[str, list[str]] = {
         "systemctl --user daemon-reload: wants systemd",
     ],
     "docs/how-to/operating.md": [
-        "latent-agent soak --minutes 30 --threads 8 --folder soaked --seed 0 --plot memory.png: "
+        "python -m tests.soak --minutes 30 --threads 8 --folder soaked --seed 0 --plot memory.png: "
         "takes half an hour"
     ],
     "docs/how-to/slow-answer.md": [
-        "latent-agent bench call --model bundled --questions 10 --answer-tokens 64: "
+        "python -m dev.bench call --model bundled --questions 10 --answer-tokens 64: "
         "takes a minute; tests/test_bench_call.py runs it",
     ],
     "docs/how-to/upgrade.md": [
@@ -73,7 +73,7 @@ NOT_RUN: dict[str, list[str]] = {
         "pip install --upgrade dist/latent_agent-*.whl: installs",
     ],
     "docs/speed.md": [
-        "latent-agent bench call --shape 100M --answer-tokens 256     "
+        "python -m dev.bench call --shape 100M --answer-tokens 256     "
         "# beside the plain method and the floor: takes hours"
     ],
     "docs/tutorial.md": ["python3 -m venv .venv: installs; the tests run in what it installs"],

@@ -146,9 +146,9 @@ def test_every_package_is_typed(folder: str) -> None:
             "latent_agent/reward/judge.py",
             "from langchain_core.runnables import Runnable",
         ),
-        ("latent_agent/teaching/train.py", "from latent_agent import chat_model"),
-        ("latent_agent/teaching/train.py", "from latent_agent.chat_model import ChatLatentSeek"),
-        ("latent_agent/teaching/train.py", "from latent_agent import ChatLatentSeek"),
+        ("latent_agent/teaching/world.py", "from latent_agent import chat_model"),
+        ("latent_agent/teaching/world.py", "from latent_agent.chat_model import ChatLatentSeek"),
+        ("latent_agent/teaching/world.py", "from latent_agent import ChatLatentSeek"),
     ],
 )
 def test_a_forbidden_import_is_found(tmp_path: Path, path: str, source: str) -> None:

@@ -1,14 +1,14 @@
-"""A process that is killed at random moments; the long form: ``python -m latent_memory.crash``."""
+"""A process that is killed at random moments; the long form: ``python -m tests.crash``."""
 
 from pathlib import Path
 
 import pytest
 
 from latent_memory import LatentMemory
-from latent_memory.crash.check import check
-from latent_memory.crash.content import SHELF, make_trace
-from latent_memory.crash.ledger import Ledger
-from latent_memory.crash.run import run
+from tests.crash.check import check
+from tests.crash.content import SHELF, make_trace
+from tests.crash.ledger import Ledger
+from tests.crash.run import run
 
 
 def test_nothing_is_lost_and_nothing_invented(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, create_engine, text
 
 import latent_migrations
 from latent_memory import LatentMemory, LocationError, SchemaError, migrate, prior_tables
-from latent_memory.crash.migrating import REVISION, extended_migrations, migrate_copy
 from latent_memory.sqlite import Database, make_file, mark
 from latent_memory.tables import metadata
+from tests.crash.migrating import REVISION, extended_migrations, migrate_copy
 from tests.memories import Worker, recalled, trace, vector
 
 REVISIONS = list(latent_migrations.revisions())

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from latent_agent.cli.days_picture import draw_days, running_mean
-from latent_agent.cli.path_picture import draw_path, marked
-from latent_agent.cli.pictures import one_path
+from dev.pictures.__main__ import one_path
+from dev.pictures.days_picture import draw_days, running_mean
+from dev.pictures.path_picture import draw_path, marked
 from latent_agent.cli.rows import draw
 from latent_agent.teaching import is_right
 

@@ -9,6 +9,7 @@ from tokenizers.normalizers import Normalizer
 from tokenizers.processors import TemplateProcessing
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
+from dev.bundled_model.tokenizer import CHAT_TEMPLATE, END_OF_TEXT, END_OF_TURN
 from latent_agent import ChatLatentSeek
 from latent_agent.backbone import Backbone
 from latent_agent.completion import Limits, complete
@@ -17,7 +18,6 @@ from latent_agent.meter import Meter
 from latent_agent.prompt import Turn, encode_chat
 from latent_agent.sampling import Sampler
 from latent_agent.sequence import CachedSequence
-from latent_agent.teaching.tokenizer import CHAT_TEMPLATE, END_OF_TEXT, END_OF_TURN
 from tests.tiny import tiny_model, tiny_tokenizer
 
 HARMLESS = "How many apples are left?"

@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from latent_agent.cli import app
 from latent_agent.errors import SettingError
-from latent_agent.soak.check import findings
-from latent_agent.soak.gate import Gate
-from latent_agent.soak.held import allocated_bytes, python_blocks
-from latent_agent.soak.ledger import Ledger
-from latent_agent.soak.plan import NAMESPACES
-from latent_agent.soak.watch import Growth, Rest, Sample, growth
 from latent_memory import LatentMemory
 from tests.memories import in_namespace, trace
+from tests.soak.__main__ import app
+from tests.soak.check import findings
+from tests.soak.gate import Gate
+from tests.soak.held import allocated_bytes, python_blocks
+from tests.soak.ledger import Ledger
+from tests.soak.plan import NAMESPACES
+from tests.soak.watch import Growth, Rest, Sample, growth
 
 
 @pytest.mark.timeout(900)
 def test_twenty_seconds_of_everything(tmp_path: Path) -> None:
     arguments = ["--folder", str(tmp_path / "soak"), "--minutes", "0.33", "--json"]
     picture = tmp_path / "memory.png"
-    done = CliRunner().invoke(app, ["soak", *arguments, "--plot", str(picture)])
+    done = CliRunner().invoke(app, [*arguments, "--plot", str(picture)])
     assert done.exit_code == 0, done.output
     figures = json.loads(done.stdout)
     assert figures["problems"] == []
@@ -47,7 +47,7 @@ def test_twenty_seconds_of_everything(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = CliRunner().invoke(app, ["soak", "--folder", str(tmp_path)])
+    done = CliRunner().invoke(app, ["--folder", str(tmp_path)])
     assert isinstance(done.exception, SettingError)
     assert "must be new or empty" in str(done.exception)
 

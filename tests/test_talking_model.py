@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from dev.bundled_model.measure_talks import draw_talks, is_called, names_tool, replies
+from dev.bundled_model.talk import Call, Schema, Talk, plain, schema, user
 from latent_agent.teaching import model_path
-from latent_agent.teaching.measure_talks import draw_talks, is_called, names_tool, replies
-from latent_agent.teaching.talk import Call, Schema, Talk, plain, schema, user
 
 
 @cache

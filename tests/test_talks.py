@@ -13,16 +13,16 @@ import torch
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
+from dev.bundled_model.batches import TALKS, WORLD, Encoder, pool_batches
+from dev.bundled_model.network import new_model, renew_unused
+from dev.bundled_model.talk import Call, Talk, assistant, schema, user
+from dev.bundled_model.talks import draw_talk, judged_talk
+from dev.bundled_model.tokenizer import render
+from dev.bundled_model.tools import SUITE_NAMES
+from dev.bundled_model.train import Run, app
+from dev.bundled_model.words import Words
 from latent_agent.teaching import model_path
-from latent_agent.teaching.batches import TALKS, WORLD, Encoder, pool_batches
 from latent_agent.teaching.corpus import judging_example, solving_example
-from latent_agent.teaching.network import new_model, renew_unused
-from latent_agent.teaching.talk import Call, Talk, assistant, schema, user
-from latent_agent.teaching.talks import draw_talk, judged_talk
-from latent_agent.teaching.tokenizer import render
-from latent_agent.teaching.tools import SUITE_NAMES
-from latent_agent.teaching.train import Run, app
-from latent_agent.teaching.words import Words
 from latent_agent.teaching.world import split_of
 
 PLAIN_TEMPLATE = """\

@@ -4,7 +4,7 @@ import numpy as np
 import typer
 from typer.testing import CliRunner
 
-from latent_agent.teaching.codecs import CODECS, main, plain
+from dev.bundled_model.codecs import CODECS, main, plain
 from tests.memories import trace
 
 

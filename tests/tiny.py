@@ -26,7 +26,7 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
-from latent_agent.teaching.tokenizer import VOCABULARY_SIZE, build_tokenizer
+from dev.bundled_model.tokenizer import VOCABULARY_SIZE, build_tokenizer
 
 WINDOW = 512
 SLIDING = 16

@@ -5,11 +5,6 @@ import sys
 import typer
 
 from latent_agent.cli.ask import ask
-from latent_agent.cli.bench import bench
-from latent_agent.cli.bench_batch import batch
-from latent_agent.cli.bench_call import call
-from latent_agent.cli.bench_night import night
-from latent_agent.cli.bench_profile import profile
 from latent_agent.cli.calibrate import calibrate
 from latent_agent.cli.consolidate import consolidate
 from latent_agent.cli.demo import demo
@@ -20,7 +15,6 @@ from latent_agent.cli.memory_limits import limits, record
 from latent_agent.cli.migrate import migrate
 from latent_agent.cli.prior import prior
 from latent_agent.cli.report import report
-from latent_agent.cli.soak import soak
 from latent_agent.errors import LatentAgentError
 from latent_memory import LatentMemoryError
 
@@ -38,22 +32,21 @@ app.command()(consolidate)
 app.command()(report)
 app.command()(migrate)
 app.command()(doctor)
-app.command()(soak)
 memory.command()(limits)
 memory.command()(record)
 app.add_typer(memory, name="memory")
 app.add_typer(prior, name="prior")
-bench.command()(call)
-bench.command()(night)
-bench.command()(batch)
-bench.command()(profile)
-app.add_typer(bench, name="bench")
 
 
 def main() -> None:
-    """Run the command line; our own errors are one line on stderr, with exit code 2."""
+    """Run the command line ``latent-agent``."""
+    run_app(app)
+
+
+def run_app(command: typer.Typer) -> None:
+    """Run a command line; our own errors are one line on stderr, with exit code 2."""
     try:
-        app()
+        command()
     except (LatentAgentError, LatentMemoryError) as error:
         typer.echo(f"latent-agent: {error}", err=True)
         sys.exit(2)

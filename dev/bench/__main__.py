@@ -1,0 +1,19 @@
+"""The benchmarks as commands: ``python -m dev.bench``."""
+
+import typer
+
+from dev.bench.batch_command import batch
+from dev.bench.call_command import call
+from dev.bench.memory_command import memory
+from dev.bench.night_command import night
+from dev.bench.profile_command import profile
+from latent_agent.cli import run_app
+
+app = typer.Typer(
+    help="Measure this machine.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+for command in (memory, call, night, batch, profile):
+    app.command()(command)
+
+if __name__ == "__main__":
+    run_app(app)

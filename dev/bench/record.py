@@ -1,0 +1,83 @@
+"""What one call has to read and write, token by token: the floor is paid for this alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dev.bench.plan import Bench
+from dev.bench.rewards import Watched
+from latent_agent.call import Call
+from latent_agent.prompt import Turn, encode_chat
+from latent_agent.refine import Trial, refine
+from latent_agent.reward.base import JudgeRequest
+from latent_agent.sampling import Sampler
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """One answer's checks: prompts, and the longest replies; 1 where logits are read."""
+
+    prompts: tuple[Ids, ...]
+    longest: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One call, as far as a model must work for it.
+
+    Attributes:
+        prompt: Ids of the prompt.
+        answer: Tokens of the draft.
+        prefixes: Each changed prefix that was not seen before, in order.
+        judged: What the judge was asked: first of the draft, then of each new answer.
+        steps: Gradient steps taken.
+        limit: Longest answer.
+    """
+
+    prompt: Ids
+    answer: Ids
+    prefixes: tuple[Ids, ...]
+    judged: tuple[Judging, ...]
+    steps: int
+    limit: int
+
+
+def record(bench: Bench) -> list[Record]:
+    """Make each call once, and write down what it read and wrote."""
+    return [_record(bench, turn) for turn in bench.turns]
+
+
+def _record(bench: Bench, turn: Turn) -> Record:
+    reward = Watched(bench.plan.reward())
+    prompt = encode_chat(bench.tokenizer, [turn])
+    call = Call(bench.shared, bench.settings, reward, [turn], prompt)
+    starts = list(call.starts(()))
+    seen: dict[Ids, Trial] = {start.trial.prefix: start.trial for start in starts}
+
+    def attempt(prefix: Ids, sampler: Sampler) -> Trial:
+        trial = call.attempt(prefix, sampler)
+        seen.setdefault(prefix, trial)
+        return trial
+
+    search = refine(starts, call.backbone, attempt, bench.settings)
+    draft, *changed = seen
+    stops = call.backbone.stop_ids
+    return Record(
+        prompt=tuple(prompt),
+        answer=seen[draft].tokens,
+        prefixes=tuple(prefix for prefix in changed if prefix[-1] not in stops),
+        judged=tuple(_judging(bench, requests) for requests in reward.asked),
+        steps=search.iterations,
+        limit=bench.settings.max_tokens,
+    )
+
+
+def _judging(bench: Bench, requests: Sequence[JudgeRequest]) -> Judging:
+    return Judging(
+        prompts=tuple(
+            tuple(encode_chat(bench.tokenizer, [Turn("user", request.prompt)]))
+            for request in requests
+        ),
+        longest=max(1 if request.choices else request.max_tokens for request in requests),
+    )

@@ -1,0 +1,1 @@
+"""How the bundled model was trained and measured: ``python -m dev.bundled_model.train``."""

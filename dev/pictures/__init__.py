@@ -1,0 +1,1 @@
+"""Pictures for the docs, from real runs of the bundled model."""

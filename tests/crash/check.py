@@ -1,0 +1,70 @@
+"""What must hold after a kill, without any repair."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from latent_memory.codec import decode_latents, encode_latents
+from latent_memory.store import LatentMemory
+from latent_memory.trace import Trace
+from tests.crash.content import SETTINGS, SHELF, make_trace
+from tests.crash.ledger import Ledger
+
+
+def check(database: Path, ledger: Ledger, seed: int) -> int:
+    """Look at what a killed process left; return how many traces there are.
+
+    Raises:
+        AssertionError: If something is lost, invented or damaged.
+    """
+    with LatentMemory(database, index=SETTINGS) as memory:
+        require(not (problems := memory.verify()), f"verify finds {problems}")
+        found = {stored.id: stored.trace for stored in memory.stream(SHELF)}
+        kept = set(ledger.stored) - ledger.leaving
+        require(not (lost := kept - set(found)), f"lost: {sorted(lost)}")
+        require(not (back := ledger.gone & set(found)), f"forgotten, but there: {sorted(back)}")
+        for id_, trace in found.items():
+            number = ledger.stored.get(id_) or int(str(trace.query).split(".")[1].rstrip(">"))
+            require(_same(trace, make_trace(seed, number)), f"trace {id_} is not number {number}")
+        _check_recall(memory, found, seed)
+    _check_bytes(database, ledger, seed)
+    return len(found)
+
+
+def _same(got: Trace, made: Trace) -> bool:
+    base, optimised = decode_latents(encode_latents(made.base, made.optimised))
+    return (
+        (got.query, got.answer, got.tokens) == (made.query, made.answer, made.tokens)
+        and np.array_equal(got.embedding, made.embedding)
+        and np.array_equal(got.base, base)
+        and np.array_equal(got.optimised, optimised)
+    )
+
+
+def _check_recall(memory: LatentMemory, found: dict[int, Trace], seed: int) -> None:
+    if not found:
+        return
+    ids = sorted(found)
+    rows = np.stack([found[id_].embedding / np.linalg.norm(found[id_].embedding) for id_ in ids])
+    for number in range(5):
+        query = make_trace(seed, 10**6 + number).embedding
+        cosines = rows @ (query / np.linalg.norm(query))
+        best = [ids[at] for at in np.argsort(-cosines, kind="stable")[:5]]
+        recalled = [one.stored.id for one in memory.recall(query, shelf=SHELF, k=5)]
+        require(recalled == best, f"recall gives {recalled}, comparing everything {best}")
+
+
+def _check_bytes(database: Path, ledger: Ledger, seed: int) -> None:
+    """Search the files, once nobody has them open, for what was forgotten."""
+    beside = [file for file in database.parent.rglob("*") if file.is_file()]
+    content = b"".join(file.read_bytes() for file in beside)
+    there = {int(number) for number in re.findall(rb"<%d\.(\d+)>" % seed, content)}
+    left = [id_ for id_ in ledger.gone if ledger.stored[id_] in there]
+    require(not left, f"forgotten, but their texts are in the files: {sorted(left)}")
+
+
+def require(condition: bool, text: str) -> None:
+    """Raise AssertionError with a text unless a condition holds, also under ``python -O``."""
+    if not condition:
+        raise AssertionError(text)

@@ -1,0 +1,57 @@
+"""The process that is killed: it adds, forgets, recalls, rebuilds and reopens."""
+
+import logging
+import random
+from pathlib import Path
+
+from latent_memory.store import LatentMemory
+from tests.crash.content import SETTINGS, SHELF, make_trace
+from tests.crash.ledger import Ledger
+
+
+def work(database: Path, ledger_file: Path, seed: int, turn: int) -> None:
+    """Write to a memory until killed."""
+    logging.disable(logging.WARNING)  # of index files that the kill before cut short
+    worker = _Worker(database, Ledger(ledger_file).read(), seed)
+    rng = random.Random(f"{seed} {turn}")
+    deeds = (worker.add, worker.forget, worker.recall, worker.rebuild, worker.reopen)
+    while True:
+        rng.choices(deeds, weights=(12, 3, 3, 1, 1))[0](rng)
+
+
+class _Worker:
+    def __init__(self, database: Path, ledger: Ledger, seed: int) -> None:
+        self._database, self._ledger, self._seed = database, ledger, seed
+        self._alive = sorted(set(ledger.stored) - ledger.leaving)
+        self._number = ledger.last
+        self._memory = LatentMemory(database, index=SETTINGS)
+
+    def add(self, rng: random.Random) -> None:
+        numbers = range(self._number + 1, self._number + 1 + rng.choice((1, 1, 1, 5, 20)))
+        self._number = numbers[-1]
+        self._ledger.note("adding", self._number)
+        ids = self._memory.add_many(make_trace(self._seed, one) for one in numbers)
+        for id_, one in zip(ids, numbers, strict=True):
+            self._ledger.note("added", id_, one)
+        self._alive += ids
+
+    def forget(self, rng: random.Random) -> None:
+        rng.shuffle(self._alive)
+        count = 5 if len(self._alive) < 500 else len(self._alive) // 2
+        ids, self._alive = self._alive[:count], self._alive[count:]
+        self._ledger.note("forgetting", *ids)
+        self._memory.forget(ids=ids)
+        self._ledger.note("forgot", *ids)
+
+    def recall(self, rng: random.Random) -> None:
+        query = make_trace(self._seed, rng.randint(0, self._number)).embedding
+        self._memory.recall(query, shelf=SHELF)
+
+    def rebuild(self, rng: random.Random) -> None:
+        del rng
+        self._memory.rebuild()
+
+    def reopen(self, rng: random.Random) -> None:
+        del rng
+        self._memory.close()
+        self._memory = LatentMemory(self._database, index=SETTINGS)
