@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 
+from dev.bundled_model.tokenizer import END_OF_TURN
 from latent_agent import ChatLatentSeek, TraceRetriever
 from latent_agent.agent import LatentAgent
 from latent_agent.errors import SettingError
@@ -17,7 +18,6 @@ from latent_agent.reward import SelfReward
 from latent_agent.reward.base import Case, JudgeRequest, Reward, Score
 from latent_agent.self_judge import SelfJudge
 from latent_agent.shared_model import open_model
-from latent_agent.teaching.tokenizer import END_OF_TURN
 from latent_memory import LatentMemory
 from tests.thinking_models import scripted, thinking_tokenizer
 

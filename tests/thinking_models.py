@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AddedToken, LlamaConfig, LlamaForCausalLM
 
-from latent_agent.teaching.tokenizer import END_OF_TURN
+from dev.bundled_model.tokenizer import END_OF_TURN
 from tests.tiny import WINDOW, tiny_tokenizer
 
 WIDTH = 256
