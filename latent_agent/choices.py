@@ -28,7 +28,8 @@ def choices(
         PromptError: If the messages make no prompt, or the prompt does not fit.
         CallCancelled: If ``progress.cancelled`` is set before all answers stand.
     """
-    agent.model.backbone()  # reading the weights is on no call's clock
+    if count > 1:
+        agent.model.backbone()  # reading the weights is on no call's clock
     began = time.monotonic()
     outcomes = [serve(agent, turns, progress)]
     for other in range(1, count):
