@@ -269,7 +269,7 @@ YES, NO = "VERDICT: True", "VERDICT: False"
 def judged(*reply: str, family: str = "qwen3", **given: Any) -> Mapping[str, float]:
     """Return the checks of an answer whose judge writes this reply."""
     tokenizer = thinking_tokenizer(family)
-    model = scripted(tokenizer, ("\n\n", *reply, END_OF_TURN))
+    model = scripted(tokenizer, ("\n\n", *reply, END_OF_TURN), ("\n", reply[0]))
     judge = SelfJudge(open_model(model, tokenizer).backbone(), Meter())
     case = Case(question=QUESTION, answer=ANSWERED, conversation=QUESTION, judge=judge)
     return SelfReward(weights={"correct": 1.0}, **given).score(case).checks
@@ -277,10 +277,10 @@ def judged(*reply: str, family: str = "qwen3", **given: Any) -> Mapping[str, flo
 
 @pytest.mark.parametrize("family", ["qwen3", "r1"])
 def test_a_verdict_is_not_read_from_a_thought(family: str) -> None:
-    assert judged(YES, family=family) == {"correct": 1.0}
-    assert judged("<think>", NO, "</think>", YES, family=family) == {"correct": 1.0}
     assert judged("<think>", YES, "</think>", " No.", family=family) == {"correct": 0.0}
     assert judged("<think>", YES, family=family) == {"correct": 0.0}
+    assert judged(YES, family=family) == {"correct": 1.0}
+    assert judged("<think>", NO, "</think>", YES, family=family) == {"correct": 1.0}
 
 
 def test_a_verdict_is_not_read_from_a_reply_that_was_cut_off() -> None:
