@@ -13,10 +13,10 @@ from pathlib import Path
 from langchain_core.runnables import RunnableConfig
 
 from latent_agent import ChatLatentSeek, TraceRetriever
-from latent_agent.night_job import NightReport
-from latent_agent.schedule import ConsolidationScheduler
+from latent_agent.nights.job import NightReport
+from latent_agent.nights.scheduler import ConsolidationScheduler
+from latent_agent.nights.targets import job_for
 from latent_agent.teaching import questions
-from latent_agent.which_nights import job_for
 
 MODEL = "bundled"
 DAY = 80

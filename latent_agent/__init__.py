@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latent_agent.agent import LatentAgent
-    from latent_agent.chat_model import ChatLatentSeek
-    from latent_agent.embeddings import LatentSeekEmbeddings
+    from latent_agent.call.agent import LatentAgent
+    from latent_agent.chat.chat_model import ChatLatentSeek
+    from latent_agent.chat.embeddings import LatentSeekEmbeddings
+    from latent_agent.chat.llm import LatentSeekLLM
+    from latent_agent.chat.retriever import TraceRetriever
+    from latent_agent.chat.runnable import as_runnable
     from latent_agent.errors import LatentAgentError
-    from latent_agent.llm import LatentSeekLLM
-    from latent_agent.retriever import TraceRetriever
     from latent_agent.reward import (
         ExactMatch,
         FormatReward,
@@ -22,22 +23,21 @@ if TYPE_CHECKING:
         ToolCallReward,
         WeightedSum,
     )
-    from latent_agent.runnable import as_runnable
 
 _PLACES = {
-    "ChatLatentSeek": "latent_agent.chat_model",
+    "ChatLatentSeek": "latent_agent.chat.chat_model",
     "ExactMatch": "latent_agent.reward",
     "FormatReward": "latent_agent.reward",
     "JudgeReward": "latent_agent.reward",
-    "LatentAgent": "latent_agent.agent",
+    "LatentAgent": "latent_agent.call.agent",
     "LatentAgentError": "latent_agent.errors",
-    "LatentSeekEmbeddings": "latent_agent.embeddings",
-    "LatentSeekLLM": "latent_agent.llm",
+    "LatentSeekEmbeddings": "latent_agent.chat.embeddings",
+    "LatentSeekLLM": "latent_agent.chat.llm",
     "Reward": "latent_agent.reward",
     "SelfReward": "latent_agent.reward",
     "ToolCallReward": "latent_agent.reward",
-    "TraceRetriever": "latent_agent.retriever",
-    "as_runnable": "latent_agent.runnable",
+    "TraceRetriever": "latent_agent.chat.retriever",
+    "as_runnable": "latent_agent.chat.runnable",
     "WeightedSum": "latent_agent.reward",
 }
 

@@ -43,17 +43,19 @@ class Settings:
         max_forwarded_tokens: Non-padding positions through the model's body that one call may
             spend; None: no limit.
         search: ``gradient`` (LatentSeek), or ``flip``: no gradient; the prefix's token of least
-            margin is turned to its rival, then the next, K times. See `latent_agent.flipping`.
+            margin is turned to its rival, then the next, K times. See
+            `latent_agent.search.token_flip`.
         positions: Which positions of the prefix a gradient step updates: ``all``, or the share of
-            greatest ``entropy`` or of least ``margin``. See `latent_agent.forking`.
+            greatest ``entropy`` or of least ``margin``. See
+            `latent_agent.search.position_selection`.
         position_share: That share, in (0, 1].
         baseline: ``none``, or ``leave-one-out``: each sample's reward is held against the mean of
-            the step's others; needs ``samples``. See `latent_agent.policy`.
+            the step's others; needs ``samples``. See `latent_agent.search.policy_gradient`.
         step: ``fixed`` (Adam's), or ``margin``: the same step, just long enough that a token of the
-            prefix changes; greedy only. See `latent_agent.margin_step`.
+            prefix changes; greedy only. See `latent_agent.search.boundary_step`.
         rest: What follows the first token of the prefix that changes: ``kept`` as the latents have
             it, or written ``anew``, so that a long prefix need not contradict itself. See
-            `latent_agent.prefix`.
+            `latent_agent.search.prefix`.
         ties: Of two answers with the same reward, the ``first`` is kept or the ``shortest`` (the
             brevity of Kimi k1.5's length reward, arXiv 2501.12599, as a tie-break alone).
         verdict: How the built-in checks are read: ``generate``, ``logits``, or ``probability`` (the

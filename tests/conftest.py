@@ -14,7 +14,7 @@ os.environ["LANGSMITH_TRACING"] = "false"
 
 import torch
 
-from latent_agent.shared_model import SharedModel, open_model
+from latent_agent.model.registry import SharedModel, open_model
 
 XDG_FOLDERS = {
     "XDG_CACHE_HOME": ".cache",

@@ -23,7 +23,7 @@ from latent_agent.cli.watching import watching
 from latent_agent.errors import SettingError
 
 if TYPE_CHECKING:
-    from latent_agent.chat_model import ChatLatentSeek
+    from latent_agent.chat.chat_model import ChatLatentSeek
 
 
 @dataclass(frozen=True, kw_only=True)

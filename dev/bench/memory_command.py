@@ -21,7 +21,7 @@ from dev.bench.made_up import SHELF, Size, make_embeddings, make_traces
 from latent_agent.cli.options import Json
 from latent_agent.errors import SettingError
 from latent_memory import LatentMemory, Trace
-from latent_memory.index import Ids
+from latent_memory.index.index import Ids
 from latent_memory.trace import Matrix
 
 _BATCH = 500  # traces to a transaction in bulk

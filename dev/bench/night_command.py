@@ -113,10 +113,10 @@ def measure(world: _World, folder: Path) -> dict[str, Any]:
     """Fill a memory and train on it; return the figures."""
     import torch
 
-    from latent_agent.lessons import batches, survey
-    from latent_agent.prior import LatentPrior
-    from latent_agent.prior_file import PriorCard, save_prior
-    from latent_agent.prior_fit import FitSettings, fit
+    from latent_agent.nights.dataset import batches, survey
+    from latent_agent.nights.training import FitSettings, fit
+    from latent_agent.recall.prior_checkpoint import PriorCard, save_prior
+    from latent_agent.recall.prior_network import LatentPrior
 
     made = world.make()
     with LatentMemory(folder / "memory.sqlite3") as memory, watching() as report:

@@ -12,9 +12,9 @@ from dev.bench.plain import PlainLM, plain_latentseek
 from dev.bench.plan import Bench
 from dev.bench.record import Record
 from dev.bench.rewards import SecondThoughts
-from latent_agent.agent import LatentAgent
-from latent_agent.outcome import Outcome
-from latent_agent.recollection import Recollection
+from latent_agent.call.agent import LatentAgent
+from latent_agent.call.outcome import Outcome
+from latent_agent.recall.memory_adapter import Recollection
 from latent_agent.settings import settings_for
 from latent_memory import LatentMemory
 

@@ -16,11 +16,11 @@ from dev.bench.shapes import (
     shaped_model,
     word_tokenizer,
 )
-from latent_agent.agent import reward_for
-from latent_agent.prompt import Turn
+from latent_agent.call.agent import reward_for
+from latent_agent.model.prompt import Turn
+from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.reward import Reward, SelfReward
 from latent_agent.settings import Settings, settings_for
-from latent_agent.shared_model import SharedModel, open_model
 from latent_agent.teaching import questions
 
 

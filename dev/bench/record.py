@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from dev.bench.plan import Bench
 from dev.bench.rewards import Watched
-from latent_agent.call import Call
-from latent_agent.prompt import Turn, encode_chat
-from latent_agent.refine import Trial, refine
+from latent_agent.call.call import Call
+from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.sampling import Sampler
 from latent_agent.reward.base import JudgeRequest
-from latent_agent.sampling import Sampler
+from latent_agent.search.refine import Trial, refine
 
 Ids = tuple[int, ...]
 

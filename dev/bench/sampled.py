@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
 
-from latent_agent.adam import Adam
-from latent_agent.backbone import Backbone
-from latent_agent.call import Call
-from latent_agent.recollection import Recollection
-from latent_agent.refine import policy_gradient
-from latent_agent.self_judge import SelfJudge, _Rows  # pyright: ignore[reportPrivateUsage]
-from latent_agent.sequence import CachedSequence
+from latent_agent.call.call import Call
+from latent_agent.model.backbone import Backbone
+from latent_agent.model.kv_sequence import CachedSequence
+from latent_agent.recall.memory_adapter import Recollection
+from latent_agent.reward.self_judge import SelfJudge, _Rows  # pyright: ignore[reportPrivateUsage]
+from latent_agent.search.adam import Adam
+from latent_agent.search.refine import policy_gradient
 
 _EVERY = 0.002  # seconds between two looks
 

@@ -9,9 +9,9 @@ import torch
 
 from dev.bench.plan import Bench, Plan
 from dev.bench.sampled import sampled, shares
-from latent_agent.agent import LatentAgent
-from latent_agent.outcome import Outcome
-from latent_agent.recollection import Recollection
+from latent_agent.call.agent import LatentAgent
+from latent_agent.call.outcome import Outcome
+from latent_agent.recall.memory_adapter import Recollection
 from latent_memory import LatentMemory
 
 Report = Callable[[str, int, int], None]

@@ -17,16 +17,16 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from latent_agent.agent import LatentAgent
-from latent_agent.backbone import Backbone
-from latent_agent.call import Call
-from latent_agent.prompt import Turn, encode_chat
-from latent_agent.recollection import Recollection
-from latent_agent.refine import Trial
+from latent_agent.call.agent import LatentAgent
+from latent_agent.call.call import Call
+from latent_agent.model.backbone import Backbone
+from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.registry import open_model
+from latent_agent.model.sampling import GREEDY
+from latent_agent.recall.memory_adapter import Recollection
 from latent_agent.reward import ExactMatch
-from latent_agent.sampling import GREEDY
+from latent_agent.search.refine import Trial
 from latent_agent.settings import settings_for
-from latent_agent.shared_model import open_model
 from latent_agent.teaching.corpus import questions
 from latent_agent.teaching.world import Question, is_right
 from latent_memory import LatentMemory, Neighbour, Shelf, Trace

@@ -14,13 +14,13 @@ from rich.progress import track
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dev.bundled_model.harvest import harvest, reply_batch
-from latent_agent.agent import LatentAgent
-from latent_agent.loading import bundled_path
-from latent_agent.prompt import Turn
+from latent_agent.call.agent import LatentAgent
+from latent_agent.model.loading import bundled_path
+from latent_agent.model.prompt import Turn
+from latent_agent.model.registry import open_model
 from latent_agent.reward import Case, Reward, Score, SelfReward
 from latent_agent.reward.verdict import read_grade, read_verdict
 from latent_agent.settings import settings_for
-from latent_agent.shared_model import open_model
 from latent_agent.teaching.corpus import Candidate, questions
 from latent_agent.teaching.judging import CHECKS, GRADES, assess, judge_prompt
 from latent_agent.teaching.world import Question, final_answer, is_right

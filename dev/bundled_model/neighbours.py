@@ -12,9 +12,9 @@ import torch
 import typer
 from transformers import DynamicCache
 
-from latent_agent.backbone import Backbone
-from latent_agent.prompt import Turn, encode_chat
-from latent_agent.shared_model import open_model
+from latent_agent.model.backbone import Backbone
+from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.registry import open_model
 from latent_agent.teaching.corpus import questions
 from latent_agent.teaching.world import Question
 

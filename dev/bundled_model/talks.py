@@ -16,7 +16,7 @@ from dev.bundled_model.tool_talks import (
 )
 from dev.bundled_model.tools import on_offer, request
 from dev.bundled_model.words import Words
-from latent_agent.prompt import Turn, transcript
+from latent_agent.model.prompt import Turn, transcript
 from latent_agent.teaching.corpus import Example, draw_question, taught_answer
 from latent_agent.teaching.families import NAMES, OBJECTS, calculate
 from latent_agent.teaching.judging import CHECKS, GRADES, judge_prompt

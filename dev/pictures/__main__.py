@@ -18,8 +18,8 @@ from rich.progress import track
 from dev.bench.pictures import require_drawing
 from dev.pictures.days_picture import draw_days
 from dev.pictures.path_picture import draw_path
-from latent_agent.agent import reward_for
-from latent_agent.chat_model import ChatLatentSeek
+from latent_agent.call.agent import reward_for
+from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.cli.night_demo import DAY, consolidated
 from latent_agent.cli.rows import answer, draw
 from latent_agent.reward import Case, Reward, Score

@@ -30,7 +30,7 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Ask one question; the answer goes to stdout, how it came about to stderr."""
-    from latent_agent.chat_model import ChatLatentSeek
+    from latent_agent.chat.chat_model import ChatLatentSeek
 
     chat = ChatLatentSeek(
         model=model,

@@ -56,7 +56,7 @@ def calibrate(
     from latent_agent.evaluation.run import evaluate
     from latent_agent.evaluation.setup import Asked, experiment, written
     from latent_agent.evaluation.specs import Spec
-    from latent_agent.night_job import Watch
+    from latent_agent.nights.job import Watch
 
     asked = Asked(
         model=model, data=data, questions=questions, check=check, ending=ending, recipe=recipe,

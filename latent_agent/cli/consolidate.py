@@ -18,7 +18,7 @@ from latent_agent.cli.watching import watching
 from latent_agent.errors import NightRunningError, NightStoppedError, PriorError, TooLittleError
 
 if TYPE_CHECKING:
-    from latent_agent.night_job import NightJob, NightReport
+    from latent_agent.nights.job import NightJob, NightReport
     from latent_memory import LatentMemory
 
 BUSY, STOPPED, UNJUDGED = 3, 4, 5
@@ -79,8 +79,8 @@ def consolidate(
     running on this memory. 4 stopped by SIGTERM or SIGINT, nothing published. 5 trained, but
     there was no way to judge, so nothing was published. With --schedule: 0 once it is stopped.
     """
-    from latent_agent.night_job import NightReport, NightSettings, Watch, plan
-    from latent_agent.night_search import parsed
+    from latent_agent.nights.job import NightReport, NightSettings, Watch, plan
+    from latent_agent.nights.search_settings import parsed
     from latent_memory import LatentMemory, default_location
 
     waits = if_new or (None if schedule is None else 1)
@@ -131,7 +131,7 @@ def _worth_a_night(
 
 def _nights(jobs: Sequence["NightJob"], as_json: bool) -> "list[NightReport]":
     """Run the nights of all; one that fails costs no other its night, and is raised at the end."""
-    from latent_agent.consolidate import consolidate as night
+    from latent_agent.nights.night import consolidate as night
 
     reports: list[NightReport] = []
     failures: list[Exception] = []
@@ -164,13 +164,13 @@ def _jobs(
     **told: Any,
 ) -> Sequence["NightJob"]:
     """Look up what was named; one job for each shelf that fits."""
-    from latent_agent.agent import reward_for
-    from latent_agent.anchors import read_anchors
-    from latent_agent.night_job import NightJob
-    from latent_agent.night_search import search_for
+    from latent_agent.call.agent import reward_for
+    from latent_agent.model.registry import open_model
+    from latent_agent.nights.job import NightJob
+    from latent_agent.nights.regression_set import read_anchors
+    from latent_agent.nights.search_settings import search_for
+    from latent_agent.nights.targets import shelves_for
     from latent_agent.settings import settings_for
-    from latent_agent.shared_model import open_model
-    from latent_agent.which_nights import shelves_for
 
     opened = open_model(model)
     judge = None
@@ -209,8 +209,8 @@ def _stopped_by_signals() -> Generator[threading.Event]:
 
 def _stay(schedule: str, run: Callable[[], object], stop: threading.Event) -> None:
     """Run nights at the times of a schedule until told to stop."""
-    from latent_agent.cron import cron_trigger
-    from latent_agent.schedule import Nights
+    from latent_agent.nights.cron import cron_trigger
+    from latent_agent.nights.scheduler import Nights
 
     nights = Nights(run, cron_trigger(schedule))
     nights.start()

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from latent_agent.agent import reward_for
-from latent_agent.chat_model import ChatLatentSeek
+from latent_agent.call.agent import reward_for
+from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.cli.night_demo import consolidated
 from latent_agent.cli.rows import Row, answer, figures
 from latent_agent.settings import settings_for

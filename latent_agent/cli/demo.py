@@ -54,7 +54,7 @@ def demo(
     The bundled model is a teaching world: it shows the machinery and proves nothing about the
     method on real models.
     """
-    from latent_agent.chat_model import ChatLatentSeek
+    from latent_agent.chat.chat_model import ChatLatentSeek
     from latent_agent.cli.days_demo import Days, days_in_a_row
     from latent_agent.cli.night_demo import day_night_day
     from latent_agent.cli.rows import draw, scores_for

@@ -207,7 +207,7 @@ def _run(asked: "Asked", made: "Experiment", out: Path) -> dict[str, Any]:
     from latent_agent.evaluation.run import evaluate as run
     from latent_agent.evaluation.setup import written
     from latent_agent.evaluation.summary import summarise
-    from latent_agent.night_job import Watch
+    from latent_agent.nights.job import Watch
 
     with watching() as report:
         told = written(asked, made)

@@ -13,8 +13,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from latent_agent.cli.options import Json, MemoryAt, Model, OneNamespace, Yes, confirm
+from latent_agent.cli.plain_text import plain
 from latent_agent.errors import LatentAgentError, SettingError
-from latent_agent.plain import plain
 from latent_memory import LatentMemory, StoredTrace
 
 memory = typer.Typer(help="Look at what is remembered, and forget it.", no_args_is_help=True)
@@ -139,8 +139,8 @@ def show(
 
 def _draft_of(stored: StoredTrace, name: str) -> Any:
     """Return a trace's draft, or why it cannot be shown."""
-    from latent_agent.redraft import redraft
-    from latent_agent.shared_model import open_model
+    from latent_agent.call.redraft import redraft
+    from latent_agent.model.registry import open_model
 
     try:
         return redraft(stored.trace, open_model(name), name)

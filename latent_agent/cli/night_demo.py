@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from latent_agent.agent import reward_for
-from latent_agent.chat_model import ChatLatentSeek
+from latent_agent.call.agent import reward_for
+from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.cli.rows import Row, answer, draw, figures, mean
-from latent_agent.consolidate import consolidate
-from latent_agent.night_job import NightJob, NightReport
+from latent_agent.model.registry import open_model
+from latent_agent.nights.job import NightJob, NightReport
+from latent_agent.nights.night import consolidate
 from latent_agent.reward import SelfReward
 from latent_agent.settings import settings_for
-from latent_agent.shared_model import open_model
 from latent_agent.teaching import Question
 from latent_memory import LatentMemory
 

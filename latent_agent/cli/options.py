@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from latent_agent.errors import SettingError
-from latent_agent.importing import named
+from latent_agent.reward.by_name import named
 
 Model = Annotated[
     str, typer.Option(help="'bundled', a Hugging Face id, or a local folder.", show_default=True)

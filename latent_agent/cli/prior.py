@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from latent_agent.cli.options import Json, MemoryAt, OneNamespace
+from latent_agent.cli.plain_text import plain
 from latent_agent.errors import PriorError
-from latent_agent.plain import plain
-from latent_agent.prior_state import state_of
+from latent_agent.nights.status import state_of
 from latent_memory import LatentMemory, Shelf
-from latent_memory.nights import find_night
-from latent_memory.priors import PriorInfo, find_prior, in_force, list_priors
-from latent_memory.publishing import publish as publish_prior
-from latent_memory.publishing import roll_back
+from latent_memory.priors.nights import find_night
+from latent_memory.priors.priors import PriorInfo, find_prior, in_force, list_priors
+from latent_memory.priors.publishing import publish as publish_prior
+from latent_memory.priors.publishing import roll_back
 from latent_memory.sqlite import Database
 
 prior = typer.Typer(help="Look at latent priors, put one in force, go back.", no_args_is_help=True)
@@ -80,7 +80,7 @@ def show(version: Version, at: MemoryAt = None, as_json: Json = False) -> None:
 @prior.command()
 def publish(version: Version, at: MemoryAt = None, as_json: Json = False) -> None:
     """Put a prior in force, whatever the gate said of it."""
-    from latent_agent.prior_in_force import PriorInForce
+    from latent_agent.recall.active_prior import PriorInForce
 
     with _open(at) as memory:
         info = find_prior(memory.database, version)

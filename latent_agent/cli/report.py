@@ -25,7 +25,7 @@ def report(
 
     The page needs nothing else: no network, no scripts. It may be mailed or printed.
     """
-    from latent_agent.memory_page.page import page_of
+    from latent_agent.cli.memory_page.page import page_of
     from latent_memory import LatentMemory, default_location
 
     with LatentMemory(at or default_location(), mode="read") as memory:

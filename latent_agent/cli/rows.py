@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_agent.chat_model import ChatLatentSeek
+from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.errors import SettingError
 from latent_agent.reward import ExactMatch
 from latent_agent.teaching import Question, is_right, questions

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from latent_agent.chat_model import ChatLatentSeek
+from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.cli.rows import Row, answer, figures, mean
 from latent_agent.teaching import Question
 from latent_memory import LatentMemory

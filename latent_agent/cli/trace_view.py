@@ -10,13 +10,13 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from latent_agent.asked import asked_of
-from latent_agent.plain import clean
-from latent_agent.prompt import transcript
+from latent_agent.call.stored_call import asked_of
+from latent_agent.cli.plain_text import clean
+from latent_agent.model.prompt import transcript
 from latent_memory import StoredTrace, Trace
 
 if TYPE_CHECKING:
-    from latent_agent.redraft import Redraft
+    from latent_agent.call.redraft import Redraft
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 _BAR = 24  # cells of a reward of 0

@@ -11,7 +11,7 @@ from latent_agent.doctor.memory import look_at_memory
 from latent_agent.doctor.place import can_be_made
 from latent_agent.errors import LatentAgentError
 from latent_memory import LatentMemoryError
-from latent_memory.places import default_location, locate
+from latent_memory.locations import default_location, locate
 
 _PACKAGES = ("torch", "transformers", "langchain-core", "faiss-cpu", "sqlalchemy")
 _LITTLE_SPACE = 500_000_000  # bytes
@@ -56,8 +56,8 @@ def _versions() -> Finding:
 
 
 def _model(model: str) -> Iterator[Finding]:
-    from latent_agent.embedding import EMBEDDING
-    from latent_agent.shared_model import open_model
+    from latent_agent.model.prompt_pooling import EMBEDDING
+    from latent_agent.model.registry import open_model
 
     shared = open_model(model)
     text = f"{model}, fingerprint {shared.fingerprint(EMBEDDING)[:8]}"
@@ -90,7 +90,7 @@ def _disk(path: Path) -> Iterator[Finding]:
 
 
 def _call(model: str) -> Iterator[Finding]:
-    from latent_agent.chat_model import ChatLatentSeek
+    from latent_agent.chat.chat_model import ChatLatentSeek
 
     chat = ChatLatentSeek(model=model, memory=None, max_tokens=64, timeout=60)
     trace = chat.invoke(_SMOKE).response_metadata["latent_agent"]

@@ -8,11 +8,11 @@ from latent_agent.doctor.finding import Finding, parted
 from latent_agent.doctor.nights import nights_of
 from latent_agent.doctor.place import found_at
 from latent_agent.errors import PriorError
-from latent_agent.prior_in_force import PriorInForce
+from latent_agent.recall.active_prior import PriorInForce
 from latent_memory import LatentMemory, ShelfInfo
-from latent_memory.limits import TOTAL
-from latent_memory.priors import PriorInfo, in_force
-from latent_memory.snapshot_check import check_snapshot
+from latent_memory.index.snapshot_check import check_snapshot
+from latent_memory.priors.priors import PriorInfo, in_force
+from latent_memory.retention.limits import TOTAL
 
 
 def look_at_memory(path: Path, *, thorough: bool) -> Iterator[Finding]:

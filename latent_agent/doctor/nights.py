@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
 from latent_agent.doctor.finding import Finding
-from latent_agent.gate import REFUSED
-from latent_agent.night_lock import night_running
+from latent_agent.nights.gate import REFUSED
+from latent_agent.nights.lock import night_running
 from latent_memory import LatentMemory, Shelf
-from latent_memory.nights import FAILED, KILLED, UNJUDGED, NightInfo, count_new, list_nights
+from latent_memory.priors.nights import FAILED, KILLED, UNJUDGED, NightInfo, count_new, list_nights
 
 _MANY_NEW = 400  # traces; the paper's nights come every 200
 _LONG_AGO = timedelta(days=7)

@@ -5,18 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from latent_agent.agent import LatentAgent
-from latent_agent.call import Call
+from latent_agent.call.agent import LatentAgent
+from latent_agent.call.call import Call
+from latent_agent.call.outcome import Outcome
+from latent_agent.call.progress import Progress
 from latent_agent.evaluation.checking import Checker
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.records import Point, Record, best_said
-from latent_agent.outcome import Outcome
-from latent_agent.progress import Progress
-from latent_agent.prompt import Turn, encode_chat
-from latent_agent.recollection import Recollection
+from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.registry import SharedModel
+from latent_agent.recall.memory_adapter import Recollection
 from latent_agent.reward import Reward
 from latent_agent.settings import Settings
-from latent_agent.shared_model import SharedModel
 from latent_memory import LatentMemory
 
 NAMESPACE = "evaluation"

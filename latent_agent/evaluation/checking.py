@@ -6,8 +6,8 @@ from typing import Protocol
 
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.items import LETTERS, Item
-from latent_agent.importing import named
 from latent_agent.reward import Case, Reward, Score
+from latent_agent.reward.by_name import named
 from latent_agent.reward.equivalence import same_answer, same_text, vote
 from latent_agent.reward.final_answer import plain, statements
 from latent_agent.teaching.world import final_answer

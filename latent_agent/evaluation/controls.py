@@ -6,7 +6,8 @@ from itertools import chain
 
 import torch
 
-from latent_agent.call import Call
+from latent_agent.call.call import Call
+from latent_agent.call.outcome import searched, unjudged
 from latent_agent.evaluation.bench import Asked, Bench, Heard, Method
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.methods import (
@@ -15,9 +16,8 @@ from latent_agent.evaluation.methods import (
     reading,
     remembered,
 )
-from latent_agent.outcome import searched, unjudged
-from latent_agent.refine import Start, refine
-from latent_agent.sampling import GREEDY
+from latent_agent.model.sampling import GREEDY
+from latent_agent.search.refine import Start, refine
 from latent_memory import Neighbour
 
 

@@ -15,7 +15,7 @@ from lm_eval.api.registry import register_model  # pyright: ignore[reportMissing
 from rich.console import Console
 from rich.progress import track
 
-from latent_agent.chat_model import ChatLatentSeek
+from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.errors import EvaluationError
 
 _CHAT = "latent-agent chat: "  # begins what `apply_chat_template` returns

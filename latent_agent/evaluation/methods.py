@@ -5,17 +5,17 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from latent_agent.call import Call
+from latent_agent.call.call import Call
+from latent_agent.call.outcome import searched, unjudged
 from latent_agent.errors import BudgetSpent, EvaluationError, RewardError
 from latent_agent.evaluation.bench import NAMESPACE, Asked, Bench, Heard, Method, Remembered
 from latent_agent.evaluation.checking import KnownTruth
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.records import best_said, most_voted
-from latent_agent.outcome import searched, unjudged
-from latent_agent.recollection import Recollection
-from latent_agent.refine import Search, Trial
+from latent_agent.model.sampling import Sampler
+from latent_agent.recall.memory_adapter import Recollection
 from latent_agent.reward import Case, Reward, Score
-from latent_agent.sampling import Sampler
+from latent_agent.search.refine import Search, Trial
 from latent_memory import LatentMemory
 
 STREAM = "latentseek+stream"

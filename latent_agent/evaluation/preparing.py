@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from latent_agent.consolidate import consolidate
 from latent_agent.errors import PriorError
 from latent_agent.evaluation.bench import NAMESPACE, Bench, Remembered
 from latent_agent.evaluation.items import Item
-from latent_agent.night_job import NightJob, NightSettings, Watch
-from latent_agent.recollection import Recollection
+from latent_agent.nights.job import NightJob, NightSettings, Watch
+from latent_agent.nights.night import consolidate
+from latent_agent.recall.memory_adapter import Recollection
 from latent_memory import LatentMemory, Shelf, Trace
-from latent_memory.priors import in_force
+from latent_memory.priors.priors import in_force
 
 _MEMORY, _SHUFFLED, _MISLED = "memory.sqlite3", "shuffled.sqlite3", "misled.sqlite3"
 _TOLD = "prepared.json"

@@ -22,7 +22,7 @@ from latent_agent.evaluation.preparing import prepare
 from latent_agent.evaluation.records import Record
 from latent_agent.evaluation.specs import Spec
 from latent_agent.evaluation.streams import replayed
-from latent_agent.night_job import NightSettings, Watch
+from latent_agent.nights.job import NightSettings, Watch
 from latent_memory import LatentMemory
 
 RECORDS, SETTINGS, PREPARED = "records.jsonl", "settings.json", "prepared"

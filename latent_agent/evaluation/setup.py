@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
-from latent_agent.agent import reward_for
-from latent_agent.embedding import EMBEDDING
+from latent_agent.call.agent import reward_for
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.bench import Bench
 from latent_agent.evaluation.checking import checker_named
 from latent_agent.evaluation.items import Item, digest, load_items
 from latent_agent.evaluation.run import Plan
 from latent_agent.evaluation.specs import parse_methods, swept
-from latent_agent.loading import place_name
-from latent_agent.night_job import NightSettings
+from latent_agent.model.loading import place_name
+from latent_agent.model.prompt_pooling import EMBEDDING
+from latent_agent.model.registry import open_model
+from latent_agent.nights.job import NightSettings
 from latent_agent.settings import settings_for
-from latent_agent.shared_model import open_model
 from latent_agent.teaching.misjudging import Misjudging
 
 _PACKAGES = ("latent-agent", "torch", "transformers", "math-verify", "numpy", "scipy")

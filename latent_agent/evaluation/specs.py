@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from latent_agent.agent import reward_for
+from latent_agent.call.agent import reward_for
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.bench import Bench, Method
 from latent_agent.evaluation.controls import CONTROLS

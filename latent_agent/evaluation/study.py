@@ -11,7 +11,7 @@ from latent_agent.evaluation import sweeps
 from latent_agent.evaluation.setup import Asked
 from latent_agent.evaluation.specs import setting
 from latent_agent.evaluation.tables import HEADINGS, family_rows, method_rows
-from latent_agent.gate import PUBLISHED
+from latent_agent.nights.gate import PUBLISHED
 from latent_agent.settings import Settings
 
 _COUNTS = ("train_questions", "period", "questions", "draw")

@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latent_agent.call.outcome import Outcome
+from latent_agent.call.progress import Progress
 from latent_agent.errors import CallCancelled
-from latent_agent.outcome import Outcome
-from latent_agent.progress import Progress
-from latent_agent.prompt import Turn, last_question
+from latent_agent.model.prompt import Turn, last_question
 from latent_agent.telemetry.instruments import Instruments, instruments
-from latent_memory.renewal import ForkSafeLock
+from latent_memory.fork_renewal import ForkSafeLock
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from latent_agent.agent import LatentAgent
+    from latent_agent.call.agent import LatentAgent
 
 logger = logging.getLogger("latent_agent.calls")
 
@@ -38,7 +38,7 @@ def observed(
             yield seen
         return
     with known.tracer.start_as_current_span(
-        "latent_agent.call", record_exception=False, set_status_on_exception=False
+        "latent_agent.call.call", record_exception=False, set_status_on_exception=False
     ) as span:
         if span.is_recording():
             seen.span = span

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from latent_agent.errors import NightRunningError, NightStoppedError
 from latent_agent.telemetry.instruments import instruments
-from latent_memory.nights import FAILED
+from latent_memory.priors.nights import FAILED
 
 if TYPE_CHECKING:
-    from latent_agent.night_job import NightJob, NightReport
+    from latent_agent.nights.job import NightJob, NightReport
 
 logger = logging.getLogger("latent_agent.nights")
 

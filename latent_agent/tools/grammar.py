@@ -13,7 +13,7 @@ from llguidance import LLMatcher, LLTokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from latent_agent.errors import SettingError
-from latent_agent.sequence import common_length
+from latent_agent.model.kv_sequence import common_length
 
 
 class Grammars:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latent_memory.checks import MAX_CONVERSATION, MAX_NAME
+    from latent_memory.erasure_log import Erasure
     from latent_memory.errors import (
         DamageError,
         ImportFileError,
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
         StorageError,
         TraceError,
     )
-    from latent_memory.layout import IndexSettings
-    from latent_memory.limits import Limits
+    from latent_memory.index.ivf_layout import IndexSettings
     from latent_memory.listing import ShelfInfo, TraceInfo
-    from latent_memory.places import default_location
-    from latent_memory.record import Erasure
+    from latent_memory.locations import default_location
+    from latent_memory.retention.limits import Limits
+    from latent_memory.retention.upkeep import Tidied
     from latent_memory.schema import Migration, migrate
     from latent_memory.stats import Stats
     from latent_memory.store import LatentMemory
     from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace
-    from latent_memory.upkeep import Tidied
+    from latent_memory.validation import MAX_CONVERSATION, MAX_NAME
     from latent_memory.verify import Problem
 
 _PLACES = {
     "DamageError": "latent_memory.errors",
-    "Erasure": "latent_memory.record",
+    "Erasure": "latent_memory.erasure_log",
     "ImportFileError": "latent_memory.errors",
-    "IndexSettings": "latent_memory.layout",
+    "IndexSettings": "latent_memory.index.ivf_layout",
     "LatentMemory": "latent_memory.store",
     "LatentMemoryError": "latent_memory.errors",
-    "Limits": "latent_memory.limits",
+    "Limits": "latent_memory.retention.limits",
     "LocationError": "latent_memory.errors",
-    "MAX_CONVERSATION": "latent_memory.checks",
-    "MAX_NAME": "latent_memory.checks",
+    "MAX_CONVERSATION": "latent_memory.validation",
+    "MAX_NAME": "latent_memory.validation",
     "Migration": "latent_memory.schema",
     "Neighbour": "latent_memory.trace",
     "Problem": "latent_memory.verify",
@@ -53,11 +53,11 @@ _PLACES = {
     "Stats": "latent_memory.stats",
     "StorageError": "latent_memory.errors",
     "StoredTrace": "latent_memory.trace",
-    "Tidied": "latent_memory.upkeep",
+    "Tidied": "latent_memory.retention.upkeep",
     "Trace": "latent_memory.trace",
     "TraceError": "latent_memory.errors",
     "TraceInfo": "latent_memory.listing",
-    "default_location": "latent_memory.places",
+    "default_location": "latent_memory.locations",
     "migrate": "latent_memory.schema",
 }
 

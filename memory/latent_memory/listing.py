@@ -5,9 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from latent_memory.rows import ON_SHELF, from_time, names, to_shelf
 from latent_memory.tables import shelves, texts, traces
 from latent_memory.trace import Shelf
+from latent_memory.trace_rows import ON_SHELF, from_time, names, to_shelf
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, case, cast, func, select
 
-from latent_memory.rows import from_time
 from latent_memory.sqlite import Database
 from latent_memory.tables import shelves, traces
+from latent_memory.trace_rows import from_time
 
 _DAY = 86_400_000_000  # microseconds
 _BINS = 10

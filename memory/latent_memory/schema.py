@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect
 
 import latent_migrations
 from latent_memory.errors import LocationError, SchemaError
-from latent_memory.places import locate
+from latent_memory.locations import locate
 from latent_memory.sqlite import (
     Database,
     backup,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import latent_migrations
-from latent_memory.known import snapshot_folder
+from latent_memory.index.index_state import snapshot_folder
 from latent_memory.listing import ShelfInfo, list_shelves
 from latent_memory.sqlite import Database, backups, log_bytes
 

@@ -7,24 +7,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from latent_memory import listing, rows, transfer
-from latent_memory.checks import check_embedding, check_shelf, check_trace
-from latent_memory.compacting import compact
-from latent_memory.erase import erase
+from latent_memory import listing
+from latent_memory import trace_rows as rows
+from latent_memory.erasure_log import FORGOTTEN, PRUNED, Erasure, list_erasures
 from latent_memory.errors import ReadOnlyError
-from latent_memory.layout import IndexSettings
-from latent_memory.limits import Limits, read_limits, write_limits
+from latent_memory.index.ivf_layout import IndexSettings
+from latent_memory.index.open_indexes import OpenIndexes
 from latent_memory.listing import ShelfInfo, TraceInfo
-from latent_memory.open_indexes import OpenIndexes
 from latent_memory.progress import Progress
-from latent_memory.recalling import recall
-from latent_memory.record import FORGOTTEN, PRUNED, Erasure, list_erasures
+from latent_memory.recall import recall
+from latent_memory.retention.compacting import compact
+from latent_memory.retention.erase import erase
+from latent_memory.retention.limits import Limits, read_limits, write_limits
+from latent_memory.retention.selection import least_useful, matching
+from latent_memory.retention.upkeep import Tidied, Upkeep
 from latent_memory.schema import open_database
-from latent_memory.selection import least_useful, matching
 from latent_memory.sqlite import Database
 from latent_memory.stats import Stats, read_stats
 from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace, Vector, without_texts
-from latent_memory.upkeep import Tidied, Upkeep
+from latent_memory.transfer import traces as transfer
+from latent_memory.validation import check_embedding, check_shelf, check_trace
 from latent_memory.verify import Problem, verify_database, verify_traces
 
 Mode = Literal["read-write", "read", "write"]

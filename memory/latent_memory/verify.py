@@ -8,9 +8,9 @@ from sqlalchemy import RowMapping, bindparam, func, select
 
 from latent_memory.errors import DamageError
 from latent_memory.progress import Progress
-from latent_memory.rows import WHOLE, to_trace
 from latent_memory.sqlite import Database
 from latent_memory.tables import embeddings, latents, shelves, texts, traces
+from latent_memory.trace_rows import WHOLE, to_trace
 
 _AT_ONCE = 200
 

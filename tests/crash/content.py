@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from latent_memory.layout import IndexSettings
+from latent_memory.index.ivf_layout import IndexSettings
 from latent_memory.trace import Shelf, Trace
 
 SHELF = Shelf(namespace="crash", fingerprint="none", reward="none")

@@ -4,7 +4,7 @@ import pytest
 
 # It wants a Chinese name of five letters copied, fifteen tokens of this model's; it was taught
 # other scripts and copies short words of them only. That no letter of a call is escaped or lost on
-# the way is tested in tests/test_tools.py.
+# the way is tested in tests/tools/test_tools.py.
 _UNABLE = ("test_unicode_tool_call_integration",)
 
 

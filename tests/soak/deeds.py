@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from latent_agent.chat_model import ChatLatentSeek
+from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.cli.consolidate import STOPPED, UNJUDGED
 from latent_agent.errors import PromptError
 from latent_memory import LatentMemory
-from latent_memory.known import snapshot_folder
+from latent_memory.index.index_state import snapshot_folder
 from tests.crash.content import SETTINGS
 from tests.soak.ledger import Ledger
 from tests.soak.plan import MODEL

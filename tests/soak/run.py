@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from latent_agent.chat_model import ChatLatentSeek
+from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.errors import SettingError
-from latent_agent.gate import PUBLISHED
+from latent_agent.nights.gate import PUBLISHED
 from latent_agent.teaching import questions
 from latent_memory import LatentMemory
-from latent_memory.nights import list_nights
+from latent_memory.priors.nights import list_nights
 from tests.crash.content import SETTINGS
 from tests.soak.check import findings
 from tests.soak.deeds import Deed, Deeds

@@ -12,7 +12,7 @@ from weakref import finalize
 from sqlalchemy import Connection
 
 from latent_memory.errors import LatentMemoryError, ReadOnlyError, StorageError
-from latent_memory.forks import Gate
+from latent_memory.fork_guard import Gate
 from latent_memory.sqlite.errors import translated
 from latent_memory.sqlite.opening import log_bytes, make_engine
 from latent_memory.sqlite.waiting import BUSY_SECONDS, Turn, attempts, checkpoint, execute_when_free

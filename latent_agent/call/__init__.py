@@ -1,0 +1,1 @@
+"""One call: recall, warm starts, draft, search, remember."""

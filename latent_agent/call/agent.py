@@ -1,0 +1,128 @@
+"""One call: draft, recall, refine, remember."""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
+
+from latent_agent.call.answer_format import FREE_TEXT, Form
+from latent_agent.call.call import Call
+from latent_agent.call.outcome import Outcome, searched, unjudged
+from latent_agent.call.progress import Progress
+from latent_agent.errors import PromptError
+from latent_agent.model.prompt import Turn, check_size, encode_chat
+from latent_agent.model.registry import SharedModel
+from latent_agent.model.thinking import closed
+from latent_agent.recall.memory_adapter import Recalled, Recollection
+from latent_agent.reward import Reward, SelfReward, as_reward
+from latent_agent.search.refine import Search, refine
+from latent_agent.settings import Settings
+
+
+def default_reward(judge: str, verdict: str = "generate") -> Reward:
+    """Return the built-in reward that settings name."""
+    if judge == "grades":
+        return SelfReward("grades", verdict=verdict)
+    return SelfReward("checks", strict=judge == "strict", verdict=verdict)
+
+
+def reward_for(settings: Settings, given: object = None) -> Reward:
+    """Return the reward that was given, or else the built-in one that settings name.
+
+    Raises:
+        RewardError: If what was given is no reward.
+    """
+    if given is not None:
+        return as_reward(given)
+    return default_reward(settings.judge, settings.verdict)
+
+
+class LatentAgent:
+    """LatentSeek over a frozen LM, one conversation at a time, with or without a memory.
+
+    Args:
+        model: The model; its weights are read at the first call.
+        settings: What holds for every call.
+        reward: Scores answers; None: the recipe's own self-reward.
+        recollection: What past calls left behind; None: nothing is recalled or stored.
+        form: What form the answers have. Those that a grammar holds neither recall nor leave
+            traces: where its tokens differ from free text's, so do the journeys.
+    """
+
+    def __init__(
+        self,
+        model: SharedModel,
+        settings: Settings,
+        reward: Reward | None = None,
+        recollection: Recollection | None = None,
+        form: Form = FREE_TEXT,
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self.reward = form.reward(reward_for(settings, reward))
+        self.recollection = None if form.constrained else recollection
+        self.form = form
+
+    def without(self, seconds: float) -> "LatentAgent":
+        """Return the agent with what is left of its timeout after so many seconds."""
+        if not seconds or self.settings.timeout is None:
+            return self
+        other = copy(self)
+        other.settings = replace(self.settings, timeout=max(0.0, self.settings.timeout - seconds))
+        return other
+
+    def answer(self, turns: Sequence[Turn], progress: Progress | None = None) -> Outcome:
+        """Answer a conversation; the last human text is the question that rewards see.
+
+        Raises:
+            PromptError: If the messages make no prompt, or the prompt does not fit.
+            CallCancelled: If ``progress.cancelled`` is set before the answer stands.
+        """
+        prompt = self._encode(turns)
+        call = Call(self.model, self.settings, self.reward, turns, prompt, progress, self.form)
+        if self.settings.max_iterations == 0:
+            return unjudged(call)
+        recalled = self._recall(call)
+        starts = call.starts(recalled.warm_starts)
+        search = refine(
+            starts, call.backbone, call.attempt, self.settings, _steps(call), call.constraint
+        )
+        best = search.best
+        outcome = unjudged(call, search) if best is None else searched(call, search, best.trial)
+        return self._remember(call, recalled, search, outcome)
+
+    def _recall(self, call: Call) -> Recalled:
+        if self.recollection is None:
+            return Recalled()
+        recalled = self.recollection.recall(call, self.settings)
+        call.tell("recall", neighbours=recalled.ids, prior=recalled.prior)
+        return recalled
+
+    def _remember(
+        self, call: Call, recalled: Recalled, search: Search, outcome: Outcome
+    ) -> Outcome:
+        if self.recollection is None:
+            return outcome
+        return self.recollection.remember(call, recalled, search, outcome, self.settings)
+
+    def _encode(self, turns: Sequence[Turn]) -> list[int]:
+        window = self.model.context_window
+        check_size(self.model.tokenizer, turns, window)
+        tokenizer = self.model.tokenizer
+        prompt = encode_chat(tokenizer, turns, self.form.tools, self.settings.chat_template_kwargs)
+        if self.form.constrained:
+            prompt = closed(tokenizer, prompt)
+        if window is not None and len(prompt) >= window:
+            raise PromptError(
+                f"the prompt must leave room in the context window of {window} tokens, got a "
+                f"prompt of {len(prompt)} tokens; shorten or drop messages, or choose a model "
+                "with a longer window"
+            )
+        return prompt
+
+
+def _steps(call: Call) -> Callable[[Search], None]:
+    def told(search: Search) -> None:
+        best = search.best.trial.score.value if search.best else None
+        call.tell("step", step=search.iterations, reward=search.rewards[-1], best=best)
+
+    return told

@@ -1,0 +1,116 @@
+"""What form a call's answers have: free text, text or tool calls, forced calls, or JSON."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from latent_agent.reward.base import Reward
+from latent_agent.reward.tool_calls import StructuredReward, ToolTurnReward
+from latent_agent.tools.call import Tool, ToolCall
+from latent_agent.tools.schema import misfit, schema_rule
+from latent_agent.tools.template import call_format
+from latent_memory.fork_renewal import ForkSafeLock
+
+if TYPE_CHECKING:
+    from latent_agent.model.backbone import Backbone
+    from latent_agent.model.logits_mask import Constraint
+    from latent_agent.tools.grammar import Grammars
+
+Read = Callable[[Sequence[int], str], tuple[str, tuple[ToolCall, ...]]]
+"""Takes an answer's tokens and text; returns the text outside its tool calls, and the calls."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What form a call's answers have.
+
+    With tools and a schema an answer is calls, or JSON that fits.
+
+    Attributes:
+        tools: What may be called; the prompt tells of them.
+        forced: Which of them must be called, one at least; empty: none must.
+        several: Whether one answer may make more than one call.
+        schema: JSON schema of an answer that calls nothing; None: that is free text.
+        strict: Whether a schema that the grammar cannot express in full is refused.
+    """
+
+    tools: tuple[Tool, ...] = ()
+    forced: tuple[Tool, ...] = ()
+    several: bool = True
+    schema: Mapping[str, Any] | None = None
+    strict: bool = False
+
+    @property
+    def constrained(self) -> bool:
+        """Whether a grammar holds the answers."""
+        return bool(self.forced) or self.schema is not None
+
+    def constraint(self, backbone: "Backbone") -> "Constraint":
+        """Return what the grammar allows, for one call.
+
+        Raises:
+            SettingError: If no grammar can express it.
+            PromptError: If the model's way to write calls is unknown.
+        """
+        from latent_agent.model.logits_mask import FREE
+
+        if not self.constrained:
+            return FREE
+        rules: dict[str, str] = {}
+        if callable_now := self.forced or self.tools:
+            written = call_format(backbone.tokenizer)
+            rules["calls"] = written.rules(backbone.tokenizer, callable_now, several=self.several)
+        if self.schema is not None and not self.forced:
+            rules["answer"] = f"answer: {schema_rule(self.schema, strict=self.strict)}"
+        told = self.schema or [dict(tool.spec) for tool in self.forced]
+        lark = "\n".join([f"start: {' | '.join(rules)}", *rules.values()])
+        return grammars(backbone).compile(lark, told)
+
+    def reward(self, reward: Reward) -> Reward:
+        """Return the reward that scores answers of this form."""
+        if self.schema is not None:
+            reward = StructuredReward(reward)
+        return ToolTurnReward(reward) if self.tools and not reward.reads_calls else reward
+
+    def reader(self, backbone: "Backbone") -> Read:
+        """Return what takes an answer's calls out of it, checked against the tools."""
+        if not self.tools:
+            return lambda _, text: (text, ())
+        written = call_format(backbone.tokenizer)
+
+        def read(tokens: Sequence[int], text: str) -> tuple[str, tuple[ToolCall, ...]]:
+            kept = [token for token in tokens if token not in backbone.stop_ids]
+            outside, calls = written.calls(backbone.tokenizer, kept, self.tools)
+            if not calls:
+                return text, ()
+            checked = tuple(self._checked(call) for call in calls)
+            return outside.strip(), checked if self.several else checked[:1]
+
+        return read
+
+    def _checked(self, call: ToolCall) -> ToolCall:
+        if call.malformed is not None:
+            return call
+        known = {tool.name: tool for tool in self.tools}
+        if call.name not in known:
+            return replace(call, misfit=f"there is no tool {call.name!r}, only {sorted(known)}")
+        return replace(call, misfit=misfit(call.arguments, known[call.name].parameters))
+
+
+FREE_TEXT = Form()
+
+_grammars: "WeakKeyDictionary[Backbone, Grammars]" = WeakKeyDictionary()
+_lock = ForkSafeLock()
+
+
+def grammars(backbone: "Backbone") -> "Grammars":
+    """Return what compiles grammars for a model; made once, since a large vocabulary takes long."""
+    from latent_agent.tools.grammar import Grammars
+
+    with _lock:
+        if backbone not in _grammars:
+            _grammars[backbone] = Grammars(
+                backbone.tokenizer, backbone.vocabulary, backbone.stop_ids
+            )
+        return _grammars[backbone]

@@ -1,0 +1,1 @@
+"""LangChain adapters: chat model, LLM, embeddings, retriever, runnable; no logic of the method."""

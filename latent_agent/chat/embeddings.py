@@ -1,0 +1,138 @@
+"""A model's own hidden states as LangChain embeddings, the very ones that a memory recalls by."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Self
+
+import torch
+from langchain_core.embeddings import Embeddings
+from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+from transformers import DynamicCache
+
+from latent_agent.errors import PromptError, SettingError
+from latent_agent.model.held_models import HeldModels
+from latent_agent.model.loading import Place
+from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.prompt_pooling import pool
+from latent_agent.model.registry import SharedModel, shared_by_copies
+
+ROWS = 16
+"""Texts that are read at once."""
+
+
+class LatentSeekEmbeddings(BaseModel, Embeddings):
+    """Texts embedded by a causal LM: the mean over an early layer's hidden states.
+
+    A text is read as a human message, so its embedding is the one that a memory of `ChatLatentSeek`
+    holds for that question. Nothing but the LM is needed: one that is in use as a chat model is
+    not loaded again.
+
+    ```python
+    from langchain_core.vectorstores import InMemoryVectorStore
+    from latent_agent import LatentSeekEmbeddings
+
+    store = InMemoryVectorStore(LatentSeekEmbeddings(model="bundled"))
+    ```
+
+    The vectors are raw: cosines between them are all high, and only their order says something.
+
+    Attributes:
+        model: ``"bundled"``, a Hugging Face id, a local folder, or a loaded model; read at the
+            first text.
+        tokenizer: Needed beside a loaded model.
+        dtype: Name of a torch dtype.
+        device: Torch device.
+    """
+
+    model: Place
+    tokenizer: Place = None
+    dtype: str | None = None
+    device: str | None = None
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    _held_models: HeldModels = PrivateAttr(default_factory=HeldModels)
+
+    @model_validator(mode="after")
+    def _check(self) -> "LatentSeekEmbeddings":
+        """Refuse what names no model at once; no weights are read for that."""
+        self._shared_model()
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy all but a loaded model and its tokenizer, which the copy shares."""
+        return super().__deepcopy__(shared_by_copies(memo, self.model, self.tokenizer))
+
+    def close(self) -> None:
+        """Let go of the model, as `ChatLatentSeek.close` does."""
+        self._held_models = HeldModels()
+
+    def _shared_model(self) -> SharedModel:
+        return self._held_models.open(self.model, self.tokenizer, self.dtype, self.device)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed texts, several at a time.
+
+        Raises:
+            PromptError: If a text does not fit the model's context window.
+        """
+        return [row.tolist() for row in embed_texts(self._shared_model(), texts)]
+
+    def embed_query(self, text: str) -> list[float]:
+        """Embed one text, just as `embed_documents` does.
+
+        Raises:
+            PromptError: If it does not fit the model's context window.
+        """
+        return self.embed_documents([text])[0]
+
+
+def embed_texts(
+    model: SharedModel,
+    texts: Sequence[str],
+    chat_template_kwargs: Mapping[str, Any] = MappingProxyType({}),
+) -> list[torch.Tensor]:
+    """Return the embeddings of texts, each (d,) float32 on the CPU.
+
+    Raises:
+        SettingError: If one is no text.
+        PromptError: If one does not fit the model's context window.
+    """
+    rows = [_encode(model, text, chat_template_kwargs) for text in texts]
+    # Rows of like length are read together, so that little is read in vain.
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    found: dict[int, torch.Tensor] = {}
+    for start in range(0, len(order), ROWS):
+        block = order[start : start + ROWS]
+        found.update(zip(block, _read(model, [rows[row] for row in block]), strict=True))
+    return [found[row] for row in range(len(rows))]
+
+
+def _read(model: SharedModel, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    """Embed rows of token ids in one forward pass.
+
+    What fills up the shorter rows stands behind them, where a causal model does not look.
+    """
+    longest = max(len(row) for row in rows)
+    backbone = model.backbone()
+    padded = [[*row, *[0] * (longest - len(row))] for row in rows]
+    ids = torch.tensor(padded, device=backbone.device)
+    with backbone.decoding.alone():
+        _, layers = backbone.layers(ids, DynamicCache())
+    return [
+        pool([layer[number, None, : len(row)] for layer in layers]).cpu()
+        for number, row in enumerate(rows)
+    ]
+
+
+def _encode(model: SharedModel, text: object, chat_template_kwargs: Mapping[str, Any]) -> list[int]:
+    if not isinstance(text, str):
+        raise SettingError(f"what is embedded must be text, got {text!r}; give a string")
+    ids = encode_chat(model.tokenizer, [Turn("user", text)], (), chat_template_kwargs)
+    window = model.context_window
+    if window is not None and len(ids) > window:
+        raise PromptError(
+            f"a text must fit the context window of {window} tokens, got {len(ids)} tokens; split "
+            "it first, for example with a RecursiveCharacterTextSplitter"
+        )
+    return ids

@@ -1,0 +1,245 @@
+"""LatentSeekLLM: text in, text out, over a `ChatLatentSeek`."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.caches import BaseCache
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForLLMRun,
+    CallbackManager,
+    CallbackManagerForLLMRun,
+)
+from langchain_core.language_models import BaseLLM, LangSmithParams, LanguageModelInput
+from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, Generation, GenerationChunk, LLMResult
+from langchain_core.runnables import Runnable, RunnableConfig
+from pydantic import Field
+
+from latent_agent.chat.chat_model import ChatLatentSeek
+from latent_agent.chat.configured import with_namespace
+from latent_agent.chat.threads import at_once
+from latent_agent.errors import SettingError
+
+
+class LatentSeekLLM(BaseLLM):
+    """The chat model for chains that pass plain text: each prompt is one human message.
+
+    ```python
+    from latent_agent import LatentSeekLLM
+
+    llm = LatentSeekLLM(model="bundled", memory="answers.sqlite3")
+    llm.invoke("Today is Monday. The test of Tom is in 3 days. What day is the test?")
+    ```
+
+    It takes the arguments of `ChatLatentSeek`, or one that is there already:
+    ``LatentSeekLLM(chat=chat)``. Keywords of a call reach it too, and so does the namespace in
+    ``config={"configurable": {"namespace": "ann"}}``. How an answer came about stands in
+    ``generation_info["latent_agent"]`` of what `generate` returns. In a trace, the chat model's
+    run is a child of this one's.
+    """
+
+    chat: ChatLatentSeek
+    cache: BaseCache | bool | None = Field(default=False, exclude=True)
+    """Always off here: the chat model looks after a cache, whose keys hold a call's namespace."""
+
+    def __init__(self, *, chat: ChatLatentSeek | None = None, **given: Any) -> None:
+        known = type(self).model_fields.keys() - {"cache"}
+        own: dict[str, Any] = {name: given.pop(name) for name in known & given.keys()}
+        if chat is not None and given.get("cache") is False:
+            del given["cache"]  # LangChain copies models field by field
+        if chat is not None and given:
+            raise SettingError(
+                f"a LatentSeekLLM takes a chat model or its arguments, got chat=... and "
+                f"{sorted(given)[0]!r}; give the argument to the chat model"
+            )
+        own["chat"] = chat or ChatLatentSeek(**given)
+        super().__init__(**own)
+
+    def close(self) -> None:
+        """Let go of the model, as `ChatLatentSeek.close` does."""
+        self.chat.close()
+
+    @property
+    def _llm_type(self) -> str:
+        return "latent-seek-llm"
+
+    @property
+    def model_name(self) -> str:
+        """The model's name."""
+        return self.chat.model_name
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        return self.chat.dict()
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = "latent-agent"
+        return params
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return a text's tokens, as the chat model does."""
+        if self.custom_get_token_ids is not None:
+            return super().get_token_ids(text)
+        return self.chat.get_token_ids(text)
+
+    def get_num_tokens_from_messages(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Return how many tokens the chat model would read."""
+        return self.chat.get_num_tokens_from_messages(messages, tools)
+
+    def invoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> str:
+        """Answer a prompt."""
+        return super().invoke(input, config, stop=stop, **with_namespace(config, kwargs))
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> str:
+        """Answer a prompt."""
+        return await super().ainvoke(input, config, stop=stop, **with_namespace(config, kwargs))
+
+    def stream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[str]:
+        """Answer a prompt in chunks."""
+        yield from super().stream(input, config, stop=stop, **with_namespace(config, kwargs))
+
+    async def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[str]:
+        """Answer a prompt in chunks."""
+        given = with_namespace(config, kwargs)
+        async for chunk in super().astream(input, config, stop=stop, **given):
+            yield chunk
+
+    # Each config may name a namespace of its own, so a batch is so many calls.
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Answer many prompts together, as `batch` does."""
+        configs = at_once(config, len(inputs), self.chat.max_calls) if inputs else None
+        return await Runnable.abatch(
+            self, inputs, configs, return_exceptions=return_exceptions, **kwargs
+        )
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Answer many prompts together; ``max_concurrency`` in the config says how many."""
+        configs = at_once(config, len(inputs), self.chat.max_calls) if inputs else None
+        return Runnable.batch(self, inputs, configs, return_exceptions=return_exceptions, **kwargs)
+
+    def _generate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        under = _under(run_manager)
+        return _as_text(self.chat.generate(_asked(prompts), stop, callbacks=under, **kwargs))
+
+    async def _agenerate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        under = _under(run_manager)
+        return _as_text(await self.chat.agenerate(_asked(prompts), stop, callbacks=under, **kwargs))
+
+    def _stream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[GenerationChunk]:
+        config = RunnableConfig(callbacks=_under(run_manager))
+        for message in self.chat.stream(prompt, config, stop=stop, **kwargs):
+            chunk = _chunk(message)
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    async def _astream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[GenerationChunk]:
+        config = RunnableConfig(callbacks=_under(run_manager))
+        async for message in self.chat.astream(prompt, config, stop=stop, **kwargs):
+            chunk = _chunk(message)
+            if run_manager:
+                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+
+def _under(
+    run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None,
+) -> CallbackManager | None:
+    """Return what makes the chat model's run a child of this one, which LangChain thinks a leaf."""
+    if run is None:
+        return None
+    child = CallbackManager([], parent_run_id=run.run_id)
+    child.set_handlers(run.inheritable_handlers)
+    return child
+
+
+def _asked(prompts: Sequence[str]) -> list[list[BaseMessage]]:
+    return [[HumanMessage(prompt)] for prompt in prompts]
+
+
+def _as_text(result: LLMResult) -> LLMResult:
+    """Return a chat model's result as one of plain texts."""
+    return LLMResult(
+        generations=[
+            [
+                Generation(text=one.text, generation_info=one.message.response_metadata)
+                for one in row
+                if isinstance(one, ChatGeneration)
+            ]
+            for row in result.generations
+        ],
+        llm_output=result.llm_output,
+    )
+
+
+def _chunk(message: AIMessageChunk) -> GenerationChunk:
+    return GenerationChunk(text=message.text, generation_info=message.response_metadata or None)

@@ -1,0 +1,62 @@
+"""A `LatentAgent` as a step of a LangChain chain, which hands on whole outcomes."""
+
+from typing import Any
+
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import HumanMessage, convert_to_messages
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables.config import run_in_executor
+
+from latent_agent.call.agent import LatentAgent
+from latent_agent.call.outcome import Outcome
+from latent_agent.call.progress import Progress
+from latent_agent.chat.from_langchain import to_turns
+from latent_agent.chat.serving import serve
+from latent_agent.chat.streaming import cancelling
+from latent_agent.errors import SettingError
+from latent_agent.model.prompt import Turn
+
+
+def as_runnable(agent: LatentAgent) -> Runnable[LanguageModelInput, Outcome]:
+    """Return a Runnable from a text, messages or a prompt value to the agent's `Outcome`.
+
+    A call's ``config={"configurable": {"namespace": ...}}`` reaches the agent's memory. An awaited
+    call that is cancelled stops within one forward pass.
+    """
+
+    def answer(given: LanguageModelInput, config: RunnableConfig) -> Outcome:
+        return serve(_within(agent, config), _turns(given))
+
+    async def answer_later(given: LanguageModelInput, config: RunnableConfig) -> Outcome:
+        asked, turns = _within(agent, config), _turns(given)
+        with cancelling() as cancelled:  # whoever stops waiting stops the work
+            progress = Progress(cancelled=cancelled)
+            with agent.model.queue.place(agent.settings) as place:
+                progress.place = place
+                return await run_in_executor(config, serve, asked, turns, progress)
+
+    return RunnableLambda(answer, answer_later, name="LatentAgent")
+
+
+def _within(agent: LatentAgent, config: RunnableConfig) -> LatentAgent:
+    """Return the agent as the namespace in a call's config sees it, if there is one."""
+    configurable: dict[str, Any] = config.get("configurable") or {}
+    if "namespace" not in configurable or agent.recollection is None:
+        return agent
+    namespace = configurable["namespace"]
+    if not isinstance(namespace, str):
+        raise SettingError(
+            f"namespace must be a text, got {namespace!r}; for example "
+            "config={'configurable': {'namespace': 'ann'}}"
+        )
+    memory = agent.recollection.within(namespace)
+    return LatentAgent(agent.model, agent.settings, agent.reward, memory)
+
+
+def _turns(given: LanguageModelInput) -> list[Turn]:
+    if isinstance(given, str):
+        return to_turns([HumanMessage(given)])
+    if isinstance(given, PromptValue):
+        return to_turns(given.to_messages())
+    return to_turns(convert_to_messages(given))

@@ -1,0 +1,159 @@
+"""What the page about a memory says, and the page itself."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from latent_agent.cli.memory_page.drawn import charts_of
+from latent_agent.cli.memory_page.facts import Facts, read, verdict_of
+from latent_agent.cli.plain_text import clean
+from latent_memory import LatentMemory
+from latent_memory.listing import TraceInfo
+from latent_memory.priors.nights import NightInfo
+from latent_memory.priors.priors import PriorInfo, priors_folder
+
+_ROWS = 12  # of nights and of priors, the newest
+_LONGEST = 300  # characters of a question
+
+
+def page_of(memory: LatentMemory, *, namespace: str | None = None, texts: bool = False) -> str:
+    """Return a page about a memory, or one namespace of it, as HTML.
+
+    Args:
+        memory: The memory; it is only read.
+        namespace: Only this one.
+        texts: Show questions too.
+    """
+    facts = read(memory, namespace)
+    environment = Environment(
+        loader=PackageLoader("latent_agent.cli.memory_page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("memory.html.j2").render(
+        name="all namespaces" if namespace is None else f"namespace {clean(namespace)}",
+        path=clean(str(memory.path)),
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        tiles=tiles(facts),
+        charts=charts_of(facts),
+        stopped=[(clean(why), f"{count:,}") for why, count in facts.figures.stopped.items()],
+        nights=nights(facts.nights[:_ROWS]),
+        verdicts=Counter(verdict_of(night) for night in facts.nights).most_common(),
+        priors=[prior(info, state) for info, state in facts.priors[:_ROWS]],
+        more_priors=max(0, len(facts.priors) - _ROWS),
+        shelves=shelves(facts),
+        sizes=sizes(memory, facts),
+        lists=lists(facts, texts),
+        texts=texts,
+    )
+
+
+def tiles(facts: Facts) -> list[tuple[str, str]]:
+    """Return the page's main figures, each with what it is."""
+    figures, whole = facts.figures, facts.figures.whole
+    if whole is None or figures.newest is None:
+        return [("0", "traces: nothing has been asked yet")]
+    used = [s for s in figures.stretches if s.traces]
+    published = sum(verdict_of(night) == "published" for night in facts.nights)
+    course = (
+        f"{used[0].steps:.2f} → {used[-1].steps:.2f}",
+        "steps a question, first days and last",
+    )
+    return [
+        (f"{figures.traces:,}", f"traces, the newest {figures.newest:%Y-%m-%d %H:%M} UTC"),
+        (f"{whole.warm / whole.traces:.0%}", "of calls warm-started by neighbours or a prior"),
+        (f"{whole.at_once / whole.traces:.0%}", "answered without a gradient step"),
+        (f"{whole.steps:.2f}", "gradient steps a question"),
+        *([course] if len(used) > 1 else []),
+        (f"{whole.score:z.2f}", "mean reward, of -1 to 0"),
+        (f"{len(facts.nights)}", f"nights, of which {published} published a prior"),
+    ]
+
+
+def nights(found: Sequence[NightInfo]) -> list[dict[str, str]]:
+    """Return the nights' rows."""
+    return [
+        {
+            "night": str(night.id),
+            "began": f"{night.started:%Y-%m-%d %H:%M}",
+            "namespace": clean(night.shelf.namespace),
+            "verdict": clean(verdict_of(night)),
+            "why": "" if night.result is None else clean(night.result.reason),
+            "took": "" if night.result is None else f"{night.result.seconds:,.0f} s",
+        }
+        for night in found
+    ]
+
+
+def prior(info: PriorInfo, state: str) -> dict[str, str]:
+    """Return a prior's row."""
+    return {
+        "version": str(info.version),
+        "trained": f"{info.created:%Y-%m-%d %H:%M}",
+        "namespace": clean(info.shelf.namespace),
+        "state": clean(state),
+        "positions": str(info.positions),
+        "traces": f"{info.first_trace} to {info.last_trace}",
+    }
+
+
+def shelves(facts: Facts) -> list[dict[str, str]]:
+    """Return the shelves' rows."""
+    return [
+        {
+            "namespace": clean(info.shelf.namespace),
+            "model": clean(info.shelf.fingerprint[:8]),
+            "reward": clean(info.shelf.reward.split(" ")[0]),
+            "traces": f"{info.traces:,}",
+            "newest": f"{info.newest:%Y-%m-%d %H:%M}",
+        }
+        for info in facts.stats.shelves
+        if facts.namespace in (None, info.shelf.namespace)
+    ]
+
+
+def sizes(memory: LatentMemory, facts: Facts) -> list[dict[str, str]]:
+    """Return what lies on the disk; the files hold all namespaces."""
+    stats = facts.stats
+    folder = priors_folder(memory.path)
+    files = list(folder.iterdir()) if folder.is_dir() else []
+    kept = sum(file.stat().st_size for file in (*stats.backups, *files) if Path(file).is_file())
+    rows = [
+        ("Database", stats.database_bytes),
+        ("Write-ahead log", stats.log_bytes),
+        ("Index for recall", stats.index_bytes),
+        ("Priors and backups", kept),
+    ]
+    told = [(name, f"{count / 1e6:,.1f} MB") for name, count in rows]
+    if stats.traces:
+        told.append(("Database, a trace", f"{stats.database_bytes / stats.traces / 1e3:,.1f} kB"))
+    return [{"on the disk": name, "size": size} for name, size in told]
+
+
+def lists(facts: Facts, texts: bool) -> list[tuple[str, list[dict[str, str]]]]:
+    """Return the traces to look at; their questions only if they are asked for."""
+    found = (("Newest traces", facts.newest), ("Traces that took the most steps", facts.hardest))
+    return [(name, [_row(info, texts) for info in infos]) for name, infos in found if infos]
+
+
+def _row(info: TraceInfo, texts: bool) -> dict[str, str]:
+    row = {
+        "id": str(info.id),
+        "stored": f"{info.created:%Y-%m-%d %H:%M}",
+        "reward": f"{info.score:z.2f}",
+        "steps": str(info.steps),
+        "ended by": clean(info.stopped),
+    }
+    return row | ({"question": _cut(info.query)} if texts else {})
+
+
+def _cut(text: str | None) -> str:
+    if text is None:
+        return "not stored"
+    shown = clean(text)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]} ..."

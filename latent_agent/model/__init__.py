@@ -1,0 +1,1 @@
+"""The frozen LM: loading, prompts, cached decoding, batching, sampling, the LM head."""

@@ -1,0 +1,207 @@
+"""The frozen LM: prompts to latents, latents to tokens, prefixes to whole answers.
+
+A latent ``z_t`` is the last hidden state after the final norm, the one that the LM head turns into
+the distribution of answer token ``x_t`` (arXiv 2505.13308, section 3).
+"""
+
+from collections.abc import Sequence as Seq
+from functools import cache
+from typing import Any
+from weakref import WeakMethod
+
+import torch
+from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from latent_agent.errors import ModelError
+from latent_agent.model.batch_scheduler import Decoding
+from latent_agent.model.batched_cache import can_gather
+from latent_agent.model.lm_head import ROWS, Head
+from latent_agent.model.preallocated_cache import RoomyCache
+from latent_agent.model.sampling import Sampler
+from latent_memory.fork_renewal import in_forked_child
+
+
+class Backbone:
+    """A frozen causal LM with its tokenizer, split into body and head.
+
+    Args:
+        model: Any Hugging Face causal LM; its weights are never changed.
+        tokenizer: The tokenizer that belongs to it.
+
+    Raises:
+        ModelError: If the model's own logits are not what its head makes of its last states.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        _spare_children_our_threads()
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.device = model.device
+        self.stop_ids = stop_ids(model, tokenizer)
+        text_config: Any = model.config.get_text_config()
+        self.context_window: int | None = context_window(text_config)
+        self.slides = bool(getattr(text_config, "sliding_window", None))
+        self._body: Any = model.base_model
+        linear: Any = model.get_output_embeddings()
+        if linear is None or self._body is model:
+            raise ModelError(
+                f"the model must have a body and an LM head, got {type(model).__name__}; "
+                "use a class whose name ends in ForCausalLM"
+            )
+        self._head = Head(linear, text_config)
+        gathers = self._probe() and not self.slides  # padding would stretch a sliding window
+        self.decoding = Decoding(_held_weakly(self.step), gathers=gathers)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many logits the head makes."""
+        return self._head.weight.shape[0]
+
+    @property
+    def width(self) -> int:
+        """How many numbers a latent has (d)."""
+        return self._head.weight.shape[1]
+
+    def logits(self, latents: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
+        """Turn latents (N, d) into logits (N, vocabulary), float32 and differentiable.
+
+        Draft and refinement share this function: a head of another precision would pick other
+        tokens than the draft did.
+
+        Args:
+            latents: The latents, (N, d).
+            tokens: Ids, (M,), to which the vocabulary is cut: the logits are (N, M) then.
+        """
+        return self._head.logits(latents, tokens)
+
+    def pull_back(self, latents: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """Turn a gradient (N, vocabulary) of logits into one of latents, (N, d); see `Head`."""
+        return self._head.pull_back(latents, gradient)
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor, sampler: Sampler) -> tuple[int, ...]:
+        """Choose a token for each latent (N, d), up to and with the first stop token.
+
+        In half precision the rows go through the head one by one, as they did in the draft: the
+        sums of a wider matrix product round otherwise, and would pick other tokens.
+        """
+        tokens: list[int] = []
+        for rows in latents.split(ROWS if self._head.whole else 1):
+            for scores in self.logits(rows):
+                tokens.append(sampler.choose(scores, tokens))
+                if tokens[-1] in self.stop_ids:
+                    return tuple(tokens)
+        return tuple(tokens)
+
+    @torch.no_grad()
+    def states(
+        self,
+        ids: torch.Tensor,
+        cache: Cache,
+        mask: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Run token ids (rows, length) through the body; return states (rows, length, d).
+
+        All tensors lie on the model's device.
+        """
+        given = {} if mask is None else {"attention_mask": mask, "position_ids": positions}
+        output = self._body(input_ids=ids, past_key_values=cache, use_cache=True, **given)
+        return output.last_hidden_state
+
+    @torch.no_grad()
+    def step(
+        self,
+        ids: torch.Tensor,
+        cache: Cache,
+        mask: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read one more token in each row; ids (rows, 1).
+
+        Returns:
+            Latents (rows, d) float32, and their logits (rows, vocabulary). As in `decode`, rows of
+            half precision go through the head one by one.
+        """
+        latents = self.states(ids, cache, mask, positions)[:, -1].float()
+        parts = (latents,) if self._head.whole else latents.split(1)
+        return latents, torch.cat([self.logits(rows) for rows in parts])
+
+    @torch.no_grad()
+    def layers(
+        self, ids: torch.Tensor, cache: DynamicCache
+    ) -> tuple[torch.Tensor, Seq[torch.Tensor]]:
+        """Like `states` for one row, with the states after the embeddings and after each layer."""
+        output = self._body(
+            input_ids=ids,
+            past_key_values=cache,
+            use_cache=True,
+            output_hidden_states=True,
+        )
+        return output.last_hidden_state, output.hidden_states
+
+    def text(self, tokens: Seq[int]) -> str:
+        """Decode answer tokens without stop tokens; whitespace stays as it is."""
+        kept = [token for token in tokens if token not in self.stop_ids]
+        text: Any = self.tokenizer.decode(
+            kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    @torch.no_grad()
+    def _probe(self) -> bool:
+        """Check the head and the cache; return whether caches can be gathered to a batch."""
+        ids = torch.tensor([[0, 1, 2]], device=self.device)
+        cache = RoomyCache()
+        read = [self.states(ids[:, :2], cache)]
+        self.states(ids[:, 2:], cache)
+        cache.crop(-1)
+        read.append(self.states(ids[:, 2:], cache))  # a cache that cannot be cropped shows here
+        ours = self.logits(torch.cat(read, dim=1)[0])
+        theirs = self.model(input_ids=ids, use_cache=False).logits[0].float()
+        gap = (ours - theirs).abs().max().item()
+        rough = 1e-3 if self._head.whole else 0.02
+        if not gap <= rough * (1 + theirs.abs().max().item()):
+            raise ModelError(
+                "the head must turn the cached body's states into the model's own logits, but "
+                f"for {type(self.model).__name__} they differ by {gap:.3g}; this architecture "
+                "or its quantisation is not supported yet, choose another model"
+            )
+        return can_gather(cache)
+
+
+def _held_weakly(step: Any) -> Any:
+    """Return a method that keeps no object: a circle would keep the weights until it is collected.
+
+    Whoever decodes holds the object.
+    """
+    method: Any = WeakMethod(step)
+
+    def one_pass(*given: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return method()(*given)
+
+    return one_pass
+
+
+@cache
+def _spare_children_our_threads() -> None:
+    """Let children that are forked from now on compute in one thread.
+
+    The pool in which torch computes stays in the parent, and a child would wait for it for ever.
+    """
+    in_forked_child(lambda: torch.set_num_threads(1))
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Collect every id that ends an answer, from the generation config, config and tokenizer."""
+    found: set[int] = set()
+    for source in (model.generation_config, model.config, tokenizer):
+        ids: Any = getattr(source, "eos_token_id", None)
+        if ids is not None:
+            found.update([ids] if isinstance(ids, int) else ids)
+    return frozenset(found)
+
+
+def context_window(config: Any) -> int | None:
+    """Return how many positions a model knows, or None if its config sets no limit."""
+    return getattr(config, "max_position_embeddings", None)

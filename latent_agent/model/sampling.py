@@ -1,0 +1,66 @@
+"""Choose a token from logits: the likeliest, or a seeded sample."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import TopPLogitsWarper
+
+from latent_agent.model.logits_mask import FREE, Constraint
+
+
+def nucleus(scores: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Return scores with minus infinity for all but the tokens that `Sampler` draws from.
+
+    Args:
+        scores: Logits over the temperature, (n, vocabulary); left as they are.
+        top_p: Only the likeliest tokens that together reach this probability are kept.
+    """
+    if top_p == 1:
+        return scores
+    warper: Any = TopPLogitsWarper(top_p)
+    return warper(None, scores)
+
+
+class Sampler:
+    """Chooses tokens; with a temperature, by its own random stream.
+
+    Each (seed, step, sample) has a stream of its own, so that what one answer draws depends on
+    nothing that ran before or beside it.
+
+    Args:
+        temperature: 0 takes the likeliest token.
+        seed: The call's seed.
+        step: Gradient step that asks.
+        sample: Which of the step's samples.
+        top_p: Only the likeliest tokens that together reach this probability are drawn from.
+        constraint: What may follow what.
+    """
+
+    def __init__(
+        self,
+        temperature: float,
+        seed: int = 0,
+        step: int = 0,
+        sample: int = 0,
+        top_p: float = 1.0,
+        constraint: Constraint = FREE,
+    ) -> None:
+        self.greedy = temperature == 0
+        self._temperature, self._constraint = temperature, constraint
+        self._top_p = top_p
+        digest = hashlib.sha256(f"{seed}/{step}/{sample}".encode()).digest()
+        self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:6]))
+
+    def choose(self, logits: torch.Tensor, tokens: Sequence[int] = ()) -> int:
+        """Choose from logits of shape (vocabulary,) what follows an answer's tokens so far."""
+        logits = self._constraint.mask(logits, tokens)
+        if self.greedy:
+            return int(logits.argmax())
+        scores = logits.float().cpu() / self._temperature
+        probabilities = torch.softmax(nucleus(scores[None], self._top_p)[0], dim=-1)
+        return int(torch.multinomial(probabilities, 1, generator=self._generator))
+
+
+GREEDY = Sampler(0.0)

@@ -1,0 +1,251 @@
+"""What a night is told, what it reads, and what it answers."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from typing import Any
+
+from latent_agent.errors import NightStoppedError, PriorError, TooLittleError
+from latent_agent.model.registry import SharedModel
+from latent_agent.nights.dataset import Survey, survey
+from latent_agent.nights.gate import GateSettings
+from latent_agent.nights.regression_set import Anchor
+from latent_agent.nights.training import FitSettings
+from latent_agent.recall.active_prior import PriorInForce
+from latent_agent.recall.memory_adapter import Embedder
+from latent_agent.recall.prior_network import HIDDEN
+from latent_agent.reward import Reward
+from latent_agent.settings import Settings, settings_for
+from latent_memory import LatentMemory, Shelf, StoredTrace
+from latent_memory.priors.nights import count_new, count_unread
+from latent_memory.priors.priors import PriorInfo, Source, in_force, source_of
+from latent_memory.sqlite import Database
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightSettings:
+    """How nights are run.
+
+    Attributes:
+        if_new: Wait for so many traces since the last night, whatever that came to, at least 1.
+            None: a night is due if there is a trace that none has decided about, so that one
+            which failed, or could not be judged, is run again at once, or if one behind the prior
+            in force has expired. If one behind it was forgotten, a night is due in any case.
+        least: Fewest traces to train on.
+        hidden: Width of the prior's network.
+        keep: Files of so many priors are kept on a shelf, beside the one in force.
+        seed: Of weights, order and questions; None: the night's number, so that each asks others.
+        fit: How the prior is trained.
+        gate: What it must show.
+    """
+
+    if_new: int | None = None
+    least: int = 20
+    hidden: int = HIDDEN
+    keep: int = 5
+    seed: int | None = None
+    fit: FitSettings = field(default_factory=FitSettings)
+    gate: GateSettings = field(default_factory=GateSettings)
+
+    @classmethod
+    def told(cls, *, if_new: int | None, calls: int, seed: int | None) -> "NightSettings":
+        """Return the settings that a command line names."""
+        return cls(if_new=if_new, seed=seed, gate=GateSettings(calls=calls))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """How a night is followed, and told to stop.
+
+    Attributes:
+        report: Told the stage, how much of it is done, and of how much.
+        stop: Once set, the night ends at the next chance.
+    """
+
+    report: Callable[[str, int, int], None] = lambda _stage, _done, _total: None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def tick(self, stage: str, done: int, total: int) -> None:
+        """Report, and stop if told to."""
+        self.check()
+        self.report(stage, done, total)
+
+    def check(self) -> None:
+        """Raise NightStoppedError if the night is to stop."""
+        if self.stop.is_set():
+            raise NightStoppedError(
+                "the night was told to stop before its end; nothing was published, the next one "
+                "starts anew"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightJob:
+    """One night for one shelf.
+
+    Attributes:
+        memory: Where the traces lie.
+        model: The model that made them.
+        shelf: Namespace, fingerprint and reward.
+        reward: Judges at the gate; None: the one that the traces name.
+        search: How the gate's questions are answered.
+        search_source: Where that comes from, for the report.
+        embedder: What embedded the questions, if it was not the model.
+        share: Namespaces whose traces are learnt from too.
+        anchors: Known answers for the gate.
+        settings: How nights are run.
+        watch: How it is followed, and told to stop.
+    """
+
+    memory: LatentMemory
+    model: SharedModel
+    shelf: Shelf
+    reward: Reward | None = None
+    search: Settings = field(default_factory=settings_for)
+    search_source: str = "the job's settings"
+    embedder: Embedder | None = None
+    share: Sequence[str] = ()
+    anchors: Sequence[Anchor] = ()
+    settings: NightSettings = field(default_factory=NightSettings)
+    watch: Watch = field(default_factory=Watch)
+
+    @property
+    def database(self) -> Database:
+        """The database behind the memory."""
+        return self.memory.database
+
+    def stream(self, shelf: Shelf, last: int) -> Iterator[StoredTrace]:
+        """Yield a shelf's traces up to one; what comes during the night waits for the next."""
+        for stored in takewhile(lambda stored: stored.id <= last, self.memory.stream(shelf)):
+            self.watch.check()
+            yield stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightReport:
+    """What a night came to.
+
+    Attributes:
+        shelf: Whose night it was.
+        verdict: ``published``, ``refused`` (the gate said no, or nothing was learnt), ``unjudged``
+            (trained, but there was no way to judge), ``idle`` (too little is new) or ``planned``
+            (a dry run).
+        reason: In one sentence.
+        night: Its number; None if nothing was done.
+        version: The new prior's version, if one was trained.
+        figures: Counts, losses and the gate's figures.
+    """
+
+    shelf: Shelf
+    verdict: str
+    reason: str
+    night: int | None = None
+    version: int | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """What a night learns from.
+
+    Attributes:
+        sources: The stretches of traces, the shelf's own first.
+        stream: Reads them all.
+        survey: What a first reading found.
+        champion: The prior in force.
+        guess: The champion, loaded; None if its file cannot be used.
+    """
+
+    sources: Sequence[Source]
+    stream: Callable[[], Iterator[StoredTrace]]
+    survey: Survey
+    champion: PriorInfo | None
+    guess: PriorInForce | None
+
+
+def load(job: NightJob) -> Lessons:
+    """Look at what there is to learn from.
+
+    Raises:
+        TooLittleError: If it is too little.
+        PriorError: If nothing in it is of use.
+    """
+    found = _found(job)
+
+    def stream() -> Iterator[StoredTrace]:
+        for shelf, source in found.items():
+            yield from job.stream(shelf, source.last)
+
+    surveyed = survey(stream, job.model.vocabulary)
+    if surveyed.trained < job.settings.least or not surveyed.validation:
+        raise TooLittleError(
+            f"a night needs at least {job.settings.least} traces to train on and one to validate "
+            f"by, got {surveyed.trained} and {surveyed.validation} in namespace "
+            f"{job.shelf.namespace!r} under the reward {job.shelf.reward.split(' ')[0]!r} "
+            f"({surveyed.skipped} of no use); ask more questions first"
+        )
+    if not surveyed.weight:
+        raise PriorError(
+            "a night needs traces whose reward is above -1, got none; look at them with: "
+            "latent-agent memory list, and ask with another reward if this one is never content"
+        )
+    guess, shape = PriorInForce.for_shelf(job.memory, job.shelf), surveyed.shape()
+    if shape.width != job.model.width:
+        raise PriorError(
+            f"a night needs latents as wide as the model's, {job.model.width}, got {shape.width} "
+            f"in namespace {job.shelf.namespace!r}, where an import must have brought them; forget "
+            "the namespace (latent-agent memory forget --namespace), and import what is this "
+            "model's"
+        )
+    return Lessons(
+        sources=list(found.values()),
+        stream=stream,
+        survey=surveyed,
+        champion=in_force(job.database, job.shelf),
+        guess=guess if guess is not None and guess.fits(shape.embedding, shape.width) else None,
+    )
+
+
+def _found(job: NightJob) -> dict[Shelf, Source]:
+    """Look up the shelves that are learnt from, the job's own first."""
+    shelves = [job.shelf, *(replace(job.shelf, namespace=name) for name in job.share)]
+    found = {shelf: source_of(job.database, shelf) for shelf in shelves}
+    missing = [shelf.namespace for shelf, source in found.items() if source is None]
+    if missing:
+        raise PriorError(
+            "every namespace that is learnt from must hold traces of this model and reward, got "
+            f"none in {missing!r}; see: latent-agent memory status"
+        )
+    return {shelf: source for shelf, source in found.items() if source is not None}
+
+
+def plan(job: NightJob) -> NightReport:
+    """Tell what a night would do, and do nothing.
+
+    Raises:
+        PriorError: If there is too little to learn from.
+    """
+    if reason := waiting(job):
+        return NightReport(shelf=job.shelf, verdict="idle", reason=reason)
+    lessons = load(job)
+    found, champion = lessons.survey, lessons.champion
+    beside = "no prior" if champion is None else f"prior {champion.version} and no prior"
+    return NightReport(
+        shelf=job.shelf,
+        verdict="planned",
+        reason=f"would train on {found.trained} traces and compare with {beside}",
+        figures={**found.counts(), "searched": job.search_source},
+    )
+
+
+def waiting(job: NightJob) -> str | None:
+    """Say what is waited for; None if a night is due."""
+    champion, if_new = in_force(job.database, job.shelf), job.settings.if_new
+    wanted = max(1, if_new or 1)
+    new = (count_new if if_new is None else count_unread)(job.database, job.shelf)
+    if new >= wanted:
+        return None
+    if champion is not None and (champion.stale if if_new is None else champion.forgotten):
+        return None
+    return f"{new} new traces, {wanted} are waited for"

@@ -1,0 +1,132 @@
+"""Held-out questions asked again, with one prior, another, or none."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from latent_agent.call.agent import LatentAgent
+from latent_agent.call.call import Call
+from latent_agent.call.outcome import Outcome
+from latent_agent.call.stored_call import Asked, asked_of
+from latent_agent.errors import BudgetSpent, RewardError
+from latent_agent.model.registry import SharedModel
+from latent_agent.nights.dataset import part_of
+from latent_agent.recall.active_prior import PriorInForce
+from latent_agent.recall.memory_adapter import Embedder, Recalled, Recollection
+from latent_agent.recall.warm_start import WarmStart
+from latent_agent.reward import Reward
+from latent_agent.search.refine import Search
+from latent_agent.settings import Settings
+from latent_memory import StoredTrace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What one question came to.
+
+    Attributes:
+        steps: Gradient steps taken.
+        reward: Of the answer; an answer that was not accepted counts no more than the threshold.
+        accepted: Whether the answer passed.
+        forwarded: Forwarded tokens.
+        text: The answer.
+    """
+
+    steps: int
+    reward: float
+    accepted: bool
+    forwarded: int
+    text: str
+
+
+class OnlyPrior(Recollection):
+    """Recalls nothing but one prior's guess, and stores nothing."""
+
+    def __init__(self, prior: PriorInForce | None, embedder: Embedder | None) -> None:
+        self._guess, self._embedder = prior, embedder
+
+    def recall(self, call: Call, settings: Settings) -> Recalled:  # noqa: ARG002
+        """Correct the draft's first latents."""
+        if self._guess is None:
+            return Recalled()
+        try:
+            embedding = self._embed(call)
+            call.opening()
+        except BudgetSpent:
+            return Recalled()
+        latents = self._guess.correct(embedding, call.base())
+        return Recalled(warm_starts=[WarmStart(latents=latents, road="prior")])
+
+    def remember(
+        self,
+        call: Call,  # noqa: ARG002
+        recalled: Recalled,  # noqa: ARG002
+        search: Search,  # noqa: ARG002
+        outcome: Outcome,
+        settings: Settings,  # noqa: ARG002
+    ) -> Outcome:
+        """Leave no trace."""
+        return outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """The model, settings, reward and embedder that all contestants share."""
+
+    model: SharedModel
+    settings: Settings
+    reward: Reward
+    embedder: Embedder | None = None
+
+    def replay(self, asked: Asked, prior: PriorInForce | None) -> Replay:
+        """Ask as a call did, searched as calls with these settings are, but without neighbours.
+
+        Args:
+            asked: The conversation.
+            prior: What corrects the draft's first latents; None: nothing.
+
+        Raises:
+            PromptError: If the conversation makes no prompt.
+            RewardError: If the reward fails.
+        """
+        settings = replace(self.settings, neighbours=0)
+        memory = OnlyPrior(prior, self.embedder)
+        agent = LatentAgent(self.model, settings, self.reward, memory, asked.form)
+        outcome = agent.answer(asked.turns)
+        if outcome.stopped == "reward_error" or outcome.reward is None:
+            raise RewardError(outcome.error or f"the reward must score answers, got {outcome!r}")
+        accepted = outcome.stopped == "threshold"
+        return Replay(
+            steps=outcome.iterations,
+            reward=outcome.reward if accepted else min(outcome.reward, settings.threshold),
+            accepted=accepted,
+            forwarded=sum(outcome.forwarded_tokens.values()),
+            text=outcome.text,
+        )
+
+
+def pick_questions(
+    traces: Iterable[StoredTrace], count: int, *, since: int, seed: int
+) -> Sequence[Asked]:
+    """Choose different questions of the gate's part, half newer than the trace ``since``.
+
+    Which ones depends on the seed and the questions alone; memory does not grow with the traces.
+    What a trace's call was asked is asked again whole; if it was too long to keep, not at all.
+    """
+    chosen: dict[bool, dict[int, Asked]] = {True: {}, False: {}}
+    for stored in traces:
+        asked = asked_of(stored.trace) if part_of(stored) == "gate" else None
+        if asked is None:
+            continue
+        group = chosen[stored.id > since]
+        told = f"{seed}/{stored.trace.conversation or stored.trace.query}"
+        group[zlib.crc32(told.encode("utf-8", "surrogatepass"))] = asked
+        if len(group) > count:
+            del group[max(group)]
+    new, old = (dict(sorted(group.items())) for group in chosen.values())
+    share = max(count // 2, count - len(old))
+    picked = dict(islice(new.items(), share))
+    rest = ((key, asked) for key, asked in old.items() if key not in picked)
+    picked |= dict(islice(rest, count - len(picked)))
+    return list(picked.values())

@@ -1,0 +1,109 @@
+"""Which nights there are to run: the shelves of a model, or the one that a chat model fills."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from latent_agent.call.agent import reward_for
+from latent_agent.call.stored_call import Searched
+from latent_agent.errors import PriorError, SettingError
+from latent_agent.model.prompt_pooling import EMBEDDING
+from latent_agent.model.registry import SharedModel, open_model
+from latent_agent.nights.job import NightJob
+from latent_agent.nights.search_settings import newest_search
+from latent_agent.recall.memory_adapter import Embedder, embedder_name, shelf_reward
+from latent_agent.recall.open_memory import open_memory
+from latent_agent.reward import Reward
+from latent_agent.settings import Settings, settings_for
+from latent_memory import LatentMemory, Shelf, ShelfInfo
+
+if TYPE_CHECKING:
+    from latent_agent.chat.chat_model import ChatLatentSeek
+
+
+def shelves_for(
+    memory: LatentMemory,
+    model: SharedModel,
+    namespace: str,
+    reward: Reward | None = None,
+    embedder: Embedder | None = None,
+) -> Sequence[Shelf]:
+    """Return a namespace's shelves of a model and an embedder, of all rewards or of one.
+
+    Raises:
+        PriorError: If there are none; says what there is instead.
+    """
+    found = memory.shelves()
+    recipe = EMBEDDING if embedder is None else embedder_name(embedder)
+    here = {
+        info.shelf: newest_search(memory, info.shelf)
+        for info in found
+        if info.shelf.namespace == namespace
+    }
+    wanted = [
+        shelf
+        for shelf, searched in here.items()
+        if shelf.fingerprint == searched.fingerprint(model, recipe)
+        and (reward is None or shelf.reward == shelf_reward(reward.id))
+    ]
+    if not wanted:
+        _refuse_other_embedders(here, model)
+        raise PriorError(
+            f"there must be traces in namespace {namespace!r} of model "
+            f"{model.fingerprint(recipe)[:8]}"
+            f"{'' if reward is None else f' and reward {reward.id!r}'}, got {_listed(found)}; ask "
+            "questions first, or give another --namespace, --model, --reward or --memory"
+        )
+    return wanted
+
+
+def _refuse_other_embedders(here: Mapping[Shelf, Searched], model: SharedModel) -> None:
+    for shelf, searched in here.items():
+        if searched.recipe != EMBEDDING and shelf.fingerprint == searched.fingerprint(model):
+            raise PriorError(
+                "the questions of a night must be embedded as its traces were, got traces in "
+                f"namespace {shelf.namespace!r} embedded by {searched.recipe!r}; name that object "
+                "with --embeddings module:attribute, or run the night from Python: job_for(chat)"
+            )
+
+
+def job_for(chat: "ChatLatentSeek") -> NightJob:
+    """Return the night of the shelf that a chat model fills, judged and searched as it does.
+
+    Raises:
+        SettingError: If it keeps no memory that can be written.
+    """
+    memory = open_memory(chat.memory, "read-write")
+    if memory is None:
+        raise SettingError(
+            f"a night needs a memory, got memory={chat.memory!r}; for example "
+            "memory='answers.sqlite3'"
+        )
+    model = open_model(chat.model, chat.tokenizer, chat.dtype, chat.device)
+    told = {field.name: getattr(chat, field.name, None) for field in fields(Settings)}
+    search = settings_for(chat.recipe, **{**told, "stop": None})
+    reward = reward_for(search, chat.reward)
+    recipe = EMBEDDING if chat.embeddings is None else embedder_name(chat.embeddings)
+    shelf = Shelf(
+        namespace=chat.namespace,
+        fingerprint=model.fingerprint(recipe, search.chat_template_kwargs),
+        reward=shelf_reward(reward.id),
+    )
+    return NightJob(
+        memory=memory,
+        model=model,
+        shelf=shelf,
+        reward=reward,
+        search=search,
+        search_source="the chat model's settings",
+        embedder=chat.embeddings,
+    )
+
+
+def _listed(found: Sequence[ShelfInfo]) -> str:
+    told = [
+        f"{info.traces} in {info.shelf.namespace!r} of model {info.shelf.fingerprint[:8]} and "
+        f"reward {info.shelf.reward!r}"
+        for info in found
+    ]
+    return "; ".join(told[:5]) or "none at all"

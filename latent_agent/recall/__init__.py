@@ -1,0 +1,1 @@
+"""Where a search starts: neighbours from the memory, and the active prior."""

@@ -1,0 +1,1 @@
+"""LatentSeek and its rivals: policy gradient on the first latents; torch only."""

@@ -1,0 +1,84 @@
+"""The policy gradient of an answer's first tokens, and what each answer weighs in it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from latent_agent.model.lm_head import ROWS
+from latent_agent.model.logits_mask import FREE, Constraint, mask_along
+from latent_agent.model.sampling import nucleus
+from latent_agent.search.likelihood import Chosen, likelihood_gradient
+from latent_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from latent_agent.search.refine import LatentSpace, Trial
+
+
+def advantages(rewards: Sequence[float], settings: Settings) -> list[float]:
+    """Return what each answer of a round weighs in the gradient.
+
+    Without a baseline that is its reward, with the offset. With ``leave-one-out`` it is how far
+    the reward lies above the mean of the round's others, which leaves the gradient's expectation
+    as it is and makes it vary less (Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline
+    for free!"; RLOO in Ahmadian et al. 2024, arXiv 2402.14740). Answers that are all as good as
+    each other then give no gradient. An answer alone, as the start is, has no others.
+    """
+    if settings.baseline == "none" or len(rewards) == 1:
+        return [reward + settings.reward_offset for reward in rewards]
+    total, others = sum(rewards), len(rewards) - 1
+    return [reward - (total - reward) / others for reward in rewards]
+
+
+@torch.no_grad()
+def policy_gradient(
+    z: torch.Tensor,
+    trials: Sequence["Trial"],
+    space: "LatentSpace",
+    settings: Settings,
+    constraint: Constraint = FREE,
+) -> torch.Tensor:
+    """Return the gradient of ``J`` at ``z``, (N, d): the mean over trials of R * grad log pi.
+
+    ``pi`` is the policy that chose the tokens, so it is masked by the constraint, and holds no
+    more than the nucleus where ``top_p`` cuts the sampling: where only one token may follow, there
+    was no choice to learn from, and the gradient is zero. Positions are independent, so a few rows
+    are taken at a time: with a large vocabulary, the logits of all N would take more memory than
+    the model's own work.
+    """
+    weights = advantages([trial.score.value for trial in trials], settings)
+    top_p = settings.top_p if settings.temperature else 1.0  # greedy decoding has no nucleus
+    parts: list[torch.Tensor] = []
+    for first in range(0, len(z), ROWS):
+        rows = z[first : first + ROWS]
+        logits = space.logits(rows).div_(settings.temperature or 1.0)
+        pull = _logits_gradient(logits, first, trials, weights, constraint, top_p)
+        parts.append(space.pull_back(rows, pull.div_(settings.temperature or 1.0)))
+    return torch.cat(parts)
+
+
+def _logits_gradient(
+    logits: torch.Tensor,
+    first: int,
+    trials: Sequence["Trial"],
+    weights: Sequence[float],
+    constraint: Constraint,
+    top_p: float,
+) -> torch.Tensor:
+    """Return the gradient with respect to some rows of logits, of which ``first`` is the first."""
+    chosen = [
+        Chosen(
+            tokens=torch.tensor(
+                trial.prefix[first : first + len(logits)], dtype=torch.long, device=logits.device
+            ),
+            weight=weight / len(trials),
+        )
+        for trial, weight in zip(trials, weights, strict=True)
+    ]
+    if constraint is FREE:
+        return likelihood_gradient(nucleus(logits, top_p), chosen)
+    total = torch.zeros_like(logits)
+    for trial, one in zip(trials, chosen, strict=True):
+        masked = mask_along(constraint, logits, trial.prefix, first)
+        total[: len(masked)] += likelihood_gradient(nucleus(masked, top_p), [one])
+    return total

@@ -1,0 +1,93 @@
+"""The record of erasures: that traces were erased, when and why, without what they held."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from latent_memory.tables import erasures
+from latent_memory.trace_rows import from_time, to_time
+
+EVICTED, EXPIRED, PRUNED, FORGOTTEN = "evicted", "expired", "pruned", "forgotten"
+WISHED, FOR_ROOM, FOR_AGE = 0, 1, 2  # why a trace was erased, as ``deletions.evicted`` has it
+_TOGETHER = timedelta(days=1)  # evictions come one after the other: one entry a day tells of them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erasure:
+    """That traces were erased.
+
+    Attributes:
+        id: Its number.
+        began: When the first of them went (UTC).
+        ended: When the last of them went (UTC).
+        reason: ``evicted`` (capacity), ``expired`` (age), ``pruned``, or ``forgotten by`` what
+            was said: ids, namespace, age.
+        traces: How many there were.
+    """
+
+    id: int
+    began: datetime
+    ended: datetime
+    reason: str
+    traces: int
+
+
+_INSERT = insert(erasures).returning(erasures.c.id)
+_ADD = (
+    update(erasures)
+    .where(erasures.c.id == bindparam("entry"))
+    .values(
+        ended=bindparam("now"),
+        traces=erasures.c.traces + bindparam("count"),
+        emptied=erasures.c.emptied + bindparam("count"),
+    )
+)
+_TODAY = select(func.max(erasures.c.id)).where(
+    erasures.c.reason == bindparam("reason"), erasures.c.began > bindparam("since")
+)
+_EMPTIED = select(func.coalesce(func.sum(erasures.c.emptied), 0))
+
+
+def why(reason: str) -> int:
+    """Return a reason as the deletions have it."""
+    return {EVICTED: FOR_ROOM, EXPIRED: FOR_AGE}.get(reason, WISHED)
+
+
+def note(
+    connection: Connection, reason: str, count: int, now: datetime, entry: int | None = None
+) -> int:
+    """Note that so many traces were erased; return the entry, to be gone on with."""
+    if entry is None and reason in (EVICTED, EXPIRED):
+        since = to_time(now - _TOGETHER)
+        entry = connection.scalar(_TODAY, {"reason": reason, "since": since})
+    if entry is not None:
+        connection.execute(_ADD, {"entry": entry, "now": to_time(now), "count": count})
+        return entry
+    row = {"reason": reason, "began": to_time(now), "ended": to_time(now)}
+    return connection.execute(_INSERT, {**row, "traces": count, "emptied": count}).scalar_one()
+
+
+def count_emptied(connection: Connection) -> int:
+    """Count the erased traces whose emptied rows still take room in the file."""
+    return connection.scalar(_EMPTIED) or 0
+
+
+def none_emptied(connection: Connection) -> None:
+    """Note that the file was written anew."""
+    connection.execute(update(erasures).values(emptied=0))
+
+
+def list_erasures(connection: Connection, limit: int) -> list[Erasure]:
+    """List entries, newest first."""
+    rows = connection.execute(select(erasures).order_by(erasures.c.id.desc()).limit(limit))
+    return [
+        Erasure(
+            id=row.id,
+            began=from_time(row.began),
+            ended=from_time(row.ended),
+            reason=row.reason,
+            traces=row.traces,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,97 @@
+"""What this process knows of a shelf, and its snapshot on disk."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import update
+
+from latent_memory.errors import LatentMemoryError
+from latent_memory.index.embeddings import Ids, ShelfRow, read_vectors
+from latent_memory.index.index import VectorIndex
+from latent_memory.index.snapshot import Position, load_snapshot, save_snapshot
+from latent_memory.sqlite import Database
+from latent_memory.tables import shelves
+from latent_memory.trace import Matrix
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Known:
+    """An index of the shelf ``row`` that is up to date to ``position``.
+
+    ``unsaved`` counts what came and left since the last snapshot.
+    """
+
+    row: ShelfRow
+    index: VectorIndex
+    position: Position
+    unsaved: int
+
+
+def snapshot_folder(database: Path) -> Path:
+    """Return the folder of a database's index snapshots; it can be deleted at any time."""
+    return database.with_name(f"{database.name}.index")
+
+
+def snapshot_path(database: Path, shelf: int) -> Path:
+    """Return the file of the snapshot of the shelf with this id."""
+    return snapshot_folder(database) / f"{shelf}.index"
+
+
+def load(database: Database, row: ShelfRow) -> Known | None:
+    """Read a shelf's snapshot; None if there is none that can be trusted.
+
+    One whose generation is not the database's is of another time of the database: a restored
+    copy, or a snapshot that was cut short.
+    """
+
+    def read(ids: Ids) -> tuple[Ids, Matrix]:
+        with database.read() as connection:
+            return read_vectors(connection, row, ids)
+
+    path = snapshot_path(database.path, row.id)
+    found = load_snapshot(path, row.identity, read)
+    if found is None:
+        return None
+    index, position, generation = found
+    if generation != row.generation:
+        logger.warning(
+            "index file %s is not used, the index is built anew: it is of generation %d, the "
+            "database of %d",
+            path,
+            generation,
+            row.generation,
+        )
+        return None
+    return Known(row=row, index=index, position=position, unsaved=0)
+
+
+def save(database: Database, known: Known) -> None:
+    """Write a shelf's snapshot, or remove that of an index that needs none any more.
+
+    If that fails, only the next opening is slower: it is logged.
+    """
+    known.unsaved = 0
+    if database.readonly:
+        return
+    path = snapshot_path(database.path, known.row.id)
+    if known.index.layout.flat and not path.exists():
+        return
+    raised = (
+        update(shelves)
+        .where(shelves.c.id == known.row.id)
+        .values(generation=shelves.c.generation + 1)
+        .returning(shelves.c.generation)
+    )
+    try:
+        # Inside the transaction, so that of two processes the later one's file is the one whose
+        # generation the database bears.
+        with database.write() as connection:
+            generation = connection.execute(raised).scalar()
+            if generation is not None:
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                save_snapshot(path, known.index, known.position, generation, known.row.identity)
+    except (LatentMemoryError, OSError) as error:
+        logger.warning("index file %s could not be written: %s", path, error)

@@ -1,0 +1,192 @@
+"""The record of the nights: what went in, what came out, and why."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+
+from latent_memory.errors import TraceError
+from latent_memory.priors.tables import nights
+from latent_memory.sqlite import Database
+from latent_memory.tables import shelves, traces
+from latent_memory.trace import Shelf
+from latent_memory.trace_rows import ON_SHELF, from_time, names, to_shelf, to_time
+
+RUNNING, KILLED, PUBLISHED = "running", "killed", "published"
+FAILED, UNJUDGED = "failed", "unjudged"  # such nights read traces, and decided nothing about them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What a night came to.
+
+    Attributes:
+        verdict: In one word, for example ``published`` or ``refused``.
+        reason: In one sentence.
+        seconds: How long it took.
+        last: The newest trace that it read; 0 if it was interrupted, and is to begin anew.
+        losses: Of each epoch, on held-out traces.
+        gate: Figures of the gate.
+    """
+
+    verdict: str
+    reason: str
+    seconds: float
+    last: int = 0
+    losses: Sequence[float] = ()
+    gate: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NightInfo:
+    """A night as the database knows it; ``result`` is None while it runs."""
+
+    id: int
+    shelf: Shelf
+    started: datetime
+    seed: int
+    inputs: Mapping[str, Any]
+    result: Result | None
+
+
+_NEW = select(func.count()).select_from(traces).join(shelves, shelves.c.id == traces.c.shelf)
+_READ = (
+    select(func.coalesce(func.max(nights.c.last), 0))
+    .where(nights.c.shelf == shelves.c.id)
+    .correlate(shelves)
+)
+_DECIDED = _READ.where(nights.c.verdict.not_in((FAILED, UNJUDGED)))
+_JUDGED = select(func.count()).select_from(nights).join(shelves, shelves.c.id == nights.c.shelf)
+_COUNT_JUDGED = _JUDGED.where(
+    ON_SHELF,
+    nights.c.gate != "{}",
+    nights.c.id
+    > select(func.coalesce(func.max(nights.c.id), 0))
+    .where(nights.c.shelf == shelves.c.id, nights.c.verdict == PUBLISHED)
+    .correlate(shelves)
+    .scalar_subquery(),
+)
+_COUNT_NEW = _NEW.where(ON_SHELF, traces.c.id > _DECIDED.scalar_subquery())
+_COUNT_UNREAD = _NEW.where(ON_SHELF, traces.c.id > _READ.scalar_subquery())
+_WHOLE = (
+    select(nights, shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
+    .join(shelves, shelves.c.id == nights.c.shelf)
+    .order_by(nights.c.id.desc())
+)
+_SHELF_ID = select(shelves.c.id).where(ON_SHELF)
+_UNFINISHED = update(nights).where(nights.c.seconds.is_(None))
+
+
+def count_new(database: Database, shelf: Shelf) -> int:
+    """Count the traces on a shelf that no night has decided about yet."""
+    with database.read() as connection:
+        return connection.scalar(_COUNT_NEW, names(shelf)) or 0
+
+
+def count_unread(database: Database, shelf: Shelf) -> int:
+    """Count the traces on a shelf since the last night that was not interrupted."""
+    with database.read() as connection:
+        return connection.scalar(_COUNT_UNREAD, names(shelf)) or 0
+
+
+def count_judged(database: Database, shelf: Shelf) -> int:
+    """Count the nights of a shelf that a gate judged since the last one that published a prior."""
+    with database.read() as connection:
+        return connection.scalar(_COUNT_JUDGED, names(shelf)) or 0
+
+
+def begin_night(
+    database: Database, shelf: Shelf, *, seed: int | None, inputs: Mapping[str, Any]
+) -> int:
+    """Note that a night begins; return its number, which is its seed too where that is None.
+
+    Whoever calls this holds the lock, so a night that still seems to run was killed.
+
+    Raises:
+        TraceError: If nothing lies on the shelf.
+    """
+    with database.write() as connection:
+        number = connection.scalar(_SHELF_ID, names(shelf))
+        if number is None:
+            raise TraceError(
+                f"a night must have traces to learn from, but namespace {shelf.namespace!r} holds "
+                "none of this model and reward; ask more questions first"
+            )
+        connection.execute(_UNFINISHED.values(verdict=KILLED, reason="it never ended", seconds=0.0))
+        row = {
+            "shelf": number,
+            "started": to_time(datetime.now(UTC)),
+            "seed": seed or 0,
+            "last": 0,
+            "inputs": json.dumps(inputs),
+            "losses": "[]",
+            "gate": "{}",
+            "verdict": RUNNING,
+            "reason": "",
+        }
+        night = connection.execute(insert(nights).returning(nights.c.id), row).scalar_one()
+        if seed is None:
+            connection.execute(update(nights).where(nights.c.id == night).values(seed=night))
+        return night
+
+
+def end_night(database: Database, night: int, result: Result) -> None:
+    """Note what a night came to."""
+    with database.write() as connection:
+        connection.execute(
+            update(nights)
+            .where(nights.c.id == bindparam("night"))
+            .values(
+                seconds=result.seconds,
+                last=result.last,
+                losses=json.dumps(list(result.losses)),
+                gate=json.dumps(result.gate),
+                verdict=result.verdict,
+                reason=result.reason,
+            ),
+            {"night": night},
+        )
+
+
+def find_night(database: Database, night: int) -> NightInfo | None:
+    """Return a night by its number; None if there is none."""
+    with database.read() as connection:
+        found = _read(connection, _WHOLE.where(nights.c.id == night))
+    return found[0] if found else None
+
+
+def list_nights(database: Database, *, shelf: Shelf | None = None) -> list[NightInfo]:
+    """List nights, newest first."""
+    wanted = _WHOLE
+    if shelf is not None:
+        wanted = wanted.where(ON_SHELF).params(names(shelf))
+    with database.read() as connection:
+        return _read(connection, wanted)
+
+
+def _read(connection: Connection, wanted: Select[Any]) -> list[NightInfo]:
+    return [
+        NightInfo(
+            id=row["id"],
+            shelf=to_shelf(row),
+            started=from_time(row["started"]),
+            seed=row["seed"],
+            inputs=json.loads(row["inputs"]),
+            result=None if row["seconds"] is None else _result(row),
+        )
+        for row in connection.execute(wanted).mappings()
+    ]
+
+
+def _result(row: Mapping[Any, Any]) -> Result:
+    return Result(
+        verdict=row["verdict"],
+        reason=row["reason"],
+        seconds=row["seconds"],
+        last=row["last"],
+        losses=json.loads(row["losses"]),
+        gate=json.loads(row["gate"]),
+    )

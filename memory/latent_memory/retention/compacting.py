@@ -1,0 +1,61 @@
+"""Giving the room of what was erased back: emptied rows, old deletions, free pages."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, delete, exists, func, select, update
+
+from latent_memory.erasure_log import count_emptied, none_emptied
+from latent_memory.priors.priors import ERASED_SINCE
+from latent_memory.priors.tables import priors, sources
+from latent_memory.sqlite import Database
+from latent_memory.tables import deletions, embeddings, latents, shelves, texts, traces
+from latent_memory.trace_rows import to_time
+
+_COUNT = select(func.count()).select_from(traces)
+_FEW = 1000  # so many emptied rows are let be
+_WEEK = timedelta(days=7)  # longer than any night, which must notice what is forgotten meanwhile
+
+
+def compact(database: Database) -> None:
+    """Give the room of what was erased back to the disk; the file is written anew.
+
+    Raises:
+        ReadOnlyError: If the database is open for reading only.
+        StorageError: If the disk has no room for a copy.
+    """
+    with database.write() as connection:
+        for content in (texts, latents, embeddings):
+            connection.execute(delete(content).where(content.c.trace.not_in(select(traces.c.id))))
+        _shorten(connection)
+        none_emptied(connection)
+    database.vacuum()
+
+
+def is_due(connection: Connection, times: float) -> bool:
+    """Whether the file holds ``times`` as many emptied rows as traces."""
+    emptied = count_emptied(connection)
+    if emptied <= _FEW:
+        return False
+    return (
+        emptied > times * connection.execute(select(func.count()).select_from(traces)).scalar_one()
+    )
+
+
+def _shorten(connection: Connection) -> None:
+    """Delete what nobody needs of the record of deletions.
+
+    A shelf gets another identity by that: indexes of it that do not know those deletions yet are
+    built anew.
+    """
+    makes_stale = exists().where(
+        priors.c.id == sources.c.prior,
+        priors.c.file.is_not(None),  # without one it is never in force again
+        ERASED_SINCE,
+    )
+    old = deletions.c.deleted < to_time(datetime.now(UTC) - _WEEK)
+    gone = delete(deletions).where((deletions.c.evicted == 1) | (old & ~makes_stale))
+    touched = set(connection.execute(gone.returning(deletions.c.shelf)).scalars())
+    for shelf in touched:
+        renamed = update(shelves).where(shelves.c.id == shelf)
+        connection.execute(renamed.values(identity=secrets.token_hex(16)))

@@ -1,0 +1,173 @@
+"""Forgetting: rows, and every other place where their bytes lie."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+
+from latent_memory.erasure_log import EVICTED, EXPIRED, FOR_ROOM, note, why
+from latent_memory.errors import StorageError
+from latent_memory.index.index_state import snapshot_path
+from latent_memory.priors.priors import FORGOTTEN, erased_from, priors_folder
+from latent_memory.priors.publishing import withdraw_forgotten
+from latent_memory.priors.tables import priors, sources
+from latent_memory.retention.selection import in_chunks
+from latent_memory.sqlite import Database, backups
+from latent_memory.tables import deletions, embeddings, latents, shelves, texts, traces
+from latent_memory.trace_rows import to_time
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 500  # traces a transaction: other writers get their turn, and the log stays short
+
+_THESE = traces.c.id.in_(bindparam("ids", expanding=True))
+_SHELVES_OF = select(traces.c.id, traces.c.shelf).where(_THESE)
+_DELETE = delete(traces).where(_THESE)
+_EMPTY = tuple(
+    update(content).where(content.c.trace.in_(bindparam("ids", expanding=True))).values(nothing)
+    for content, nothing in (
+        (texts, dict.fromkeys(("query", "answer", "tokens", "conversation", "settings"))),
+        (latents, {"bytes": b""}),
+        (embeddings, {"vector": b""}),
+    )
+)
+_DELETE_EMPTY = (
+    delete(shelves)
+    .where(shelves.c.id.in_(bindparam("shelves", expanding=True)))
+    .where(~exists().where(traces.c.shelf == shelves.c.id))
+    .returning(shelves.c.id)
+)
+# All that a prior learnt from there was evicted: nothing is left that could be forgotten.
+_DELETE_SOURCES = delete(sources).where(
+    sources.c.shelf.in_(bindparam("shelves", expanding=True)),
+    ~erased_from(deletions.c.evicted != FOR_ROOM),
+)
+_DELETE_DELETIONS = delete(deletions).where(
+    deletions.c.shelf.in_(bindparam("shelves", expanding=True))
+)
+_ORPHANS = select(priors.c.file).where(
+    priors.c.file.is_not(None),
+    priors.c.shelf.in_(bindparam("shelves", expanding=True)),
+    ~exists().where(traces.c.shelf == priors.c.shelf),
+)
+_FILES = select(priors.c.file).where(priors.c.file.is_not(None), FORGOTTEN)
+_DROP_FILES = update(priors).where(FORGOTTEN).values(file=None, checksum=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone:
+    """What a transaction deleted.
+
+    Attributes:
+        traces: How many traces.
+        shelves: The shelves that were empty then.
+        priors: Names of the files of priors that lay on them.
+    """
+
+    traces: int = 0
+    shelves: Sequence[int] = ()
+    priors: Sequence[str] = ()
+
+
+def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool = False) -> int:
+    """Erase traces: their rows, the log's copies of them, our backups; return how many there were.
+
+    Evicted ones are not to be forgotten: backups stay, and so do priors that learnt from them. Of
+    expired ones priors stay until the next night on their shelf, which is not due for them alone.
+
+    A kill leaves some of them; they are whole, and can be forgotten again. Of a namespace whose
+    last trace goes, the name can stay in a gap of the file until ``compact``. Priors that learnt
+    from them are marked by the deletion itself and trained anew in the next night; with
+    ``strict`` those that learnt from what was forgotten are withdrawn at once, and their files
+    deleted, as those of a shelf that is empty always are.
+
+    Raises:
+        ReadOnlyError: If the database is open for reading only.
+        StorageError: If the disk or the database refuses; or if traces are gone as was wished, but
+            a file that may tell of them cannot be deleted.
+    """
+    wanted = sorted(set(ids))
+    left: list[Path] = []
+    if wanted and reason != EVICTED and not database.readonly:
+        left += delete_backups(database.path)
+    forgotten, entry = 0, None
+    for chunk in in_chunks(wanted, AT_ONCE):
+        with database.write() as connection:
+            gone = delete_traces(connection, chunk, reason)
+            withdrawn = _withdraw(connection) if strict else ()
+            if gone.traces:
+                entry = note(connection, reason, gone.traces, datetime.now(UTC), entry)
+        forgotten += gone.traces
+        left += drop_files(database, gone.shelves, (*gone.priors, *withdrawn))
+    database.empty_log()
+    if left and reason not in (EVICTED, EXPIRED):
+        names = ", ".join(repr(str(file)) for file in left)
+        raise StorageError(
+            f"what is forgotten must leave every file, but {names} cannot be deleted; the database "
+            "holds it no longer; make the folder writable, and delete what is left there yourself"
+        )
+    return forgotten
+
+
+def _withdraw(connection: Connection) -> Sequence[str]:
+    """Withdraw the priors that learnt from what was forgotten; return the names of their files."""
+    files = connection.execute(_FILES).scalars().all()
+    withdraw_forgotten(connection)
+    connection.execute(_DROP_FILES)
+    return [file for file in files if file is not None]
+
+
+def drop_files(
+    database: Database, shelves: Iterable[int], priors: Iterable[str] = ()
+) -> Sequence[Path]:
+    """Delete index files of shelves that are gone, and priors' files; return what cannot be."""
+    files = [snapshot_path(database.path, shelf) for shelf in shelves]
+    # Names only: what a damaged database says leads nowhere else.
+    files += [priors_folder(database.path) / Path(name).name for name in priors]
+    return [file for file in files if not _deleted(file)]
+
+
+def delete_backups(path: Path) -> Sequence[Path]:
+    """Delete the copies that migrations made; return those that cannot be."""
+    return [copy for copy in backups(path) if not _deleted(copy)]
+
+
+def _deleted(file: Path) -> bool:
+    """Delete a file; if it cannot be, warn of it: the traces are gone all the same."""
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        logger.warning(
+            "%s may hold what is erased, and cannot be deleted (%s); make its folder writable, and "
+            "delete it yourself",
+            file,
+            error,
+        )
+        return False
+    logger.info("%s was deleted: it may hold what is erased", file)
+    return True
+
+
+def delete_traces(connection: Connection, ids: Sequence[int], reason: str) -> Gone:
+    """Delete traces, and the shelves that are empty then, with their priors and nights."""
+    found = connection.execute(_SHELVES_OF, {"ids": ids}).all()
+    if not found:
+        return Gone()
+    told = {"deleted": to_time(datetime.now(UTC)), "evicted": why(reason)}
+    rows = [{"trace": row.id, "shelf": row.shelf, **told} for row in found]
+    connection.execute(insert(deletions), rows)
+    for empty in _EMPTY:
+        connection.execute(empty, {"ids": ids})
+    connection.execute(_DELETE, {"ids": ids})
+    touched = {"shelves": sorted({row.shelf for row in found})}
+    orphans = connection.execute(_ORPHANS, touched).scalars().all()
+    emptied = connection.execute(_DELETE_EMPTY, touched).scalars().all()
+    connection.execute(_DELETE_SOURCES, {"shelves": emptied})
+    connection.execute(_DELETE_DELETIONS, {"shelves": emptied})
+    files = [file for file in orphans if file is not None]
+    return Gone(traces=len(found), shelves=emptied, priors=files)

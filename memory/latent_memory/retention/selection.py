@@ -1,0 +1,117 @@
+"""Which traces to forget, and which to prune."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select
+
+from latent_memory.errors import TraceError
+from latent_memory.retention.usefulness import most_useful_first
+from latent_memory.tables import shelves, traces
+from latent_memory.trace_rows import to_time
+from latent_memory.validation import check_name
+
+
+def in_chunks(ids: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
+    """Yield ``ids``, ``size`` at a time: a statement takes so many parameters and no more."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
+
+
+def matching(
+    connection: Connection,
+    *,
+    ids: Iterable[int] | None = None,
+    namespace: str | None = None,
+    older_than: datetime | None = None,
+) -> list[int]:
+    """Return the ids of the traces that meet every condition given, ascending.
+
+    Raises:
+        TraceError: If no condition is given, or one makes no sense.
+    """
+    if ids is None and namespace is None and older_than is None:
+        raise TraceError(
+            "what to forget must be said, got no condition; give ids, namespace or older_than"
+        )
+    wanted = select(traces.c.id).order_by(traces.c.id)
+    if namespace is not None:
+        named = shelves.c.namespace == check_name("namespace", namespace)
+        wanted = wanted.join(shelves, shelves.c.id == traces.c.shelf).where(named)
+    if older_than is not None:
+        wanted = wanted.where(traces.c.created < to_time(_aware(older_than)))
+    if ids is None:
+        return list(connection.execute(wanted).scalars())
+    these = wanted.where(traces.c.id.in_(bindparam("ids", expanding=True)))
+    return [
+        found
+        for chunk in in_chunks(sorted(set(ids)))
+        for found in connection.execute(these, {"ids": chunk}).scalars()
+    ]
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise TraceError(
+            f"a time must have a time zone, got {moment!r}; for example datetime.now(UTC)"
+        )
+    return moment
+
+
+def least_useful(
+    connection: Connection,
+    *,
+    keep: int | None = None,
+    max_age: timedelta | None = None,
+    min_score: float | None = None,
+    namespace: str | None = None,
+) -> list[int]:
+    """Return the ids of the traces that pruning forgets, ascending.
+
+    These are all that are older than ``max_age`` or scored below ``min_score``, and of the rest
+    what each shelf holds beyond ``keep``, least useful first (see ``usefulness``).
+
+    Raises:
+        TraceError: If no condition is given, or one makes no sense.
+    """
+    _check_conditions(keep, max_age, min_score)
+    wanted = select(traces.c.id, traces.c.shelf, traces.c.created, traces.c.score)
+    wanted = wanted.add_columns(traces.c.neighbours)
+    if namespace is not None:
+        named = shelves.c.namespace == check_name("namespace", namespace)
+        wanted = wanted.join(shelves, shelves.c.id == traces.c.shelf).where(named)
+    rows = connection.execute(wanted).all()
+    oldest = 0 if max_age is None else to_time(datetime.now(UTC) - max_age)
+    lowest = -1.0 if min_score is None else min_score
+    good = {row.id for row in rows if row.created >= oldest and row.score >= lowest}
+    kept = good if keep is None else _most_useful(rows, good, keep)
+    return sorted({row.id for row in rows} - kept)
+
+
+def _most_useful(rows: Sequence[Row[Any]], among: set[int], keep: int) -> set[int]:
+    by_shelf: defaultdict[int, list[int]] = defaultdict(list)
+    for row in most_useful_first(rows, to_time(datetime.now(UTC))):
+        if row.id in among:
+            by_shelf[row.shelf].append(row.id)
+    return {id_ for shelf in by_shelf.values() for id_ in shelf[:keep]}
+
+
+def _check_conditions(keep: int | None, max_age: timedelta | None, min_score: float | None) -> None:
+    if keep is None and max_age is None and min_score is None:
+        raise TraceError(
+            "what to prune must be said, got no condition; give keep, max_age or min_score, in a "
+            "command --keep, --max-age or --min-score"
+        )
+    if keep is not None and keep < 0:
+        raise TraceError(f"keep must be 0 or more traces a shelf, got {keep!r}; 0 keeps none")
+    if max_age is not None and max_age < timedelta(0):
+        raise TraceError(
+            f"max_age must not be negative, got {max_age!r}; for example timedelta(days=30)"
+        )
+    if min_score is not None and not -1 <= min_score <= 0:
+        raise TraceError(
+            f"min_score must lie in [-1, 0], as scores do, got {min_score!r}; -0.5 erases what "
+            "scored less than half of what can be had"
+        )

@@ -1,0 +1,202 @@
+"""Keeping a memory within its limits: as traces come, and at night."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, bindparam, select
+
+from latent_memory.erasure_log import EVICTED, EXPIRED, note
+from latent_memory.errors import LatentMemoryError
+from latent_memory.retention import compacting
+from latent_memory.retention.erase import (
+    AT_ONCE,
+    delete_backups,
+    delete_traces,
+    drop_files,
+    erase,
+)
+from latent_memory.retention.eviction import beyond, counts, crowds, more_than
+from latent_memory.retention.limits import Limits, check_rate, count_admitted, read_limits
+from latent_memory.sqlite import Database
+from latent_memory.tables import shelves, traces
+from latent_memory.trace import Trace
+from latent_memory.trace_rows import insert_trace
+
+logger = logging.getLogger(__name__)
+
+_UNCOUNTED = 1000  # of the total one part in so many may come before all are counted again
+_LOOK = 3600  # seconds between a writer's looks for what is too old
+_AT_NIGHT, _WHILE_WRITING = 1, 4  # emptied rows for each trace, before the file is written anew
+
+_OLD = (
+    select(traces.c.id, shelves.c.namespace)
+    .join(shelves, shelves.c.id == traces.c.shelf)
+    .where(traces.c.created < bindparam("oldest"))
+    .order_by(traces.c.id)
+)
+_SOME_OLD = _OLD.limit(AT_ONCE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tidied:
+    """What it took to bring a memory within its limits.
+
+    Attributes:
+        expired: Traces that were too old.
+        evicted: Traces that were beyond their namespace's capacity, or all namespaces' total.
+        compacted: Whether the file was written anew.
+    """
+
+    expired: int
+    evicted: int
+    compacted: bool
+
+
+class _Room:
+    """What one transaction erases to make room: ``AT_ONCE`` traces at most."""
+
+    def __init__(self, connection: Connection, database: Database, now: datetime) -> None:
+        self._connection, self._database, self._now = connection, database, now
+        self.left = AT_ONCE
+        self.shelves: list[int] = []
+        self.priors: list[str] = []
+        self.made = False
+
+    def erase(self, reason: str, ids: Sequence[int]) -> None:
+        """Erase traces, as far as one transaction should."""
+        ids = ids[: self.left]
+        if not ids:
+            return
+        if reason != EVICTED:
+            delete_backups(self._database.path)
+        gone = delete_traces(self._connection, ids, reason)
+        self.left -= len(ids)
+        note(self._connection, reason, gone.traces, self._now)
+        self.shelves += gone.shelves
+        self.priors += gone.priors
+        self.made = True
+        self._database.empty_log_soon()
+        logger.info("%d traces were %s", gone.traces, reason)
+
+
+class Upkeep:
+    """Keeps a database within its limits.
+
+    Args:
+        database: The database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._look_at = 0.0  # when to look for what is too old
+        self._until_counted = 0  # traces, until all are counted
+
+    def add(self, traces: Iterable[Trace], within: float | None = None) -> list[int]:
+        """Store traces, and make room for them, in one transaction; return their ids.
+
+        Args:
+            traces: The traces.
+            within: Seconds to wait for other writers at most; None: until they have finished.
+
+        Raises:
+            RateError: If a namespace has had its traces of this hour; none is stored.
+        """
+        now, ids, namespaces = datetime.now(UTC), list[int](), set[str]()
+        with self._database.write(within) as connection:
+            limits = read_limits(connection)
+            for trace in traces:
+                check_rate(connection, limits, trace.shelf.namespace, now)
+                ids.append(insert_trace(connection, trace, now))
+                count_admitted(connection, limits, ids[-1], now)
+                namespaces.add(trace.shelf.namespace)
+            room = _Room(connection, self._database, now)
+            room.erase(EXPIRED, self._some_old(connection, limits, now))
+            for namespace, most in self._wanting(connection, limits, namespaces, len(ids)):
+                if not room.left:
+                    break
+                room.erase(EVICTED, beyond(connection, most, namespace, now, spared=set(ids)))
+            if not room.left:
+                self._until_counted = 0  # the next trace goes on
+            crowded = room.made and compacting.is_due(connection, _WHILE_WRITING)
+        drop_files(self._database, room.shelves, room.priors)
+        if crowded:
+            self._compact()
+        return ids
+
+    def _wanting(
+        self, connection: Connection, limits: Limits, namespaces: Set[str], new: int
+    ) -> Iterator[tuple[str | None, int | None]]:
+        """Yield whose traces may be too many now, and how many there may be."""
+        for name in namespaces:
+            yield name, limits.capacity
+        if limits.total is None:
+            return
+        pause = limits.total // _UNCOUNTED
+        self._until_counted = min(self._until_counted, pause) - new
+        if self._until_counted > 0:
+            return
+        self._until_counted = pause
+        if more_than(connection, limits.total):
+            yield from crowds(counts(connection), limits.total).items()
+
+    def _some_old(self, connection: Connection, limits: Limits, now: datetime) -> Sequence[int]:
+        """Find traces that are too old, now and then, so many that nobody waits for long."""
+        if limits.max_age is None or time.monotonic() < self._look_at:
+            return []
+        found = connection.execute(_SOME_OLD, {"oldest": limits.oldest(now)}).scalars().all()
+        if len(found) < AT_ONCE:
+            self._look_at = time.monotonic() + _LOOK
+        return found
+
+    def _compact(self) -> None:
+        """Write the file anew; that it could not be costs no trace."""
+        try:
+            compacting.compact(self._database)
+        except LatentMemoryError as error:
+            logger.warning("the room of what was erased could not be given back: %s", error)
+
+    def tidy(self) -> Tidied:
+        """Erase what is too old or too much now, and give its room back once it is half the file.
+
+        Raises:
+            ReadOnlyError: If the database is open for reading only.
+            StorageError: If the disk or the database refuses; the next time goes on.
+        """
+        old, much = self._overdue()
+        expired = erase(self._database, old, reason=EXPIRED) if old else 0
+        evicted = erase(self._database, much, reason=EVICTED) if much else 0
+        with self._database.read() as connection:
+            due = compacting.is_due(connection, _AT_NIGHT)
+        if due:
+            compacting.compact(self._database)
+        return Tidied(expired=expired, evicted=evicted, compacted=due)
+
+    def counted(self) -> Tidied:
+        """Count what ``tidy`` would erase, and do nothing."""
+        old, much = self._overdue()
+        with self._database.read() as connection:
+            due = compacting.is_due(connection, _AT_NIGHT)
+        return Tidied(expired=len(old), evicted=len(much), compacted=due)
+
+    def _overdue(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Find what is too old, and what else is beyond a capacity or the total."""
+        now = datetime.now(UTC)
+        with self._database.read() as connection:
+            limits = read_limits(connection)
+            oldest = {"oldest": limits.oldest(now)}
+            old = {id_: name for id_, name in connection.execute(_OLD, oldest)}
+            much, left, gone = list[int](), counts(connection), set(old)
+            for name, expired in Counter(old.values()).items():
+                left[name] -= expired
+            for name in left:
+                found = beyond(connection, limits.capacity, name, now, gone=gone)
+                left[name] -= len(found)
+                much += found
+            gone.update(much)
+            for name, share in crowds(left, limits.total).items():
+                much += beyond(connection, share, name, now, gone=gone)
+        return list(old), much

@@ -1,0 +1,89 @@
+"""Several answers to one conversation: what a call's budgets leave of them."""
+
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+from langchain_core.outputs import ChatGeneration
+
+from latent_agent import ChatLatentSeek
+from latent_agent.errors import SettingError
+from latent_agent.model.registry import open_model
+from latent_agent.settings import settings_for
+
+QUESTION = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip?"
+CALL: dict[str, Any] = {"model": "bundled", "memory": None, "temperature": 1.0}
+
+
+def answers(**given: Any) -> list[dict[str, Any]]:
+    result = ChatLatentSeek(**CALL).generate([[HumanMessage(QUESTION)]], **given)
+    return [
+        {"text": one.text, **one.message.response_metadata["latent_agent"]}
+        for one in result.generations[0]
+        if isinstance(one, ChatGeneration)
+    ]
+
+
+def test_the_timeout_holds_for_all_answers_together() -> None:
+    judged: list[str] = []
+
+    def slow(question: str, answer: str) -> float:
+        judged.append(answer)
+        time.sleep(1.0)
+        return -0.5
+
+    got = answers(n=3, timeout=1.0, reward=slow)
+    assert [one["stopped"] for one in got] == ["time"]
+    assert len(judged) <= 1
+
+
+def test_the_forwarded_tokens_hold_for_all_answers_together() -> None:
+    whole = answers(n=3, max_iterations=0)
+    spent = [sum(one["forwarded_tokens"].values()) for one in whole]
+    enough = answers(n=3, max_iterations=0, max_forwarded_tokens=sum(spent))
+    assert [one["text"] for one in enough] == [one["text"] for one in whole]
+    half = answers(n=3, max_iterations=0, max_forwarded_tokens=sum(spent) - spent[2] // 4)
+    assert [one["text"] for one in half[:2]] == [one["text"] for one in whole[:2]]
+    assert (half[2]["stopped"], bool(half[2]["text"])) == ("tokens", True)
+    assert sum(sum(one["forwarded_tokens"].values()) for one in half) <= sum(spent)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_an_answer_that_nothing_is_left_for_is_left_out(left: int) -> None:
+    (alone,) = answers(n=1, max_iterations=0)
+    budget = sum(alone["forwarded_tokens"].values()) + left
+    (got,) = answers(n=3, max_iterations=0, max_forwarded_tokens=budget)
+    assert got["text"] == alone["text"]
+
+
+@pytest.mark.parametrize("budget", [{"timeout": 0.0}, {"max_forwarded_tokens": 1}])
+def test_the_first_answer_comes_back_even_if_it_is_empty(budget: dict[str, Any]) -> None:
+    (got,) = answers(n=3, **budget)
+    assert got["text"] == ""
+
+
+def test_a_model_that_gets_busy_costs_no_answer_that_was_given() -> None:
+    queue, crowd = open_model("bundled").queue, ExitStack()
+    limits: dict[str, Any] = {"max_calls": 1, "max_waiting": 0}
+
+    def others_come(question: str, answer: str) -> float:
+        crowd.enter_context(queue.place(settings_for(**limits)))
+        return 0.0
+
+    with crowd:
+        got = answers(n=3, reward=others_come, **limits)
+    assert [one["stopped"] for one in got] == ["threshold"]
+
+
+def test_a_wrong_n_is_refused_before_anything_is_paid() -> None:
+    judged: list[str] = []
+
+    def reward(question: str, answer: str) -> float:
+        judged.append(answer)
+        return 0.0
+
+    with pytest.raises(SettingError, match="n must be a whole number"):
+        answers(n=0, reward=reward)
+    assert judged == []

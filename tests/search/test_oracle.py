@@ -1,0 +1,68 @@
+"""The engine against the plain method: the same answers, for far fewer forwarded tokens."""
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from latent_agent.call.agent import LatentAgent
+from latent_agent.model.prompt import Turn
+from latent_agent.model.registry import open_model
+from latent_agent.reward import ExactMatch, SelfReward
+from latent_agent.settings import settings_for
+from latent_agent.teaching import model_path, questions
+from tests.support.plain_latentseek import PlainLM, plain_latentseek
+
+pytestmark = pytest.mark.timeout(600)  # the plain method is slow by design
+QUESTIONS = questions("test", n=50, seed=11)
+TRUTHS = {question.text: question.truth for question in QUESTIONS}
+SETTINGS = {
+    "default, self-reward": (
+        SelfReward(strict=True),
+        settings_for("default", rest="kept", max_iterations=1, max_tokens=40),
+    ),
+    "latentseek, PSRM": (
+        ExactMatch(TRUTHS),
+        settings_for("latentseek", max_iterations=4, max_tokens=40),
+    ),
+    "latentevolve, logit verdicts": (
+        SelfReward(verdict="logits"),
+        settings_for("latentevolve", max_iterations=1, samples=2, max_tokens=40, seed=3),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def plain_model():
+    model = AutoModelForCausalLM.from_pretrained(model_path(), dtype="float32")
+    return model, AutoTokenizer.from_pretrained(model_path())
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_engine_equals_the_plain_method(name, plain_model):
+    reward, settings = SETTINGS[name]
+    shared = open_model("bundled")
+    agent = LatentAgent(shared, settings, reward)
+    lm = PlainLM(plain_model[0], plain_model[1], shared.judge_prompts)
+    searched = 0
+    for question in QUESTIONS:
+        tokens, rewards, steps = plain_latentseek(lm, reward, settings, question.text)
+        outcome = agent.answer([Turn("user", question.text)])
+        assert outcome.text == lm.text(tokens)
+        assert outcome.answer_tokens == len(tokens)
+        assert outcome.rewards == pytest.approx(rewards)
+        assert outcome.iterations == steps
+        searched += steps > 0
+    assert searched >= 10  # otherwise the comparison would say little
+
+
+def test_engine_forwards_ten_times_fewer_tokens(plain_model):
+    reward = SelfReward(strict=True)
+    settings = settings_for("default", rest="kept", max_iterations=10, max_tokens=40)
+    shared = open_model("bundled")
+    agent = LatentAgent(shared, settings, reward)
+    lm = PlainLM(plain_model[0], plain_model[1], shared.judge_prompts)
+    ours = 0
+    for question in QUESTIONS[:7]:
+        plain_latentseek(lm, reward, settings, question.text)
+        bill = agent.answer([Turn("user", question.text)]).forwarded_tokens
+        ours += sum(bill.values())
+    assert lm.forwarded >= 10 * ours
