@@ -63,22 +63,23 @@ def test_a_night_that_fails_is_not_run_again_before_more_is_new(memory: LatentMe
     assert count_new(memory.database, shelf) == 0
 
 
-class Broken:
-    """An embedder whose service is out of order."""
+def fail_at_the_gate(stage: str, *_: int) -> None:
+    if stage == "judging":
+        raise RuntimeError("the progress bar is out of order")
 
-    def embed_query(self, text: str) -> list[float]:
-        raise RuntimeError("the service is out of order")
+
+BROKEN = Watch(report=fail_at_the_gate)
 
 
 def test_what_nobody_foresaw_is_a_failure_too(memory: LatentMemory) -> None:
     shelf = day(memory)
-    broken = job(memory, shelf, settings=replace(SETTINGS, if_new=1), embedder=Broken())
+    broken = job(memory, shelf, settings=replace(SETTINGS, if_new=1), watch=BROKEN)
     with pytest.raises(RuntimeError, match="out of order"):
         consolidate(broken)
     (night,) = list_nights(memory.database)
     assert night.result is not None
     assert (night.result.verdict, night.result.last) == ("failed", 120)
-    assert night.result.reason == "RuntimeError: the service is out of order"
+    assert night.result.reason == "RuntimeError: the progress bar is out of order"
     assert consolidate(broken).verdict == "idle"
 
 
@@ -133,7 +134,7 @@ def test_nights_that_fail_again_and_again_fill_no_database(memory: LatentMemory)
         result = Result(verdict="failed", reason="again", seconds=1.0, last=120)
         end_night(database, night, result)
     day(memory, 10, start=300)
-    broken = job(memory, shelf, reward=None, embedder=Broken())
+    broken = job(memory, shelf, reward=None, watch=BROKEN)
     with pytest.raises(RuntimeError):
         consolidate(broken)
     assert len(list_nights(database)) == KEPT + 2  # that which published, and this one
