@@ -65,7 +65,7 @@ class PriorInForce:
         try:
             return cls.of(info, shelf, memory.path)
         except PriorError as error:
-            raise PriorError(f"prior {info.version} is left aside: {error}") from error
+            raise PriorError(f"prior {info.version} is not used: {error}") from error
 
     @classmethod
     def of(
