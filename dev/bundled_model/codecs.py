@@ -118,7 +118,7 @@ class Bench:
         return Outcome(
             size=_mean([codec(trace.base, trace.optimised)[0] for trace in traces]),
             other_tokens=_mean([_differs(self._model.backbone(), codec, one) for one in traces]),
-            moved=_mean([trial.road == "memory" for trial in tried]),
+            moved=_mean([trial.source == "memory" for trial in tried]),
             right=_mean([is_right(question, trial.text) for question, trial in pairs]),
         )
 

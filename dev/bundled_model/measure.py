@@ -34,7 +34,7 @@ def kind_of(question: Question, answer: str) -> str:
     if is_right(question, answer):
         return "right answer"
     if answer.strip() == str(question.wrong):
-        return "wrong road"
+        return "wrong source"
     if final_answer(answer) is None:
         return "no final answer"
     finding = assess(question, answer)

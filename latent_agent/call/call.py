@@ -75,7 +75,7 @@ class Call:
         self._draft: Completion | None = None
         self._completions: dict[tuple[int, ...], Completion] = {}
         self.last: tuple[Completion, str] | None = None
-        """The last whole answer, judged or not, and its road."""
+        """The last whole answer, judged or not, and its source."""
         self._scores: dict[tuple[str, bool, bool, tuple[str, ...]], Score] = {}
 
     def tell(self, event: str, **told: Any) -> None:
@@ -143,7 +143,7 @@ class Call:
             )
             unmoved = prefix == begun[: len(prefix)]
             if not unmoved and prefix not in self._completions:
-                trial = self.attempt(prefix, self._greedy, warm.road)
+                trial = self.attempt(prefix, self._greedy, warm.source)
                 yield Start(trial=trial, latents=warm.latents)
         draft = self.draft()
         if draft.finish in ("time", "tokens"):
@@ -153,7 +153,7 @@ class Call:
         self._completions[prefix] = draft
         yield Start(trial=self._trial(prefix, draft, "draft"), latents=base)
 
-    def attempt(self, prefix: tuple[int, ...], sampler: Sampler, road: str = "refined") -> Trial:
+    def attempt(self, prefix: tuple[int, ...], sampler: Sampler, source: str = "search") -> Trial:
         """Continue a prefix to a whole answer and score it.
 
         Raises:
@@ -167,7 +167,7 @@ class Call:
             raise BudgetSpent(completion.finish)
         if sampler.greedy:
             self._completions[prefix] = completion
-        return self._trial(prefix, completion, road)
+        return self._trial(prefix, completion, source)
 
     def _complete(
         self, prefix: tuple[int, ...], sampler: Sampler, stage: Stage, limits: Limits
@@ -178,18 +178,18 @@ class Call:
             on_token=self._progress.on_draft if stage == "draft" else None,
         )  # fmt: skip
 
-    def _trial(self, prefix: tuple[int, ...], completion: Completion, road: str) -> Trial:
-        self.last = completion, road
+    def _trial(self, prefix: tuple[int, ...], completion: Completion, source: str) -> Trial:
+        self.last = completion, source
         return Trial(
             prefix=prefix,
             tokens=completion.tokens,
             text=completion.text,
-            score=self._score(completion, road),
+            score=self._score(completion, source),
             finish=completion.finish,
-            road=road,
+            source=source,
         )
 
-    def _score(self, completion: Completion, road: str) -> Score:
+    def _score(self, completion: Completion, source: str) -> Score:
         """Score an answer; what a deterministic reward said once is not asked again.
 
         A thought that does not end is no answer: refused, without asking the reward.
@@ -213,7 +213,7 @@ class Call:
             self._scores[said] = score
         self.tell(
             "verdict",
-            road=road,
+            source=source,
             reward=score.value,
             accepted=score.passes(self._settings.threshold),
             checks=dict(score.checks),

@@ -24,7 +24,7 @@ class Outcome:
         finish: Why the answer ended: ``stop`` or ``length``, or the budget that was spent.
         stopped: Why the call ended: ``threshold``, ``iterations``, ``patience``, ``time``,
             ``tokens``, ``reward_error`` or ``unjudged``.
-        road: Where the answer comes from: ``draft``, ``prior``, ``memory`` or ``refined``.
+        source: Where the answer comes from: ``draft``, ``prior``, ``memory`` or ``search``.
         rewards: One float per draft, warm start and gradient step, repeats included.
         reward: The answer's own, which need not be among them: of several samples a round has the
             mean, and what is vetoed may have a higher one. None: it was not judged.
@@ -48,7 +48,7 @@ class Outcome:
     draft: str | None
     finish: str
     stopped: str
-    road: str = "draft"
+    source: str = "draft"
     thought: str = ""
     calls: Sequence[ToolCall] = ()
     rewards: Sequence[float] = ()
@@ -74,9 +74,9 @@ def unjudged(call: "Call", search: "Search | None" = None) -> Outcome:
     If a budget cut the draft short, a warm start's answer that was whole before goes first.
     """
     draft = call.draft()
-    answer, road = draft, "draft"
+    answer, source = draft, "draft"
     if draft.finish in ("time", "tokens") and call.last is not None:
-        answer, road = call.last
+        answer, source = call.last
     text, calls = call.read(answer.tokens, answer.text)
     parts = call.thinking.parts(answer.tokens)
     stopped = "unjudged" if search is None else search.stopped
@@ -86,7 +86,7 @@ def unjudged(call: "Call", search: "Search | None" = None) -> Outcome:
         calls=calls,
         draft=draft.text,
         finish=answer.finish,
-        road=road,
+        source=source,
         stopped=draft.finish if draft.finish in ("time", "tokens") else stopped,
         error=None if search is None else search.error,
         forwarded_tokens=call.meter.bill(),
@@ -107,7 +107,7 @@ def searched(call: "Call", search: "Search", best: "Trial") -> Outcome:
         draft=call.draft_text,
         finish=best.finish,
         stopped=search.stopped,
-        road=best.road,
+        source=best.source,
         rewards=tuple(search.rewards),
         reward=best.score.value,
         iterations=search.iterations,

@@ -166,9 +166,9 @@ class ChatLatentSeek(ToolCallingChatModel):
 
     Response metadata:
         ``message.response_metadata["latent_agent"]`` is a plain dict: draft, rewards, iterations,
-        road, stopped, checks, error, warm_start, trace_id, memory_error, forwarded_tokens.
+        source, stopped, checks, error, warm_start, trace_id, memory_error, forwarded_tokens.
         ``stopped`` is threshold, iterations, patience, time, tokens, reward_error or unjudged;
-        ``road`` is draft, prior, memory or refined; ``draft`` is None if a warm start passed at
+        ``source`` is draft, prior, memory or search; ``draft`` is None if a warm start passed at
         once.
     """
 

@@ -68,7 +68,7 @@ class _Reading:
         return found
 
     def _strictly(self, message: AIMessage) -> Any:
-        """Parse what may be cut off: half an object must not be mended to a whole one."""
+        """Parse what may be cut off: half an object must not be fixed to a whole one."""
         if not message.tool_calls:
             json.loads(message.text)
         return self._parser.invoke(message)

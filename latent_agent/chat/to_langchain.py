@@ -39,7 +39,7 @@ def metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
             "draft": outcome.draft,
             "rewards": list(outcome.rewards),
             "iterations": outcome.iterations,
-            "road": outcome.road,
+            "source": outcome.source,
             "stopped": outcome.stopped,
             "checks": dict(outcome.checks),
             "error": outcome.error,

@@ -67,7 +67,7 @@ def ask(
 def _origin(trace: dict[str, Any]) -> str:
     """Say what the answer started from, and under which id it is remembered."""
     neighbours, prior = trace["warm_start"]["neighbours"], trace["warm_start"]["prior"]
-    parts = [trace["road"]]
+    parts = [trace["source"]]
     if neighbours:
         parts.append(f"recalled traces {', '.join(map(str, neighbours))}")
     if prior is not None:

@@ -99,7 +99,7 @@ def _side(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         **figures(rows),
         "at_once": mean(rows, lambda row: row.at_once),
-        "by_prior": mean(rows, lambda row: row.road == "prior"),
+        "by_prior": mean(rows, lambda row: row.source == "prior"),
         "forwarded_tokens": mean(rows, lambda row: row.cost),
     }
 

@@ -1,4 +1,4 @@
-"""``latent-agent prior``: look at latent priors, put one in force, go back."""
+"""``latent-agent prior``: look at latent priors, make one active, go back."""
 
 import json
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from latent_agent.errors import PriorError
 from latent_agent.nights.status import state_of
 from latent_memory import LatentMemory, Shelf
 from latent_memory.priors.nights import find_night
-from latent_memory.priors.priors import PriorInfo, find_prior, in_force, list_priors
+from latent_memory.priors.priors import PriorInfo, active_prior, find_prior, list_priors
 from latent_memory.priors.publishing import publish as publish_prior
 from latent_memory.priors.publishing import roll_back
 from latent_memory.sqlite import Database
 
-prior = typer.Typer(help="Look at latent priors, put one in force, go back.", no_args_is_help=True)
+prior = typer.Typer(help="Look at latent priors, make one active, go back.", no_args_is_help=True)
 Version = Annotated[int, typer.Argument(help="The prior's version.")]
 
 
@@ -79,14 +79,14 @@ def show(version: Version, at: MemoryAt = None, as_json: Json = False) -> None:
 
 @prior.command()
 def publish(version: Version, at: MemoryAt = None, as_json: Json = False) -> None:
-    """Put a prior in force, whatever the gate said of it."""
-    from latent_agent.recall.active_prior import PriorInForce
+    """Make a prior active, whatever the gate said of it."""
+    from latent_agent.recall.active_prior import ActivePrior
 
     with _open(at) as memory:
         info = find_prior(memory.database, version)
-        PriorInForce.of(info, info.shelf, memory.path)  # a damaged one is not published
+        ActivePrior.of(info, info.shelf, memory.path)  # a damaged one is not published
         published = publish_prior(memory.database, version)
-    _say(as_json, in_force=published.version, namespace=published.shelf.namespace)
+    _say(as_json, active=published.version, namespace=published.shelf.namespace)
 
 
 @prior.command()
@@ -95,13 +95,13 @@ def rollback(
     namespace: Annotated[str, typer.Option(help="Whose prior.")] = "default",
     as_json: Json = False,
 ) -> None:
-    """Withdraw the prior in force; the one before it is in force again."""
+    """Withdraw the active prior; the one before it is active again."""
     with _open(at) as memory:
         gone, now = roll_back(memory.database, _only_shelf(memory, namespace))
     _say(
         as_json,
         withdrawn=gone.version,
-        in_force=None if now is None else now.version,
+        active=None if now is None else now.version,
         namespace=namespace,
     )
 
@@ -114,20 +114,20 @@ def _only_shelf(memory: LatentMemory, namespace: str) -> Shelf:
     """Return the shelf whose prior was published last: of one model, scored by one reward.
 
     Raises:
-        PriorError: If no prior is in force in the namespace.
+        PriorError: If no prior is active in the namespace.
     """
     known = {info.shelf for info in _priors(memory, namespace)}
-    latest = [info for shelf in known if (info := in_force(memory.database, shelf)) is not None]
+    latest = [info for shelf in known if (info := active_prior(memory.database, shelf)) is not None]
     if not latest:
         raise PriorError(
-            f"a prior must be in force to be rolled back, but namespace {namespace!r} has none; "
+            f"a prior must be active to be rolled back, but namespace {namespace!r} has none; "
             "see: latent-agent prior list"
         )
     return max(latest, key=lambda info: info.published or 0).shelf
 
 
 def _told(database: Database, info: PriorInfo) -> dict[str, Any]:
-    now = in_force(database, info.shelf)
+    now = active_prior(database, info.shelf)
     return {
         "version": info.version,
         "state": state_of(info, now is not None and now.version == info.version),

@@ -25,7 +25,7 @@ class Row:
     rewards: Sequence[float]
     steps: int
     stopped: str
-    road: str
+    source: str
     forwarded: dict[str, int]
 
     @property
@@ -70,7 +70,7 @@ def answer(chat: ChatLatentSeek, question: Question) -> Row:
         rewards=trace["rewards"],
         steps=trace["iterations"],
         stopped=trace["stopped"],
-        road=trace["road"],
+        source=trace["source"],
         forwarded=trace["forwarded_tokens"],
     )
 

@@ -69,7 +69,7 @@ def _beside(pairs: Sequence[Pair]) -> dict[str, Any]:
 def _side(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         **figures(rows),
-        "recalled": mean(rows, lambda row: row.road == "memory"),
+        "recalled": mean(rows, lambda row: row.source == "memory"),
         "forwarded_tokens": mean(rows, lambda row: row.cost),
     }
 

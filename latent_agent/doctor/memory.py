@@ -8,10 +8,10 @@ from latent_agent.doctor.finding import Finding, parted
 from latent_agent.doctor.nights import nights_of
 from latent_agent.doctor.place import found_at
 from latent_agent.errors import PriorError
-from latent_agent.recall.active_prior import PriorInForce
+from latent_agent.recall.active_prior import ActivePrior
 from latent_memory import LatentMemory, ShelfInfo
 from latent_memory.index.snapshot_check import check_snapshot
-from latent_memory.priors.priors import PriorInfo, in_force
+from latent_memory.priors.priors import PriorInfo, active_prior
 from latent_memory.retention.limits import TOTAL
 
 
@@ -73,10 +73,10 @@ def _index(memory: LatentMemory, info: ShelfInfo) -> Finding:
 
 def _prior(memory: LatentMemory, info: ShelfInfo) -> Finding:
     about = f"prior of {info.shelf.namespace}"
-    prior = in_force(memory.database, info.shelf)
+    prior = active_prior(memory.database, info.shelf)
     if prior is None:
-        return Finding(about=about, state="ok", text="none in force")
-    text = f"version {prior.version} in force, trained {prior.created:%Y-%m-%d %H:%M} UTC"
+        return Finding(about=about, state="ok", text="none active")
+    text = f"version {prior.version} active, trained {prior.created:%Y-%m-%d %H:%M} UTC"
     if damage := _damage(memory, info, prior):
         return Finding(
             about=about,
@@ -99,7 +99,7 @@ def _prior(memory: LatentMemory, info: ShelfInfo) -> Finding:
 def _damage(memory: LatentMemory, info: ShelfInfo, prior: PriorInfo) -> str | None:
     """Load a prior as a call would; return what is wrong with it."""
     try:
-        loaded = PriorInForce.of(prior, info.shelf, memory.path, anew=True)
+        loaded = ActivePrior.of(prior, info.shelf, memory.path, anew=True)
     except PriorError as error:
         return parted(error)[0]
     shape = loaded.network.shape

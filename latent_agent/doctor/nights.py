@@ -14,7 +14,7 @@ _MANY_NEW = 400  # traces; the paper's nights come every 200
 _LONG_AGO = timedelta(days=7)
 _TROUBLE = {FAILED: 1, UNJUDGED: 1, KILLED: 1, REFUSED: 3}  # so often in a row it is no chance
 _REMEDIES = {
-    FAILED: "mend that, then let one run: latent-agent consolidate",
+    FAILED: "fix that, then let one run: latent-agent consolidate",
     UNJUDGED: "name the judge: latent-agent consolidate --reward module:attribute; a memory that "
     "stores no text cannot have nights, so run none",
     KILLED: "see whether memory or a time limit ended it, then let one run: latent-agent "

@@ -97,7 +97,7 @@ class Heard:
         if event == "verdict":
             self.said.append(told)
         elif event == "draft":
-            unjudged = {"reward": None, "accepted": False, "road": "draft", "checks": {}}
+            unjudged = {"reward": None, "accepted": False, "source": "draft", "checks": {}}
             self.said.append({**told, **unjudged})
 
 
@@ -142,7 +142,7 @@ def _checked(checker: Checker, item: Item, asked: Asked, blank: Record) -> Recor
         steps=outcome.iterations,
         rewards=list(outcome.rewards),
         stopped=outcome.stopped,
-        road=outcome.road,
+        source=outcome.source,
         answer_tokens=outcome.answer_tokens,
         neighbours=list(outcome.neighbours),
         prior=outcome.prior,
@@ -164,7 +164,7 @@ def _points(checker: Checker, item: Item, asked: Asked) -> list[Point]:
             answer_right=known[asked.said[asked.choose(asked.said[: number + 1])]["text"]],
             reward=one["reward"],
             accepted=one["accepted"],
-            road=one["road"],
+            source=one["source"],
             checks=one["checks"],
         )
         for number, one in enumerate(asked.said)

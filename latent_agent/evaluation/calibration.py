@@ -106,7 +106,7 @@ def _too_few(figures: Mapping[str, Any], asked: int, told: str) -> str:
     better, worse, p = (figures["gain"][name] for name in ("better", "worse", "p"))
     several = "1 question is" if asked == 1 else f"{asked} questions are"
     said = (
-        f"Not shown either way: {several} too few ({told}; of the drafts it mends {better} and "
+        f"Not shown either way: {several} too few ({told}; of the drafts it fixes {better} and "
         f"spoils {worse}, which may be chance, p = {p:.2g})."
     )
     if better != worse:

@@ -137,7 +137,7 @@ def _item(line: bytes, number: int, path: Path) -> Item:
         shown = line[:80].decode(errors="replace").strip()
         raise EvaluationError(
             f"line {number} of {str(path)!r} must be a JSON object with a question and an answer, "
-            f"got {shown!r} ({error}); mend or drop the line"
+            f"got {shown!r} ({error}); fix or drop the line"
         ) from error
 
 

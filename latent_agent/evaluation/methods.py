@@ -119,7 +119,7 @@ def truthful(method: Method) -> Method:
 
 
 def propose(
-    bench: Bench, item: Item, proposals: Propose, road: str, *, through: bool = False
+    bench: Bench, item: Item, proposals: Propose, source: str, *, through: bool = False
 ) -> Asked:
     """Try the draft, then up to K prefixes that ``proposals`` makes of the call, by the judge.
 
@@ -127,14 +127,14 @@ def propose(
         bench: What all methods share.
         item: What is asked.
         proposals: Makes what is tried after the draft.
-        road: What the answers' road is called.
+        source: What the answers' source is called.
         through: Go on after an answer was accepted.
     """
     heard = Heard()
     call = bench.call(item, heard)
     search = Search()
     try:
-        search.stopped = _tried(call, search, bench, proposals, road, through)
+        search.stopped = _tried(call, search, bench, proposals, source, through)
     except BudgetSpent as spent:
         search.stopped = spent.reason
     except RewardError as failure:
@@ -146,7 +146,7 @@ def propose(
 
 
 def _tried(
-    call: Call, search: Search, bench: Bench, proposals: Propose, road: str, through: bool
+    call: Call, search: Search, bench: Bench, proposals: Propose, source: str, through: bool
 ) -> str:
     settings, latents = bench.settings, None
     for start in call.starts(()):
@@ -155,7 +155,7 @@ def _tried(
             return "threshold"
     assert latents is not None  # the draft is always a start
     for prefix, sampler in islice(proposals(call), settings.max_iterations):
-        trial = call.attempt(prefix, sampler, road)
+        trial = call.attempt(prefix, sampler, source)
         search.iterations += 1
         if search.record([trial], latents, settings.threshold) and not through:
             return "threshold"

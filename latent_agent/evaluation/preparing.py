@@ -15,7 +15,7 @@ from latent_agent.nights.job import NightJob, NightSettings, Watch
 from latent_agent.nights.night import consolidate
 from latent_agent.recall.memory_adapter import Recollection
 from latent_memory import LatentMemory, Shelf, Trace
-from latent_memory.priors.priors import in_force
+from latent_memory.priors.priors import active_prior
 
 _MEMORY, _SHUFFLED, _MISLED = "memory.sqlite3", "shuffled.sqlite3", "misled.sqlite3"
 _TOLD = "prepared.json"
@@ -117,7 +117,7 @@ def _day(
                 "item": item.key,
                 "family": item.family,
                 "steps": outcome.iterations,
-                "road": outcome.road,
+                "source": outcome.source,
                 "stopped": outcome.stopped,
                 "right": bench.checker.is_right(item, outcome.text),
                 "forwarded": sum(outcome.forwarded_tokens.values()),
@@ -158,8 +158,8 @@ def _shelf(memory: LatentMemory) -> Shelf | None:
 def _prior(
     memory: LatentMemory, shelf: Shelf | None, nights: Sequence[dict[str, Any]]
 ) -> str | None:
-    """Return the prior in force; where the gate let none pass, the last that was trained."""
-    known = None if shelf is None else in_force(memory.database, shelf)
+    """Return the active prior; where the gate let none pass, the last that was trained."""
+    known = None if shelf is None else active_prior(memory.database, shelf)
     if known is not None:
         return str(known.version)
     versions = [night["version"] for night in nights if night["version"] is not None]

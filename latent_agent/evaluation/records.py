@@ -17,7 +17,7 @@ class Point:
         answer_right: Whether what would be returned at this moment is right.
         reward: What the judge said; None if it was not asked.
         accepted: Whether that ends a search.
-        road: Where the answer comes from.
+        source: Where the answer comes from.
         checks: The judge's single findings.
     """
 
@@ -27,7 +27,7 @@ class Point:
     answer_right: bool
     reward: float | None = None
     accepted: bool = False
-    road: str = "draft"
+    source: str = "draft"
     checks: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
@@ -53,7 +53,7 @@ class Record:
         steps: Gradient steps, or answers tried after the draft.
         rewards: Mean reward of each round.
         stopped: Why the search ended.
-        road: Where the answer comes from.
+        source: Where the answer comes from.
         answer_tokens: Length of the answer.
         neighbours: Traces that were recalled.
         prior: Version of the prior that was asked.
@@ -78,7 +78,7 @@ class Record:
     steps: int = 0
     rewards: Sequence[float] = ()
     stopped: str = ""
-    road: str = ""
+    source: str = ""
     answer_tokens: int = 0
     neighbours: Sequence[int] = ()
     prior: str | None = None
@@ -118,7 +118,7 @@ class Record:
 
 
 Said = Mapping[str, Any]
-"""An answer: text, reward (None: not judged), accepted, road, checks, forwarded_tokens."""
+"""An answer: text, reward (None: not judged), accepted, source, checks, forwarded_tokens."""
 
 
 def best_said(said: Sequence[Said]) -> int:

@@ -124,7 +124,7 @@ def _nights(prepared: Mapping[str, Any] | None) -> list[str]:
 
 
 def gallery(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
-    """Return LatentSeek's answers to look at, by kind: mended, spoilt, believed, given up."""
+    """Return LatentSeek's answers to look at, by kind: fixed, spoilt, believed, given up."""
     rows = [r for r in records if r.method == REFERENCE and r.draft is not None]
     if not rows:
         return []

@@ -92,7 +92,7 @@ def evaluate(
     with ExitStack() as stack:
         stack.enter_context(_alone(folder))
         _keep_to(folder, settings)
-        done = read_records(folder / RECORDS, mend=True)
+        done = read_records(folder / RECORDS, fix=True)
         prepared = None
         if any(spec.trained for spec in plan.specs):
             prepared = prepare(bench, plan.days, folder / PREPARED, watch, plan.night)
@@ -158,12 +158,12 @@ def peek(folder: Path) -> tuple[Finished, Mapping[str, Any]]:
     return Finished(records=whole or records, prepared=prepared), settings
 
 
-def read_records(path: Path, *, mend: bool = False) -> list[Record]:
+def read_records(path: Path, *, fix: bool = False) -> list[Record]:
     """Read what was answered.
 
     Args:
         path: The file; there may be none yet.
-        mend: Cut off a last line that a kill left unfinished.
+        fix: Cut off a last line that a kill left unfinished.
 
     Raises:
         EvaluationError: If another line is no record.
@@ -172,7 +172,7 @@ def read_records(path: Path, *, mend: bool = False) -> list[Record]:
         return []
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
-    if mend and whole < len(content):
+    if fix and whole < len(content):
         os.truncate(path, whole)
     found: list[Record] = []
     for number, line in enumerate(content[:whole].splitlines(), 1):

@@ -80,7 +80,7 @@ def _figures(rows: Sequence[Record], greedy: Mapping[str, Record]) -> dict[str, 
         "at_once": float(np.mean([r.at_once for r in rows])),
         "length": float(np.mean(lengths)) if lengths else None,
         "kept": [sum(r.right for r in were_right), len(were_right)],
-        "mended": [sum(r.right for r in were_wrong), len(were_wrong)],
+        "fixed": [sum(r.right for r in were_wrong), len(were_wrong)],
     }
 
 

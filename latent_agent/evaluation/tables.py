@@ -40,7 +40,7 @@ def method_rows(group: Mapping[str, Any]) -> list[list[str]]:
             f"{found['at_once']:.0%}",
             "" if found["length"] is None else f"{found['length']:.2f}",
             _of(found["kept"]),
-            _of(found["mended"]),
+            _of(found["fixed"]),
             str(found["failures"]),
         ]
         for name, found in group.items()

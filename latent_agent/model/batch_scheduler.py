@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from transformers import Cache
 
-from latent_agent.model.batched_cache import Gathered, Lane
+from latent_agent.model.batched_cache import BatchRows, Gathered
 from latent_memory.fork_renewal import Renewed
 
 Made = tuple[torch.Tensor, torch.Tensor]
@@ -53,13 +53,13 @@ class Decoding(Renewed):
         self.renew()
 
     def renew(self) -> None:
-        """Begin with no lanes: no thread asks for a fork while it has one."""
+        """Begin with no members: no thread asks for a fork while it has one."""
         self._changed = threading.Condition()
         self._busy = False
         self._asking = 0
-        self._lanes: list[Lane] = []
-        self._passing: tuple[Lane, ...] = ()  # the lanes of the pass under way
-        self._made: dict[Lane, Made | Exception | None] = {}  # None: asked for, not yet made
+        self._members: list[BatchRows] = []
+        self._passing: tuple[BatchRows, ...] = ()  # the members of the pass under way
+        self._made: dict[BatchRows, Made | Exception | None] = {}  # None: asked for, not yet made
         self.gathered: Gathered | None = None
 
     @contextmanager
@@ -79,101 +79,101 @@ class Decoding(Renewed):
             self._rest()
 
     @contextmanager
-    def joined(self, lane: Lane, *, keep: bool) -> Generator[None]:
-        """Decode a lane together with others for so long.
+    def joined(self, member: BatchRows, *, keep: bool) -> Generator[None]:
+        """Decode a member together with others for so long.
 
         Until its thread asks for a step, the others wait for it.
 
         Args:
-            lane: The rows.
-            keep: Whether the lane's cache shall hold its rows in the end.
+            member: The rows.
+            keep: Whether the member's cache shall hold its rows in the end.
         """
         if not self._gathers:
             yield
             return
         with self._changed:
-            self._lanes.append(lane)
+            self._members.append(member)
         try:
             yield
         finally:
-            self._leave(lane, keep=keep)
+            self._leave(member, keep=keep)
 
-    def _leave(self, lane: Lane, *, keep: bool) -> None:
+    def _leave(self, member: BatchRows, *, keep: bool) -> None:
         try:
-            # No pass is made while this lane asks for none, so the batch stands still.
-            gathered = self.gathered  # a pass that this lane came too late for may drop it
-            if keep and gathered is not None and lane in gathered.lanes:
-                gathered.give_back(lane, copy=True)
-        finally:  # whatever happens, the others must not wait for this lane
+            # No pass is made while this member asks for none, so the batch stands still.
+            gathered = self.gathered  # a pass that this member came too late for may drop it
+            if keep and gathered is not None and member in gathered.members:
+                gathered.give_back(member, copy=True)
+        finally:  # whatever happens, the others must not wait for this member
             with self._changed:
-                self._lanes.remove(lane)
-                self._made.pop(lane, None)
+                self._members.remove(member)
+                self._made.pop(member, None)
                 self._changed.notify_all()
 
-    def step(self, lane: Lane, ids: torch.Tensor) -> Made:
-        """Read the next token in each row of a lane that has joined; ids (rows, 1).
+    def step(self, member: BatchRows, ids: torch.Tensor) -> Made:
+        """Read the next token in each row of a member that has joined; ids (rows, 1).
 
         Raises:
             Exception: Whatever a pass raises, in each thread that took part.
         """
-        lane.ids = ids
+        member.ids = ids
         if not self._gathers:
             with self.alone():
-                return self._one(lane)
+                return self._one(member)
         with self._changed:
-            self._made[lane] = None
-        while (made := self._wait(lane)) is None:
+            self._made[member] = None
+        while (made := self._wait(member)) is None:
             self._step_all()
         if isinstance(made, Exception):
             raise made
         return made
 
-    def _wait(self, lane: Lane) -> Made | Exception | None:
-        """Wait for what a lane asked for, or until it is this thread's turn to make it."""
+    def _wait(self, member: BatchRows) -> Made | Exception | None:
+        """Wait for what a member asked for, or until it is this thread's turn to make it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._made[lane] is not None or self._all_ask())
-            made = self._made[lane]
+            self._changed.wait_for(lambda: self._made[member] is not None or self._all_ask())
+            made = self._made[member]
             if made is None:  # whoever joins from now on is not part of this pass
-                self._busy, self._passing = True, tuple(self._lanes)
+                self._busy, self._passing = True, tuple(self._members)
             else:
-                del self._made[lane]
+                del self._made[member]
             return made
 
     def _all_ask(self) -> bool:
-        if self._busy or self._asking or len(self._made) < len(self._lanes):
+        if self._busy or self._asking or len(self._made) < len(self._members):
             return False
         return all(made is None for made in self._made.values())
 
     def _step_all(self) -> None:
-        """Make one pass for all lanes that asked for it."""
-        lanes = self._passing
+        """Make one pass for all members that asked for it."""
+        members = self._passing
         made: Sequence[Made | Exception] = ()
         try:
-            made = [self._one(lanes[0])] if len(lanes) == 1 else self._many(lanes)
+            made = [self._one(members[0])] if len(members) == 1 else self._many(members)
         except Exception as error:
-            made = [error] * len(lanes)
+            made = [error] * len(members)
         finally:
             # Of an interrupt only this thread is to know; another makes the pass for the others.
-            self._rest(dict(zip(lanes, made, strict=False)))
+            self._rest(dict(zip(members, made, strict=False)))
 
-    def _rest(self, made: Mapping[Lane, Made | Exception] = MappingProxyType({})) -> None:
+    def _rest(self, made: Mapping[BatchRows, Made | Exception] = MappingProxyType({})) -> None:
         with self._changed:
-            for lane, part in made.items():
-                if lane in self._made:
-                    self._made[lane] = part
+            for member, part in made.items():
+                if member in self._made:
+                    self._made[member] = part
             self._busy = False
             self._changed.notify_all()
 
-    def _one(self, lane: Lane) -> Made:
+    def _one(self, member: BatchRows) -> Made:
         if self.gathered is not None:
-            if lane in self.gathered.lanes:
-                self.gathered.give_back(lane, copy=True)
+            if member in self.gathered.members:
+                self.gathered.give_back(member, copy=True)
             self.gathered = None
-        assert lane.ids is not None
-        return self._pass(lane.ids, lane.cache, *lane.inputs())
+        assert member.ids is not None
+        return self._pass(member.ids, member.cache, *member.inputs())
 
-    def _many(self, lanes: tuple[Lane, ...]) -> list[Made]:
-        batch = self._gather(lanes)
+    def _many(self, members: tuple[BatchRows, ...]) -> list[Made]:
+        batch = self._gather(members)
         ids, mask, positions = batch.inputs()
         try:
             latents, logits = self._pass(ids, batch.cache, mask, positions)
@@ -183,13 +183,13 @@ class Decoding(Renewed):
         batch.grow(mask)
         return list(zip(batch.split(latents), batch.split(logits), strict=True))
 
-    def _gather(self, lanes: tuple[Lane, ...]) -> Gathered:
+    def _gather(self, members: tuple[BatchRows, ...]) -> Gathered:
         before = self.gathered
-        if before is not None and before.lanes == lanes:
+        if before is not None and before.members == members:
             return before
         if before is not None:
-            for lane in lanes:
-                if lane in before.lanes:
-                    before.give_back(lane, copy=False)
-        self.gathered = Gathered(lanes)
+            for member in members:
+                if member in before.members:
+                    before.give_back(member, copy=False)
+        self.gathered = Gathered(members)
         return self.gathered

@@ -11,7 +11,7 @@ from latent_agent.model.preallocated_cache import ROOM, RoomyLayer
 
 
 @dataclass(eq=False)
-class Lane:
+class BatchRows:
     """Rows that one call decodes together: an answer, or a judge's replies.
 
     Attributes:
@@ -44,49 +44,49 @@ def can_gather(cache: DynamicCache) -> bool:
 
 
 class Gathered:
-    """The rows of several lanes in one batch, padded on the left.
+    """The rows of several members in one batch, padded on the left.
 
     Columns are aligned at their end, so that a pass adds one to all rows.
     """
 
-    def __init__(self, lanes: Sequence[Lane]) -> None:
-        self.lanes = tuple(lanes)
-        widths = [lane.cache.get_seq_length() for lane in lanes]
-        counts = [lane.layers[0].keys.shape[0] for lane in lanes]
+    def __init__(self, members: Sequence[BatchRows]) -> None:
+        self.members = tuple(members)
+        widths = [member.cache.get_seq_length() for member in members]
+        counts = [member.layers[0].keys.shape[0] for member in members]
         ends = torch.tensor(counts).cumsum(0).tolist()
         self._rows = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
         self._width = max(widths)
         self._starts = [self._width - width for width in widths]
         self._mask = self._gathered_mask()
         self._positions = self._mask.sum(-1, keepdim=True)
-        layers: list[Any] = [self._layer(index) for index in range(len(lanes[0].layers))]
+        layers: list[Any] = [self._layer(index) for index in range(len(members[0].layers))]
         self.cache = Cache(layers=layers)
 
     def _gathered_mask(self) -> torch.Tensor:
-        places = list(zip(self.lanes, self._rows, self._starts, strict=True))
-        device = self.lanes[0].layers[0].keys.device
+        places = list(zip(self.members, self._rows, self._starts, strict=True))
+        device = self.members[0].layers[0].keys.device
         shape = (self._rows[-1].stop, self._width)
         mask = torch.zeros(shape, dtype=torch.long, device=device)
-        for lane, rows, start in places:
-            mask[rows, start:] = 1 if lane.mask is None else lane.mask
+        for member, rows, start in places:
+            mask[rows, start:] = 1 if member.mask is None else member.mask
         return mask
 
     def _layer(self, index: int) -> RoomyLayer:
-        """Copy one layer's keys and values of all lanes."""
+        """Copy one layer's keys and values of all members."""
         gathered: list[torch.Tensor] = []
         for name in ("keys", "values"):
-            first: torch.Tensor = getattr(self.lanes[0].layers[index], name)
+            first: torch.Tensor = getattr(self.members[0].layers[index], name)
             _, heads, _, size = first.shape
             states = first.new_zeros(self._rows[-1].stop, heads, self._width + ROOM, size)
-            for lane, rows, start in zip(self.lanes, self._rows, self._starts, strict=True):
-                own: torch.Tensor = getattr(lane.layers[index], name)
+            for member, rows, start in zip(self.members, self._rows, self._starts, strict=True):
+                own: torch.Tensor = getattr(member.layers[index], name)
                 states[rows, :, start : self._width] = own
             gathered.append(states)
         return RoomyLayer.over(gathered[0], gathered[1], self._width)
 
     def inputs(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return ids, mask and positions of a pass over the next tokens, one column wider."""
-        ids = [lane.ids for lane in self.lanes if lane.ids is not None]
+        ids = [member.ids for member in self.members if member.ids is not None]
         new = self._mask.new_ones(self._mask.shape[0], 1)
         return torch.cat(ids), torch.cat([self._mask, new], dim=-1), self._positions
 
@@ -102,17 +102,17 @@ class Gathered:
             layer.hold(self._width)
 
     def split(self, made: torch.Tensor) -> list[torch.Tensor]:
-        """Return each lane's part of what was made for all rows."""
+        """Return each member's part of what was made for all rows."""
         return [made[rows].clone() for rows in self._rows]
 
-    def give_back(self, lane: Lane, *, copy: bool) -> None:
-        """Let a lane's cache hold its rows again, as a copy or as part of this batch."""
-        place = self.lanes.index(lane)
+    def give_back(self, member: BatchRows, *, copy: bool) -> None:
+        """Let a member's cache hold its rows again, as a copy or as part of this batch."""
+        place = self.members.index(member)
         rows, start = self._rows[place], self._starts[place]
         ours: list[Any] = self.cache.layers
-        for layer, own in zip(ours, lane.layers, strict=True):
+        for layer, own in zip(ours, member.layers, strict=True):
             for name in ("keys", "values"):
                 states: torch.Tensor = getattr(layer, name)[rows, :, start : self._width]
                 setattr(own, name, states.clone() if copy else states)
-        if lane.mask is not None:
-            lane.mask = self._mask[rows, start:]
+        if member.mask is not None:
+            member.mask = self._mask[rows, start:]

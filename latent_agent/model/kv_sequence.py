@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache
 
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.batched_cache import Lane
+from latent_agent.model.batched_cache import BatchRows
 from latent_agent.model.budget import Meter, Stage
 from latent_agent.model.preallocated_cache import RoomyCache
 from latent_agent.model.prompt_pooling import pool
@@ -28,7 +28,7 @@ class CachedSequence:
         self._ids: list[int] = []
         self._latent: torch.Tensor | None = None  # the latent after the ids, while it is known
         self._logits: torch.Tensor | None = None  # of that latent, if they were made with it
-        self._lane: Lane | None = None  # while the sequence grows together with others
+        self._member: BatchRows | None = None  # while the sequence grows together with others
 
     def embed(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
         """Read a prompt into the empty cache and return its embedding, (d,) float32."""
@@ -49,9 +49,9 @@ class CachedSequence:
     def extend(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
         """Append ``ids`` and return the latent after them, (d,) float32."""
         decoding = self._backbone.decoding
-        if self._lane is not None and len(ids) == 1:
+        if self._member is not None and len(ids) == 1:
             self._meter.charge(stage, 1)
-            latents, logits = decoding.step(self._lane, self._row(ids))
+            latents, logits = decoding.step(self._member, self._row(ids))
             self._latent, self._logits = latents[0], logits[0]
         else:
             with decoding.alone():
@@ -64,12 +64,12 @@ class CachedSequence:
     @contextmanager
     def growing(self) -> Generator[None]:
         """Read single tokens together with the other sequences that grow, until this is left."""
-        self._lane = Lane(self._cache)
+        self._member = BatchRows(self._cache)
         try:
-            with self._backbone.decoding.joined(self._lane, keep=True):
+            with self._backbone.decoding.joined(self._member, keep=True):
                 yield
         finally:
-            self._lane = None
+            self._member = None
 
     def logits(self) -> torch.Tensor:
         """Return the logits of the token that follows, (vocabulary,)."""

@@ -166,7 +166,7 @@ def _judge_prompts(path: Path) -> Mapping[str, Any]:
         return dict(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ModelError(
-            f"a model's {JUDGE_FILE} must be one JSON object, got {str(path)!r} ({error}); mend "
+            f"a model's {JUDGE_FILE} must be one JSON object, got {str(path)!r} ({error}); fix "
             "it, or delete it for the built-in prompts"
         ) from error
 

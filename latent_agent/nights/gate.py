@@ -18,12 +18,12 @@ from typing import Any
 from latent_agent.call.stored_call import Asked
 from latent_agent.nights.regression_set import Anchor, right
 from latent_agent.nights.replay import Bench, Replay
-from latent_agent.recall.active_prior import PriorInForce
+from latent_agent.recall.active_prior import ActivePrior
 from latent_memory.priors.nights import PUBLISHED, UNJUDGED
 
 REFUSED = "refused"
 CANDIDATE, CHAMPION, NEITHER = "candidate", "champion", "neither"
-Contestants = Mapping[str, PriorInForce | None]
+Contestants = Mapping[str, ActivePrior | None]
 
 
 @dataclass(frozen=True, kw_only=True)

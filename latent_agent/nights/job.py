@@ -12,14 +12,14 @@ from latent_agent.nights.dataset import Survey, survey
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.regression_set import Anchor
 from latent_agent.nights.training import FitSettings
-from latent_agent.recall.active_prior import PriorInForce
+from latent_agent.recall.active_prior import ActivePrior
 from latent_agent.recall.memory_adapter import Embedder
 from latent_agent.recall.prior_network import HIDDEN
 from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
 from latent_memory import LatentMemory, Shelf, StoredTrace
 from latent_memory.priors.nights import count_new, count_unread
-from latent_memory.priors.priors import PriorInfo, Source, in_force, source_of
+from latent_memory.priors.priors import PriorInfo, Source, active_prior, source_of
 from latent_memory.sqlite import Database
 
 
@@ -31,10 +31,10 @@ class NightSettings:
         if_new: Wait for so many traces since the last night, whatever that came to, at least 1.
             None: a night is due if there is a trace that none has decided about, so that one
             which failed, or could not be judged, is run again at once, or if one behind the prior
-            in force has expired. If one behind it was forgotten, a night is due in any case.
+            active has expired. If one behind it was forgotten, a night is due in any case.
         least: Fewest traces to train on.
         hidden: Width of the prior's network.
-        keep: Files of so many priors are kept on a shelf, beside the one in force.
+        keep: Files of so many priors are kept on a shelf, beside the one active.
         seed: Of weights, order and questions; None: the night's number, so that each asks others.
         fit: How the prior is trained.
         gate: What it must show.
@@ -153,7 +153,7 @@ class Lessons:
         sources: The stretches of traces, the shelf's own first.
         stream: Reads them all.
         survey: What a first reading found.
-        champion: The prior in force.
+        champion: The active prior.
         guess: The champion, loaded; None if its file cannot be used.
     """
 
@@ -161,7 +161,7 @@ class Lessons:
     stream: Callable[[], Iterator[StoredTrace]]
     survey: Survey
     champion: PriorInfo | None
-    guess: PriorInForce | None
+    guess: ActivePrior | None
 
 
 def load(job: NightJob) -> Lessons:
@@ -190,7 +190,7 @@ def load(job: NightJob) -> Lessons:
             "a night needs traces whose reward is above -1, got none; look at them with: "
             "latent-agent memory list, and ask with another reward if this one is never content"
         )
-    guess, shape = PriorInForce.for_shelf(job.memory, job.shelf), surveyed.shape()
+    guess, shape = ActivePrior.for_shelf(job.memory, job.shelf), surveyed.shape()
     if shape.width != job.model.width:
         raise PriorError(
             f"a night needs latents as wide as the model's, {job.model.width}, got {shape.width} "
@@ -202,7 +202,7 @@ def load(job: NightJob) -> Lessons:
         sources=list(found.values()),
         stream=stream,
         survey=surveyed,
-        champion=in_force(job.database, job.shelf),
+        champion=active_prior(job.database, job.shelf),
         guess=guess if guess is not None and guess.fits(shape.embedding, shape.width) else None,
     )
 
@@ -241,7 +241,7 @@ def plan(job: NightJob) -> NightReport:
 
 def waiting(job: NightJob) -> str | None:
     """Say what is waited for; None if a night is due."""
-    champion, if_new = in_force(job.database, job.shelf), job.settings.if_new
+    champion, if_new = active_prior(job.database, job.shelf), job.settings.if_new
     wanted = max(1, if_new or 1)
     new = (count_new if if_new is None else count_unread)(job.database, job.shelf)
     if new >= wanted:

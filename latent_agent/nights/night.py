@@ -1,7 +1,7 @@
 """The night: load the day's traces, train a prior, let the gate judge it, publish it if it wins.
 
 LatentEvolve (arXiv 2509.24771), section 3.3, with a gate. A kill at any moment leaves the prior
-that was in force in force.
+that was active as it was.
 """
 
 import time
@@ -26,7 +26,7 @@ from latent_agent.nights.lock import night_lock
 from latent_agent.nights.replay import Bench, pick_questions
 from latent_agent.nights.retention import prune
 from latent_agent.nights.training import FitReport, fit
-from latent_agent.recall.active_prior import PriorInForce, prior_path
+from latent_agent.recall.active_prior import ActivePrior, prior_path
 from latent_agent.recall.prior_checkpoint import PriorCard, save_prior
 from latent_agent.recall.prior_network import LatentPrior
 from latent_agent.reward.rebuild import reward_from_id
@@ -41,7 +41,7 @@ from latent_memory.priors.nights import (
     count_judged,
     end_night,
 )
-from latent_memory.priors.priors import UnknownPriorError, in_force, source_of
+from latent_memory.priors.priors import UnknownPriorError, active_prior, source_of
 from latent_memory.priors.publishing import (
     note_file,
     publish,
@@ -131,7 +131,7 @@ def _recorded(job: NightJob) -> Generator[_Night]:
         raise
 
 
-def _train(night: _Night, lessons: Lessons) -> PriorInForce | None:
+def _train(night: _Night, lessons: Lessons) -> ActivePrior | None:
     """Train a candidate, from the champion's weights if there are any; None: nothing was learnt."""
     job, found = night.job, lessons.survey
     champion = None if lessons.champion is None else lessons.champion.version
@@ -172,8 +172,8 @@ def _losses(report: FitReport) -> dict[str, Any]:
     }
 
 
-def _kept(night: _Night, lessons: Lessons, network: LatentPrior) -> PriorInForce:
-    """Write a candidate down; it is not in force."""
+def _kept(night: _Night, lessons: Lessons, network: LatentPrior) -> ActivePrior:
+    """Write a candidate down; it is not active."""
     database, shelf = night.job.database, night.job.shelf
     version = reserve(
         database, lessons.sources, night=night.number, positions=network.shape.positions
@@ -190,10 +190,10 @@ def _kept(night: _Night, lessons: Lessons, network: LatentPrior) -> PriorInForce
     file = f"{version}.safetensors"
     signed = save_prior(network, card, prior_path(database.path, file))
     note_file(database, version, file, signed.checksum)
-    return PriorInForce.holding(network.eval(), str(version))
+    return ActivePrior.holding(network.eval(), str(version))
 
 
-def _judge(night: _Night, lessons: Lessons, candidate: PriorInForce | None) -> Verdict:
+def _judge(night: _Night, lessons: Lessons, candidate: ActivePrior | None) -> Verdict:
     """Let the gate decide; a reward that cannot be asked decides nothing."""
     if candidate is None:
         return Verdict(
@@ -231,8 +231,8 @@ def _judge(night: _Night, lessons: Lessons, candidate: PriorInForce | None) -> V
     return verdict
 
 
-def _publish(night: _Night, candidate: PriorInForce | None, verdict: Verdict) -> NightReport:
-    """Put the candidate in force if it passed."""
+def _publish(night: _Night, candidate: ActivePrior | None, verdict: Verdict) -> NightReport:
+    """Make the candidate active if it passed."""
     database, shelf = night.job.database, night.job.shelf
     said, reason = verdict.word, verdict.reason
     version = None if candidate is None else int(candidate.version)
@@ -265,5 +265,5 @@ def _withdraw(job: NightJob, *, expired: bool) -> None:
 
 def _drop_old(job: NightJob) -> None:
     """Delete what too many nights left behind."""
-    now = in_force(job.database, job.shelf)
+    now = active_prior(job.database, job.shelf)
     prune(job.database, job.shelf, None if now is None else now.version, job.settings.keep)

@@ -12,7 +12,7 @@ from latent_agent.call.stored_call import Asked, asked_of
 from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.model.registry import SharedModel
 from latent_agent.nights.dataset import part_of
-from latent_agent.recall.active_prior import PriorInForce
+from latent_agent.recall.active_prior import ActivePrior
 from latent_agent.recall.memory_adapter import Embedder, Recalled, Recollection
 from latent_agent.recall.warm_start import WarmStart
 from latent_agent.reward import Reward
@@ -43,7 +43,7 @@ class Replay:
 class OnlyPrior(Recollection):
     """Recalls nothing but one prior's guess, and stores nothing."""
 
-    def __init__(self, prior: PriorInForce | None, embedder: Embedder | None) -> None:
+    def __init__(self, prior: ActivePrior | None, embedder: Embedder | None) -> None:
         self._guess, self._embedder = prior, embedder
 
     def recall(self, call: Call, settings: Settings) -> Recalled:  # noqa: ARG002
@@ -56,7 +56,7 @@ class OnlyPrior(Recollection):
         except BudgetSpent:
             return Recalled()
         latents = self._guess.correct(embedding, call.base())
-        return Recalled(warm_starts=[WarmStart(latents=latents, road="prior")])
+        return Recalled(warm_starts=[WarmStart(latents=latents, source="prior")])
 
     def remember(
         self,
@@ -79,7 +79,7 @@ class Bench:
     reward: Reward
     embedder: Embedder | None = None
 
-    def replay(self, asked: Asked, prior: PriorInForce | None) -> Replay:
+    def replay(self, asked: Asked, prior: ActivePrior | None) -> Replay:
         """Ask as a call did, searched as calls with these settings are, but without neighbours.
 
         Args:

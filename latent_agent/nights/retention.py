@@ -1,4 +1,4 @@
-"""Which priors' files are kept: the one in force, the newest few, and none that is stale.
+"""Which priors' files are kept: the one active, the newest few, and none that is stale.
 
 Rows stay longer than files, as a record; what nights that published nothing left is bounded too.
 """
@@ -14,15 +14,15 @@ from latent_memory.priors.publishing import drop_files
 from latent_memory.sqlite import Database
 
 
-def prune(database: Database, shelf: Shelf, in_force: int | None, keep: int) -> list[int]:
+def prune(database: Database, shelf: Shelf, active_prior: int | None, keep: int) -> list[int]:
     """Delete the files of a shelf's old priors, and whatever no prior owns; return their versions.
 
     Whoever calls this holds the night's lock.
     """
     drop_old_nights(database, shelf)
     known = [prior for prior in list_priors(database, shelf=shelf) if prior.file]
-    fresh = [prior.version for prior in known if not prior.stale and prior.version != in_force]
-    kept = {in_force, *fresh[:keep]}
+    fresh = [prior.version for prior in known if not prior.stale and prior.version != active_prior]
+    kept = {active_prior, *fresh[:keep]}
     old = [prior for prior in known if prior.version not in kept]
     drop_files(database, [prior.version for prior in old])
     _delete_strays(database.path, list_priors(database))

@@ -3,16 +3,16 @@
 from latent_memory.priors.priors import PriorInfo
 
 
-def state_of(info: PriorInfo, is_in_force: bool) -> str:
-    """Say whether a prior is in force, and if not, why."""
-    words = ["in force"] if is_in_force else []
+def state_of(info: PriorInfo, is_active: bool) -> str:
+    """Say whether a prior is active, and if not, why."""
+    words = ["active"] if is_active else []
     if info.stale:
         words.append("stale")
     if info.withdrawn:
         words.append(f"withdrawn ({info.withdrawn})")
     elif info.published is None:
         words.append("not published")
-    elif not is_in_force:
+    elif not is_active:
         words.append("replaced")
     if info.file is None:
         words.append("no file")

@@ -12,14 +12,14 @@ from latent_agent.errors import PriorError
 from latent_agent.recall.prior_checkpoint import load_prior
 from latent_agent.recall.prior_network import LatentPrior
 from latent_memory import LatentMemory, Shelf
-from latent_memory.priors.priors import PriorInfo, find_prior, in_force, priors_folder
+from latent_memory.priors.priors import PriorInfo, active_prior, find_prior, priors_folder
 from latent_memory.trace import Vector
 
 _KEPT = 8  # priors held in memory
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorInForce:
+class ActivePrior:
     """One version of a prior; a call that holds it is not touched by publishing.
 
     Attributes:
@@ -34,10 +34,10 @@ class PriorInForce:
     @classmethod
     def for_shelf(
         cls, memory: LatentMemory, shelf: Shelf, version: str | None = None
-    ) -> "PriorInForce | None":
-        """Return the prior in force on a shelf, or the one of a version; None if there is none.
+    ) -> "ActivePrior | None":
+        """Return the active prior on a shelf, or the one of a version; None if there is none.
 
-        A file that is damaged, or is not what the database says, is left aside with a warning.
+        A file that is damaged, or is not what the database says, is not used with a warning.
 
         Raises:
             LatentMemoryError: If the memory cannot be read, or holds no prior of that version.
@@ -51,15 +51,15 @@ class PriorInForce:
     @classmethod
     def find(
         cls, memory: LatentMemory, shelf: Shelf, version: str | None = None
-    ) -> "PriorInForce | None":
-        """Return what `for_shelf` does, or say why it is left aside.
+    ) -> "ActivePrior | None":
+        """Return what `for_shelf` does, or say why it is not used.
 
         Raises:
             LatentMemoryError: If the memory cannot be read, or holds no prior of that version.
             PriorError: If the file is damaged, or is not what the database says.
         """
         base = memory.database
-        info = in_force(base, shelf) if version is None else find_prior(base, int(version))
+        info = active_prior(base, shelf) if version is None else find_prior(base, int(version))
         if info is None:
             return None
         try:
@@ -70,7 +70,7 @@ class PriorInForce:
     @classmethod
     def of(
         cls, info: PriorInfo, shelf: Shelf, database: Path, *, anew: bool = False
-    ) -> "PriorInForce":
+    ) -> "ActivePrior":
         """Read a prior for a shelf; ``anew`` even if it has been read before.
 
         Raises:
@@ -86,7 +86,7 @@ class PriorInForce:
         return cls.holding(network, str(info.version))
 
     @classmethod
-    def holding(cls, network: LatentPrior, version: str) -> "PriorInForce":
+    def holding(cls, network: LatentPrior, version: str) -> "ActivePrior":
         """Return a prior that need not be in any file."""
         return cls(version=version, prefix_tokens=network.shape.positions, network=network)
 
@@ -110,7 +110,7 @@ class PriorInForce:
         shape, widths = self.network.shape, (embedding, width)
         if (shape.embedding, shape.width) != widths:
             raise PriorError(
-                f"prior {self.version} is left aside: a prior must have the widths of its model's "
+                f"prior {self.version} is not used: a prior must have the widths of its model's "
                 f"embedding and states, {widths!r}, got {(shape.embedding, shape.width)!r}; go "
                 "back with: latent-agent prior rollback"
             )

@@ -16,7 +16,7 @@ from latent_agent.call.outcome import Outcome
 from latent_agent.call.stored_call import asked_text, search_text
 from latent_agent.errors import BudgetSpent, EmbedderError, PriorError
 from latent_agent.model.prompt_pooling import EMBEDDING
-from latent_agent.recall.active_prior import PriorInForce
+from latent_agent.recall.active_prior import ActivePrior
 from latent_agent.recall.open_memory import Mode
 from latent_agent.recall.warm_start import WarmStart, warm_starts
 from latent_agent.search.refine import Search, Start
@@ -68,7 +68,7 @@ class Recollection:
         reward: Id of the reward that scores the answers.
         mode: ``read-write``, ``read`` (nothing is stored) or ``write`` (nothing is recalled).
         embedder: Embeds questions in place of the model's own hidden states.
-        prior: ``auto`` for the latent prior in force, None for none, or a version's number.
+        prior: ``auto`` for the active latent prior, None for none, or a version's number.
     """
 
     def __init__(
@@ -131,13 +131,13 @@ class Recollection:
             prior=None if prior is None else prior.version,
         )
 
-    def _usable_prior(self, shelf: Shelf, embedding: int, width: int) -> PriorInForce | None:
-        """Return the prior that is wanted; one that is left aside draws a warning too."""
+    def _usable_prior(self, shelf: Shelf, embedding: int, width: int) -> ActivePrior | None:
+        """Return the prior that is wanted; one that is not used draws a warning too."""
         if self._prior is None:
             return None
         version = None if self._prior == "auto" else self._prior
         try:
-            prior = PriorInForce.find(self._memory, shelf, version)
+            prior = ActivePrior.find(self._memory, shelf, version)
             if prior is not None:
                 prior.check(embedding, width)
         except PriorError as error:
@@ -207,7 +207,7 @@ class Recollection:
         rounds: int,
         outcome: Outcome,
     ) -> Trace:
-        road = best.trial.road
+        source = best.trial.source
         return Trace(
             shelf=self._shelf(call),
             query=call.question,
@@ -220,8 +220,8 @@ class Recollection:
             rewards=tuple(outcome.rewards),
             steps=rounds,
             stopped=outcome.stopped,
-            neighbours=tuple(outcome.neighbours) if road == "memory" else (),
-            prior=outcome.prior if road in ("memory", "prior") else None,
+            neighbours=tuple(outcome.neighbours) if source == "memory" else (),
+            prior=outcome.prior if source in ("memory", "prior") else None,
         )
 
 

@@ -16,10 +16,10 @@ from latent_memory.trace import Trace, Vector
 
 @dataclass(frozen=True, kw_only=True)
 class WarmStart:
-    """Latents to try before the draft, (N, d) float32, and the road that they stand for."""
+    """Latents to try before the draft, (N, d) float32, and the source that they stand for."""
 
     latents: torch.Tensor
-    road: str
+    source: str
 
 
 class Prior(Protocol):
@@ -43,7 +43,7 @@ def warm_starts(
         embedding: The question's, raw, (e,).
         base: The draft's first latents, (N, d) float32.
         neighbours: What was recalled; may be empty.
-        prior: The prior in force; None: there is none.
+        prior: The active prior; None: there is none.
         settings: Strength and temperature of the transfer.
     """
     if prior is None:
@@ -51,7 +51,7 @@ def warm_starts(
     else:
         # What is left of a journey after the prior ends at no edge, so it is not made longer.
         strength, origin = 1.0, prior.correct(embedding, base)
-        starts = [WarmStart(latents=origin, road="prior")]
+        starts = [WarmStart(latents=origin, source="prior")]
     if neighbours:
         moved = momentum_transfer(
             origin,
@@ -61,7 +61,7 @@ def warm_starts(
             prior=prior,
         )
         if bool(moved.isfinite().all()):  # a damaged neighbour may hold NaNs
-            starts.append(WarmStart(latents=moved, road="memory"))
+            starts.append(WarmStart(latents=moved, source="memory"))
     return starts
 
 

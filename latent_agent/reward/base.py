@@ -176,7 +176,7 @@ def checked_score(reward: Reward, case: Case) -> Score:
     except Exception as error:
         raise RewardError(
             f"a reward must not raise, but {_name(reward)} raised {type(error).__name__}: "
-            f"{error}; mend it or catch the error inside"
+            f"{error}; fix it or catch the error inside"
         ) from error
     found: Any = score  # whatever a reward of somebody else's returned
     if not isinstance(found, Score):

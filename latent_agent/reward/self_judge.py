@@ -9,7 +9,7 @@ import torch
 
 from latent_agent.errors import RewardError
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.batched_cache import Lane
+from latent_agent.model.batched_cache import BatchRows
 from latent_agent.model.budget import Meter
 from latent_agent.model.kv_sequence import CachedSequence, common_length
 from latent_agent.model.prompt import Turn, encode_chat
@@ -94,7 +94,9 @@ class _Rows:
         ids = [[0] * pad + list(tail) for pad, tail in zip(padding, tails, strict=True)]
         mask = [[1] * shared + [0] * pad + [1] * (longest - pad) for pad in padding]
         self._ids = torch.tensor(ids, device=backbone.device)
-        self._lane = Lane(sequence.branch(len(tails)), torch.tensor(mask, device=backbone.device))
+        self._member = BatchRows(
+            sequence.branch(len(tails)), torch.tensor(mask, device=backbone.device)
+        )
         # Positions are counted without padding: the longest prompt leaves the least room.
         window = backbone.context_window
         self._room = sys.maxsize if window is None else window - shared - longest
@@ -104,17 +106,17 @@ class _Rows:
         if all(request.choices for request in requests):
             pairs = zip(requests, self._read(), strict=True)
             return [self._choose(request, row) for request, row in pairs]
-        with self._backbone.decoding.joined(self._lane, keep=False):
+        with self._backbone.decoding.joined(self._member, keep=False):
             return self._write_all(requests)
 
     def _read(self) -> torch.Tensor:
         """Read the tails; return the logits of what follows, (rows, vocabulary)."""
-        mask, tails = self._lane.mask, self._tails
+        mask, tails = self._member.mask, self._tails
         assert mask is not None
         positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, -self._ids.shape[-1] :]
         with self._backbone.decoding.alone():
             self._meter.charge("judge", sum(len(tail) for tail in tails))
-            states = self._backbone.states(self._ids, self._lane.cache, mask, positions)
+            states = self._backbone.states(self._ids, self._member.cache, mask, positions)
             return self._backbone.logits(states[:, -1])
 
     def _write_all(self, requests: Sequence[JudgeRequest]) -> list[str]:
@@ -126,7 +128,7 @@ class _Rows:
             if not active:
                 return [self._text(*reply) for reply in zip(requests, written, strict=True)]
             self._meter.charge("judge", active)
-            _, logits = self._backbone.decoding.step(self._lane, chosen[:, None])
+            _, logits = self._backbone.decoding.step(self._member, chosen[:, None])
 
     def _write(
         self, requests: Sequence[JudgeRequest], written: list[list[int]], chosen: list[int]

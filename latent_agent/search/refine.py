@@ -34,7 +34,7 @@ class Trial:
         text: The answer's text.
         score: What the reward says of it.
         finish: Why the answer ended.
-        road: Where it comes from: ``draft``, ``prior``, ``memory`` or ``refined``.
+        source: Where it comes from: ``draft``, ``prior``, ``memory`` or ``search``.
     """
 
     prefix: tuple[int, ...]
@@ -42,7 +42,7 @@ class Trial:
     text: str
     score: Score
     finish: str
-    road: str = "refined"
+    source: str = "search"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ class SeenCall:
             "seconds": round(seconds, 4),
             "waited": round(self._waited, 4),
             "stopped": outcome.stopped,
-            "road": outcome.road,
+            "source": outcome.source,
             "reward": outcome.reward,
             "steps": outcome.iterations,
             "neighbours": len(outcome.neighbours),
@@ -139,10 +139,10 @@ def _measure(
     known: Instruments, outcome: Outcome, model: str, seconds: float, waited: float
 ) -> None:
     add, record = known.counters, known.histograms
-    told = {"stopped": outcome.stopped, "road": outcome.road, "model": model}
+    told = {"stopped": outcome.stopped, "source": outcome.source, "model": model}
     add["calls"].add(1, told)
-    if outcome.road in ("memory", "prior"):
-        add["warm_starts"].add(1, {"road": outcome.road})
+    if outcome.source in ("memory", "prior"):
+        add["warm_starts"].add(1, {"source": outcome.source})
     for stage, spent in outcome.forwarded_tokens.items():
         add["forwarded_tokens"].add(spent, {"stage": stage})
     record["call.duration"].record(seconds)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 SCOPE = "latent_agent"
 
 COUNTERS: Mapping[str, tuple[str, str]] = {
-    "calls": ("{call}", "Calls that were answered, by stopped, road and model"),
+    "calls": ("{call}", "Calls that were answered, by stopped, source and model"),
     "failures": ("{call}", "Calls that were not answered, by error"),
-    "warm_starts": ("{call}", "Answers that a warm start gave, by road"),
+    "warm_starts": ("{call}", "Answers that a warm start gave, by source"),
     "forwarded_tokens": ("{token}", "Positions through the model's body, by stage"),
     "traces": ("{trace}", "What became of the traces of judged calls, by result"),
     "nights": ("{night}", "Nights, by verdict"),

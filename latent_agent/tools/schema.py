@@ -67,7 +67,7 @@ def check_schema(schema: Mapping[str, Any], name: str) -> None:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise SettingError(
-            f"the schema of {name!r} must be a JSON schema, got {schema!r} ({error.message}); mend "
+            f"the schema of {name!r} must be a JSON schema, got {schema!r} ({error.message}); fix "
             "it, or give a Pydantic class"
         ) from error
 

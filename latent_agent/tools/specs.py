@@ -70,7 +70,7 @@ def forced_by(choice: Any, tools: Sequence[Tool]) -> tuple[Tool, ...]:
     if not found:
         raise SettingError(
             "tool_choice must be 'auto', 'none', 'any' or one of the tools "
-            f"{[tool.name for tool in tools]}, got {choice!r}; bind the tool, or mend the name"
+            f"{[tool.name for tool in tools]}, got {choice!r}; bind the tool, or fix the name"
         )
     return found
 

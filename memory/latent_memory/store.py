@@ -208,7 +208,7 @@ class LatentMemory:
             return read_limits(connection)
 
     def set_limits(self, limits: Limits) -> None:
-        """Put other limits in force, for all processes; what is beyond them goes by and by.
+        """Set other limits, for all processes; what is beyond them goes by and by.
 
         All are replaced: what ``Limits`` is not given goes back to its default. To change one,
         ``memory.set_limits(dataclasses.replace(memory.limits(), capacity=20_000))``.

@@ -55,7 +55,7 @@ BROKEN = {
 def test_a_reward_that_fails_on_the_draft(chat: ChatLatentSeek, name: str) -> None:
     reward, value = BROKEN[name]
     got = found(chat, reward=reward)
-    assert (got["stopped"], got["iterations"], got["road"]) == ("reward_error", 0, "draft")
+    assert (got["stopped"], got["iterations"], got["source"]) == ("reward_error", 0, "draft")
     assert got["text"] == got["draft"] == found(chat, max_iterations=0)["text"]
     assert value in got["error"]
     assert got["error"].startswith("a reward")

@@ -20,15 +20,15 @@ def chat():
 
 
 def test_answers_what_the_draft_got_wrong(chat):
-    mended = 0
+    fixed = 0
     for question in PLANTED:
         message = chat.invoke(question.text)
         trace = message.response_metadata["latent_agent"]
-        mended += is_right(question, message.text) and not is_right(question, trace["draft"])
+        fixed += is_right(question, message.text) and not is_right(question, trace["draft"])
         assert len(trace["rewards"]) == trace["iterations"] + 1
         assert json.loads(json.dumps(message.response_metadata)) == message.response_metadata
         assert set(trace["forwarded_tokens"]) == {"draft", "refine", "judge"}
-    assert mended >= 1
+    assert fixed >= 1
 
 
 def test_all_ways_to_call_give_the_same_answer(chat):

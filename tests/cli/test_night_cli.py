@@ -36,7 +36,7 @@ COMMAND = [sys.executable, "-c", "from latent_agent.cli import main; main()"]
 
 
 def searched(question: Question, shelf: Shelf) -> Trace:
-    """A trace as the bundled model's search leaves it when it finds the right road."""
+    """A trace as the bundled model's search leaves it when it finds the right source."""
     model, settings = open_model("bundled"), settings_for("default")
     prompt = encode_chat(model.tokenizer, [Turn("user", question.text)])
     call = Call(model, settings, default_reward("strict"), [Turn("user", question.text)], prompt)
@@ -104,7 +104,7 @@ def test_a_reward_with_few_traces_does_not_cost_another_its_night(memory: Path) 
     assert alone.exit_code != 0
 
 
-def test_from_a_day_to_a_prior_in_force_and_back(memory: Path) -> None:
+def test_from_a_day_to_a_active_prior_and_back(memory: Path) -> None:
     planned = told("consolidate", "--memory", memory, "--dry-run")["nights"][0]
     assert planned["verdict"] == "planned"
     (night,) = told("consolidate", "--memory", memory, "--calls", 40)["nights"]
@@ -114,14 +114,14 @@ def test_from_a_day_to_a_prior_in_force_and_back(memory: Path) -> None:
     assert told("consolidate", "--memory", memory)["nights"][0]["verdict"] == "idle"
 
     (listed,) = told("prior", "list", "--memory", memory)["priors"]
-    assert (listed["version"], listed["state"], listed["positions"]) == (1, "in force", 3)
+    assert (listed["version"], listed["state"], listed["positions"]) == (1, "active", 3)
     shown = told("prior", "show", 1, "--memory", memory)
     assert shown["night"]["result"]["verdict"] == "published"
     back = told("prior", "rollback", "--memory", memory)
-    assert (back["withdrawn"], back["in_force"]) == (1, None)
+    assert (back["withdrawn"], back["active_prior"]) == (1, None)
     state = told("prior", "list", "--memory", memory)["priors"][0]["state"]
     assert state == "withdrawn (rolled back)"
-    assert told("prior", "publish", 1, "--memory", memory)["in_force"] == 1
+    assert told("prior", "publish", 1, "--memory", memory)["active_prior"] == 1
 
 
 def test_a_night_searches_as_its_traces_were_unless_it_is_given_otherwise(memory: Path) -> None:
@@ -150,7 +150,7 @@ def test_tables_fit_eighty_columns(memory: Path, monkeypatch: pytest.MonkeyPatch
     for arguments in (("list",), ("show", 1)):
         result = run("prior", *arguments, "--memory", memory)
         assert result.exit_code == 0
-        assert "in force" in result.stdout
+        assert "active" in result.stdout
         assert max(len(line) for line in result.stdout.splitlines()) <= 80
 
 
@@ -263,7 +263,7 @@ def test_the_embedder_of_a_chat_model_is_the_nights_too(tmp_path: Path) -> None:
         (("consolidate", "--embeddings", "no_such"), "importable as module:attribute"),
         (("consolidate", "--embeddings", "json:loads"), "must have a method embed_query"),
         (("prior", "show", "7"), "a prior of that version, got 7"),
-        (("prior", "rollback"), "must be in force to be rolled back"),
+        (("prior", "rollback"), "must be active to be rolled back"),
     ],
 )
 def test_what_is_wrong_is_said(memory: Path, arguments: tuple[str, ...], said: str) -> None:

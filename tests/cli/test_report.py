@@ -236,6 +236,6 @@ def test_a_browser_shows_it(path: Path) -> None:
     made = Tags(page(path, "--texts"))
     # Without a browser the page holds together at least, as page() saw.
     shown = made if CHROMIUM is None else Tags(opened(path.parent / "report.html"))
-    assert [tag for tag, _ in shown.seen] == [tag for tag, _ in made.seen], "nothing was mended"
+    assert [tag for tag, _ in shown.seen] == [tag for tag, _ in made.seen], "nothing was fixed"
     assert shown.text == made.text, "nothing ran"
     assert "document.title = 'taken'" in shown.text

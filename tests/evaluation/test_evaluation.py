@@ -118,7 +118,7 @@ def test_self_consistency_returns_what_most_answers_say(small):
 def test_a_flip_changes_one_token_and_takes_no_gradient(small):
     assert any(record.steps for record in of(small, "flip"))
     for record in of(small, "flip"):
-        texts = [point.text for point in record.points if point.road == "refined"]
+        texts = [point.text for point in record.points if point.source == "search"]
         assert len(texts) <= record.steps
         assert all(text != record.draft for text in texts)
 
@@ -162,8 +162,8 @@ def test_the_summary_counts_what_the_records_hold(small):
     rows = of(small, "latentseek")
     assert found["accuracy"]["mean"] == pytest.approx(sum(r.right for r in rows) / len(rows))
     greedy = {r.item: r.right for r in of(small, "greedy")}
-    assert found["kept"][1] + found["mended"][1] == 7
-    assert found["mended"][0] == sum(r.right and not greedy[r.item] for r in rows)
+    assert found["kept"][1] + found["fixed"][1] == 7
+    assert found["fixed"][0] == sum(r.right and not greedy[r.item] for r in rows)
     assert "planted" in small.summary["groups"]
     for points in small.summary["curves"].values():
         assert [cost for cost, _ in points] == sorted(cost for cost, _ in points)

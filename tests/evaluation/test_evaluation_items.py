@@ -53,7 +53,7 @@ def test_published_layouts(tmp_path, row, truth):
 @pytest.mark.parametrize(
     ("row", "rule"),
     [
-        ("{no json", "line 2 of .* must be a JSON object .*; mend or drop the line"),
+        ("{no json", "line 2 of .* must be a JSON object .*; fix or drop the line"),
         ("[1]", r"line 2 of .*\(it is no JSON object"),
         ({"answer": "1"}, r"line 2 of .*\(it has no question"),
         ({"question": {"text": "?"}, "answer": "1"}, r"line 2 of .*\(its question must be a text"),

@@ -666,7 +666,7 @@ def test_a_night_brings_the_memory_within_its_limits(tmp_path: Path) -> None:
 
 
 def _published(memory: LatentMemory, namespace: str) -> Path:
-    """Leave a prior in force, as a night does; return its file."""
+    """Leave an active prior, as a night does; return its file."""
     from latent_memory.priors.nights import begin_night
     from latent_memory.priors.priors import priors_folder, source_of
     from latent_memory.priors.publishing import note_file, publish, reserve

@@ -13,7 +13,7 @@ import torch
 from latent_agent.errors import CallCancelled
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.batch_scheduler import Decoding
-from latent_agent.model.batched_cache import Gathered, Lane
+from latent_agent.model.batched_cache import BatchRows, Gathered
 from latent_agent.model.budget import Meter
 from latent_agent.model.generate import Completion, Limits, complete
 from latent_agent.model.kv_sequence import CachedSequence
@@ -249,11 +249,11 @@ def test_a_row_that_cannot_take_its_states_along_holds_up_no_other(
     alone = [write(backbone, seed) for seed in range(4)]
     give_back, refused = Gathered.give_back, []
 
-    def once(self: Gathered, lane: Lane, *, copy: bool) -> None:
+    def once(self: Gathered, member: BatchRows, *, copy: bool) -> None:
         if copy and not refused:
-            refused.append(lane)
+            refused.append(member)
             raise MemoryError
-        give_back(self, lane, copy=copy)
+        give_back(self, member, copy=copy)
 
     monkeypatch.setattr(Gathered, "give_back", once)
     futures = at_once(four(backbone))
@@ -283,7 +283,7 @@ def test_a_row_that_joins_before_a_pass_begins_is_not_in_it(
         if not others:
             others.append(threads.submit(write, backbone, 1))
             waited = time.monotonic() + SECONDS
-            while len(decoding._lanes) < 2 and time.monotonic() < waited:
+            while len(decoding._members) < 2 and time.monotonic() < waited:
                 time.sleep(0.001)
         step_all(self, *args)
 
@@ -308,7 +308,7 @@ def test_rows_that_come_and_go_during_a_pass_change_no_answer(
         if ids.shape[1] == 1 and not others:
             others.append(threads.submit(write, backbone, 1))
             waited = time.monotonic() + SECONDS
-            while len(self.decoding._lanes) < 2 and time.monotonic() < waited:
+            while len(self.decoding._members) < 2 and time.monotonic() < waited:
                 time.sleep(0.001)
             ended = complete(
                 self, CachedSequence(self, Meter()), [7], [8],

@@ -182,7 +182,7 @@ def test_a_draft_beside_a_judge_shares_passes_on_the_device(
     def wait(_: int) -> None:
         """Go on once the judge decodes too."""
         until = time.monotonic() + SECONDS
-        while len(there.decoding._lanes) < 2 and max(rows) < 3 and time.monotonic() < until:
+        while len(there.decoding._members) < 2 and max(rows) < 3 and time.monotonic() < until:
             time.sleep(0.001)
 
     def on_device(work: Callable[[], Any]) -> Any:

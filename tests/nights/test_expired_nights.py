@@ -11,7 +11,7 @@ from latent_agent.nights.job import NightReport, Watch
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.scheduler import ConsolidationScheduler
 from latent_memory import LatentMemory, Limits, Shelf
-from latent_memory.priors.priors import find_prior, in_force, list_priors
+from latent_memory.priors.priors import active_prior, find_prior, list_priors
 from tests.support.memories import age
 from tests.support.night_world import SETTINGS, day, job, open_at
 
@@ -24,7 +24,7 @@ def memory(tmp_path: Path) -> Iterator[LatentMemory]:
 
 
 def now(memory: LatentMemory, shelf: Shelf) -> int | None:
-    found = in_force(memory.database, shelf)
+    found = active_prior(memory.database, shelf)
     return None if found is None else found.version
 
 

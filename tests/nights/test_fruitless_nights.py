@@ -13,7 +13,7 @@ from latent_agent.nights.night import consolidate
 from latent_agent.nights.scheduler import ConsolidationScheduler
 from latent_memory import LatentMemory
 from latent_memory.priors.nights import Result, begin_night, count_new, end_night, list_nights
-from latent_memory.priors.priors import in_force, list_priors, priors_folder, source_of
+from latent_memory.priors.priors import active_prior, list_priors, priors_folder, source_of
 from latent_memory.priors.publishing import drop_files, note_file, publish, reserve
 from tests.support.night_world import SETTINGS, day, job, open_at
 
@@ -112,7 +112,7 @@ def test_of_nights_that_published_the_newest_stay_and_those_that_can_be_rolled_b
     drop_old_nights(database, shelf, keep_published=3)
     assert [prior.version for prior in list_priors(database)] == [9, 8, 7, 2]
     assert [night.id for night in list_nights(database)] == [9, 8, 7, 2]
-    champion = in_force(database, shelf)
+    champion = active_prior(database, shelf)
     assert champion is not None
     assert champion.version == 9
     assert count_new(database, shelf) == 0
@@ -140,7 +140,7 @@ def test_nights_that_fail_again_and_again_fill_no_database(memory: LatentMemory)
     assert len(list_nights(database)) == KEPT + 2  # that which published, and this one
     assert len(list_priors(database)) == KEPT + 2
     assert len(list(folder.glob("*.safetensors"))) <= SETTINGS.keep + 2
-    champion = in_force(database, shelf)
+    champion = active_prior(database, shelf)
     assert champion is not None
     assert champion.version == 1
     assert count_new(database, shelf) == 10  # what is decided stays decided

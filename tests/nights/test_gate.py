@@ -13,7 +13,7 @@ from latent_agent.model.prompt import Turn
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.replay import Bench
-from latent_agent.recall.active_prior import PriorInForce, prior_path
+from latent_agent.recall.active_prior import ActivePrior, prior_path
 from latent_agent.recall.memory_adapter import Recalled, Recollection
 from latent_agent.recall.prior_checkpoint import load_prior
 from latent_agent.recall.prior_network import LatentPrior, PriorShape
@@ -69,24 +69,24 @@ class Recorded(Reward):
 class Guess(Recollection):
     """A chat's memory that holds nothing but a prior."""
 
-    def __init__(self, prior: PriorInForce) -> None:
+    def __init__(self, prior: ActivePrior) -> None:
         self._guess = prior
 
     def recall(self, call, settings) -> Recalled:
         embedding = call.embed()
         call.opening()
         latents = self._guess.correct(embedding, call.base())
-        return Recalled(warm_starts=[WarmStart(latents=latents, road="prior")])
+        return Recalled(warm_starts=[WarmStart(latents=latents, source="prior")])
 
     def remember(self, call, recalled, search, outcome, settings):
         return outcome
 
 
-def prior_of(positions: int) -> PriorInForce:
+def prior_of(positions: int) -> ActivePrior:
     width = model().width
     network = LatentPrior(PriorShape(positions=positions, width=width, embedding=width, hidden=8))
     torch.nn.init.normal_(network.out.weight, generator=torch.Generator().manual_seed(3))
-    return PriorInForce.holding(network.eval(), "1")
+    return ActivePrior.holding(network.eval(), "1")
 
 
 @pytest.mark.parametrize("positions", [1, 2, 4])

@@ -1,4 +1,4 @@
-"""Nights: what wins is published, what does not is not, and a kill leaves the champion in force."""
+"""Nights: what wins is published, what does not is not, and a kill leaves the champion active."""
 
 import json
 import os
@@ -43,7 +43,7 @@ from latent_agent.nights.night import consolidate
 from latent_agent.nights.regression_set import Anchor, read_anchors
 from latent_agent.nights.replay import pick_questions
 from latent_agent.nights.scheduler import ConsolidationScheduler, Nights
-from latent_agent.recall.active_prior import PriorInForce, prior_path
+from latent_agent.recall.active_prior import ActivePrior, prior_path
 from latent_agent.recall.memory_adapter import Recollection
 from latent_agent.recall.open_memory import Mode
 from latent_agent.recall.prior_checkpoint import load_prior, save_prior
@@ -53,7 +53,7 @@ from latent_memory import LatentMemory, Shelf, StoredTrace, TraceError
 from latent_memory.priors.nights import begin_night, count_new, list_nights
 from latent_memory.priors.priors import (
     UnknownPriorError,
-    in_force,
+    active_prior,
     list_priors,
     priors_folder,
     source_of,
@@ -92,7 +92,7 @@ def memory(tmp_path: Path) -> Iterator[LatentMemory]:
 
 
 def now(memory: LatentMemory, shelf: Shelf) -> int | None:
-    found = in_force(memory.database, shelf)
+    found = active_prior(memory.database, shelf)
     return None if found is None else found.version
 
 
@@ -110,7 +110,7 @@ def test_a_night_publishes_a_prior_that_saves_steps(memory: LatentMemory) -> Non
     assert figures(report, "candidate")["at_once"] > 0.9
     assert figures(report, "neither")["at_once"] < 0.1
     assert report.figures["gate"]["chance"]["neither"] < 0.05
-    prior = PriorInForce.for_shelf(memory, shelf)
+    prior = ActivePrior.for_shelf(memory, shelf)
     assert prior is not None
     assert (prior.version, prior.prefix_tokens) == ("1", 2)
 
@@ -160,7 +160,7 @@ def test_shelves_do_not_mix_unless_it_is_said_by_name(memory: LatentMemory) -> N
     ann, ben = day(memory, namespace="ann"), day(memory, 40, start=500, namespace="ben")
     report = consolidate(job(memory, ann))
     assert (now(memory, ann), now(memory, ben)) == (report.version, None)
-    assert PriorInForce.for_shelf(memory, ben) is None
+    assert ActivePrior.for_shelf(memory, ben) is None
     assert report.figures["trained"] + report.figures["held_out"] == 120
     shared = consolidate(job(memory, ben, share=("ann",)))
     assert shared.figures["trained"] + shared.figures["held_out"] == 160
@@ -452,7 +452,7 @@ def test_rollback_goes_back_step_by_step(memory: LatentMemory) -> None:
     gone, left = roll_back(database, shelf)
     assert (gone.version, left and left.version, now(memory, shelf)) == (2, 1, 1)
     assert roll_back(database, shelf)[1] is None
-    with pytest.raises(UnknownPriorError, match="must be in force to be rolled back"):
+    with pytest.raises(UnknownPriorError, match="must be active to be rolled back"):
         roll_back(database, shelf)
     publish(database, 2)
     assert now(memory, shelf) == 2
@@ -472,7 +472,7 @@ def test_calls_during_publishing_are_each_made_with_one_whole_version(
     database, trace = memory.database, trace_for("Item 1 is blue.", shelf)
     base, known = torch.from_numpy(trace.base), {}
     for version in ("1", "2"):
-        prior = PriorInForce.for_shelf(memory, shelf, version)
+        prior = ActivePrior.for_shelf(memory, shelf, version)
         assert prior is not None
         known[version] = prior.correct(trace.embedding, base)
     assert not torch.equal(known["1"], known["2"])
@@ -480,7 +480,7 @@ def test_calls_during_publishing_are_each_made_with_one_whole_version(
 
     def call() -> None:
         while not over.is_set():
-            prior = PriorInForce.for_shelf(memory, shelf)
+            prior = ActivePrior.for_shelf(memory, shelf)
             assert prior is not None
             seen.append(prior.version)
             assert torch.equal(prior.correct(trace.embedding, base), known[prior.version])
@@ -556,10 +556,10 @@ def test_a_damaged_file_is_left_aside_with_a_warning(memory: LatentMemory) -> No
     path = prior_path(memory.path, "1.safetensors")
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    with pytest.warns(UserWarning, match="prior 1 is left aside"):
-        assert PriorInForce.for_shelf(memory, shelf) is None
+    with pytest.warns(UserWarning, match="prior 1 is not used"):
+        assert ActivePrior.for_shelf(memory, shelf) is None
     path.write_bytes(whole)
-    assert PriorInForce.for_shelf(memory, shelf) is not None
+    assert ActivePrior.for_shelf(memory, shelf) is not None
 
 
 def test_with_a_damaged_prior_a_call_answers_without_it(memory: LatentMemory) -> None:
@@ -568,7 +568,7 @@ def test_with_a_damaged_prior_a_call_answers_without_it(memory: LatentMemory) ->
     plain = agent(memory).answer(asked)
     consolidate(job(memory, shelf))
     prior_path(memory.path, "1.safetensors").write_bytes(b"no prior")
-    with pytest.warns(UserWarning, match="prior 1 is left aside"):
+    with pytest.warns(UserWarning, match="prior 1 is not used"):
         outcome = agent(memory).answer(asked)
     assert (outcome.text, outcome.prior) == (plain.text, None)
 
@@ -582,7 +582,7 @@ def test_a_prior_of_another_model_is_left_aside(memory: LatentMemory) -> None:
     signed = save_prior(network, replace(card, fingerprint="another"), path)
     note_file(memory.database, 1, path.name, signed.checksum)
     with pytest.warns(UserWarning, match=r"of the version, checksum, model.*'another'"):
-        assert PriorInForce.for_shelf(memory, shelf) is None
+        assert ActivePrior.for_shelf(memory, shelf) is None
 
 
 def test_a_file_of_another_shelf_is_left_aside(memory: LatentMemory) -> None:
@@ -592,7 +592,7 @@ def test_a_file_of_another_shelf_is_left_aside(memory: LatentMemory) -> None:
     folder = priors_folder(memory.path)
     (folder / "1.safetensors").replace(folder / "2.safetensors")
     with pytest.warns(UserWarning, match="of the version, checksum, model, reward and namespace"):
-        assert PriorInForce.for_shelf(memory, ben) is None
+        assert ActivePrior.for_shelf(memory, ben) is None
 
 
 @pytest.mark.parametrize("name", ["../out.safetensors", "/etc/passwd", "a/b.safetensors"])
@@ -602,7 +602,7 @@ def test_no_path_from_the_database_leaves_the_folder(memory: LatentMemory, name:
     with memory.database.write() as connection:
         connection.execute(text("UPDATE priors SET file = :name"), {"name": name})
     with pytest.warns(UserWarning, match="must lie in"):
-        assert PriorInForce.for_shelf(memory, shelf) is None
+        assert ActivePrior.for_shelf(memory, shelf) is None
 
 
 def test_old_files_are_pruned_and_strays_removed(memory: LatentMemory) -> None:
@@ -710,9 +710,9 @@ def test_killed_at_random_moments_the_champion_stays_and_the_next_night_succeeds
         whole = time.monotonic() - began  # on a busy machine nights take longer
         for _ in range(int(os.environ.get("NIGHT_KILLS", "4"))):
             kill_after(rng.uniform(0.05, 1.5 * whole))
-            champion = in_force(memory.database, shelf)
+            champion = active_prior(memory.database, shelf)
             assert champion is not None
-            PriorInForce.of(champion, shelf, memory.path)  # whole, or it raises
+            ActivePrior.of(champion, shelf, memory.path)  # whole, or it raises
         day(memory, 8, start=50_000)
         assert consolidate(job(memory, shelf)).verdict in ("published", "refused")
         verdicts = {night.result and night.result.verdict for night in list_nights(memory.database)}

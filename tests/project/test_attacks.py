@@ -252,7 +252,7 @@ def test_a_prior_of_another_width_than_the_models_is_left_aside(memory: LatentMe
     note_file(database, version, path.name, save_prior(LatentPrior(SHAPE), named, path).checksum)
     publish(database, version)
     end_night(database, night, Result(verdict="published", reason="", seconds=0.0))
-    with pytest.warns(UserWarning, match=r"left aside.*widths of its model"):
+    with pytest.warns(UserWarning, match=r"not used.*widths of its model"):
         message = chat.invoke(QUESTION)
     found = message.response_metadata["latent_agent"]
     assert (found["warm_start"]["prior"], message.text) == (None, plain.text)

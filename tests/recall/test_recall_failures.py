@@ -151,9 +151,9 @@ def test_a_prior_that_cannot_be_used_is_told_of(memory: LatentMemory, fault: str
         path.write_bytes(path.read_bytes()[:-1])
     elif fault == "missing":
         path.unlink()
-    with pytest.warns(UserWarning, match="prior 1 is left aside"):
+    with pytest.warns(UserWarning, match="prior 1 is not used"):
         got = ask(memory)
-    assert "prior 1 is left aside" in got["memory_error"]
+    assert "prior 1 is not used" in got["memory_error"]
     assert got["warm_start"] == {"neighbours": [first["trace_id"]], "prior": None}
     assert (got["text"], got["trace_id"] is None) == (first["text"], False)
 
@@ -236,7 +236,7 @@ def test_a_journey_that_was_transferred_is_not_amplified(
     memory: LatentMemory, journey: StoredTrace
 ) -> None:
     got = ask(memory, reward=Scripted(-0.3, -0.9, -0.8), max_iterations=2)
-    assert (got["road"], got["iterations"]) == ("memory", 2)
+    assert (got["source"], got["iterations"]) == ("memory", 2)
     stored = kept(memory, got["trace_id"])
     assert stored.trace.steps == 2
     assert stored.trace.neighbours == (journey.id,)
@@ -248,7 +248,7 @@ def test_a_journey_that_was_searched_is_amplified(
 ) -> None:
     assert amplified(journey)
     got = ask(memory, reward=Scripted(-0.9, -0.8, -0.8, -0.1), max_iterations=9)
-    assert (got["road"], got["warm_start"]["neighbours"]) == ("refined", [journey.id])
+    assert (got["source"], got["warm_start"]["neighbours"]) == ("search", [journey.id])
     stored = kept(memory, got["trace_id"])
     assert amplified(stored)
     assert stored.trace.neighbours == ()  # what was recalled gave no answer

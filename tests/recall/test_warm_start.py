@@ -113,7 +113,7 @@ def test_a_question_asked_again_starts_where_it_ended(memory: LatentMemory) -> N
     assert first["trace_id"] is not None
     again = ask(memory, text)
     assert again["warm_start"]["neighbours"] == [first["trace_id"]]
-    assert (again["road"], again["stopped"], again["iterations"]) == ("memory", "threshold", 0)
+    assert (again["source"], again["stopped"], again["iterations"]) == ("memory", "threshold", 0)
     assert again["draft"] is None  # it was not needed
     assert len(again["rewards"]) == 1
     assert sum(again["forwarded_tokens"].values()) < sum(first["forwarded_tokens"].values())
@@ -144,12 +144,12 @@ def decoded(tokens: tuple[int, ...]) -> str:
 def test_a_draft_that_passes_leaves_a_trace_that_moves_nothing(memory: LatentMemory) -> None:
     text = questions("test", n=6, seed=7)[5].text  # of a clean family
     trace = ask(memory, text)
-    assert (trace["road"], trace["iterations"]) == ("draft", 0)
+    assert (trace["source"], trace["iterations"]) == ("draft", 0)
     stored = memory.get(trace["trace_id"])
     assert stored is not None
     assert np.abs(stored.trace.optimised - stored.trace.base).max() < 0.01
     again = ask(memory, text)
-    assert (again["road"], again["iterations"]) == ("draft", 0)
+    assert (again["source"], again["iterations"]) == ("draft", 0)
     assert again["draft"] is not None
 
 

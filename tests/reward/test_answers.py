@@ -234,6 +234,6 @@ def test_a_choice_is_stated_as_a_whole(answer: str, letter: str | None) -> None:
 
 def test_the_teaching_worlds_answers_are_scored_as_by_its_own_rule() -> None:
     for question in questions("test", 210) + questions("unseen", 210):
-        for road in filter(None, (question.right, question.wrong)):
-            own = teaching_is_right(question, str(road))
-            assert is_right(question.truth, str(road)) == own, (question.text, str(road))
+        for source in filter(None, (question.right, question.wrong)):
+            own = teaching_is_right(question, str(source))
+            assert is_right(question.truth, str(source)) == own, (question.text, str(source))

@@ -148,15 +148,15 @@ def answer(memory: LatentMemory | None, **given: Any) -> dict[str, Any]:
 def test_a_draft_that_could_not_be_judged_comes_back_whole() -> None:
     plain = answer(None, max_iterations=0)
     got = answer(None, max_forwarded_tokens=plain["forwarded_tokens"]["draft"])
-    assert (got["rewards"], got["stopped"], got["road"]) == ([], "tokens", "draft")
+    assert (got["rewards"], got["stopped"], got["source"]) == ([], "tokens", "draft")
     assert got["text"] == plain["text"]
 
 
 def test_a_warm_start_that_could_not_be_judged_comes_back_whole(memory: LatentMemory) -> None:
-    assert answer(memory)["road"] == "refined"
+    assert answer(memory)["source"] == "search"
     whole = answer(memory, memory_mode="read")
-    assert whole["road"] == "memory"
+    assert whole["source"] == "memory"
     written = whole["forwarded_tokens"]["draft"] + whole["forwarded_tokens"]["refine"]
     got = answer(memory, max_forwarded_tokens=written)
-    assert (got["rewards"], got["stopped"], got["road"]) == ([], "tokens", "memory")
+    assert (got["rewards"], got["stopped"], got["source"]) == ([], "tokens", "memory")
     assert got["text"] == whole["text"]

@@ -67,7 +67,7 @@ def _tell(figures: dict[str, Any], samples: "Sequence[Sample]", as_json: bool) -
     table = Table(show_header=False, title=f"A soak of {figures['seconds'] / 60:.1f} minutes")
     table.add_column()
     table.add_column(justify="right")
-    for name, count in figures["deeds"].items():
+    for name, count in figures["actions"].items():
         table.add_row(name, f"{count:,}")
     for verdict, count in figures["nights"].items():
         table.add_row(f"nights {verdict}", f"{count:,}")

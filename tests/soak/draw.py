@@ -42,8 +42,8 @@ def draw(samples: Sequence[Sample], figures: dict[str, Any], picture: Path) -> N
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    deeds = sum(figures["deeds"].values())
-    figure.suptitle(f"{deeds:,} deeds on {figures['threads']} threads, bundled model")
+    actions = sum(figures["actions"].values())
+    figure.suptitle(f"{actions:,} actions on {figures['threads']} threads, bundled model")
     figure.savefig(picture, dpi=110, metadata={"Software": None})
 
 

@@ -22,13 +22,13 @@ class Ledger:
     """Notes that many threads take at once.
 
     Attributes:
-        deeds: How often each was done.
+        actions: How often each was done.
         gone: Ids whose forgetting was acknowledged.
         problems: What went wrong while the threads were at work.
     """
 
     def __init__(self) -> None:
-        self.deeds: Counter[str] = Counter()
+        self.actions: Counter[str] = Counter()
         self.gone: set[int] = set()
         self.problems: list[str] = []
         self._lock = threading.Lock()
@@ -42,10 +42,10 @@ class Ledger:
         """Every trace that was acknowledged, by id."""
         return self._entries
 
-    def did(self, deed: str) -> None:
-        """Count a deed."""
+    def did(self, action: str) -> None:
+        """Count a action."""
         with self._lock:
-            self.deeds[deed] += 1
+            self.actions[action] += 1
 
     def failed(self, problem: str) -> None:
         """Note what went wrong."""

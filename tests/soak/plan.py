@@ -12,7 +12,7 @@ class Plan:
     """A soak.
 
     Attributes:
-        seconds: How long deeds are begun; those at work then are waited for.
+        seconds: How long actions are begun; those at work then are waited for.
         threads: So many at once.
         folder: An empty or new one, which holds the memory.
         seed: Of what each thread does, in which order.

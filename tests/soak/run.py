@@ -21,8 +21,8 @@ from latent_agent.teaching import questions
 from latent_memory import LatentMemory
 from latent_memory.priors.nights import list_nights
 from tests.crash.content import SETTINGS
+from tests.soak.actions import Action, Actions
 from tests.soak.check import findings
-from tests.soak.deeds import Deed, Deeds
 from tests.soak.gate import Gate
 from tests.soak.ledger import Ledger
 from tests.soak.plan import MODEL, NAMESPACES, Plan
@@ -53,7 +53,7 @@ def soak(plan: Plan, report: Report) -> tuple[dict[str, Any], Sequence[Sample]]:
         chat = ChatLatentSeek(model=MODEL, memory=memory)
         _fill(chat, memory, asked, ledger)
         with Watch(plan.database.parent, plan.seconds, gate) as watch:
-            _work(plan, Deeds(chat, memory, asked, ledger), ledger, gate, report)
+            _work(plan, Actions(chat, memory, asked, ledger), ledger, gate, report)
         nights = Counter(n.result.verdict for n in list_nights(memory.database) if n.result)
     grown = growth(watch.samples)
     problems = [*ledger.problems, *findings(plan.database, ledger), *_grown(grown)]
@@ -63,7 +63,7 @@ def soak(plan: Plan, report: Report) -> tuple[dict[str, Any], Sequence[Sample]]:
         "seconds": watch.samples[-1].seconds,
         "threads": plan.threads,
         "seed": plan.seed,
-        "deeds": dict(sorted(ledger.deeds.items())),
+        "actions": dict(sorted(ledger.actions.items())),
         "acknowledged": len(ledger.entries),
         "forgotten": len(ledger.gone),
         "warnings": dict(warned),
@@ -103,13 +103,15 @@ def _trace(chat: ChatLatentSeek, name: str, question: str, ledger: Ledger) -> in
     return found["trace_id"]
 
 
-def _work(plan: Plan, deeds: Deeds, ledger: Ledger, gate: Gate, report: Report) -> None:
+def _work(plan: Plan, actions: Actions, ledger: Ledger, gate: Gate, report: Report) -> None:
     began, stop = time.monotonic(), threading.Event()
     threads = [
-        threading.Thread(target=_thread, args=(plan, n, deeds, ledger, gate, stop), daemon=True)
+        threading.Thread(target=_thread, args=(plan, n, actions, ledger, gate, stop), daemon=True)
         for n in range(plan.threads)
     ]
-    threads.append(threading.Thread(target=_nights, args=(plan, deeds, ledger, stop), daemon=True))
+    threads.append(
+        threading.Thread(target=_nights, args=(plan, actions, ledger, stop), daemon=True)
+    )
     for thread in threads:
         thread.start()
     while (since := time.monotonic() - began) < plan.seconds and not stop.wait(0.2):
@@ -120,10 +122,10 @@ def _work(plan: Plan, deeds: Deeds, ledger: Ledger, gate: Gate, report: Report) 
 
 
 def _thread(
-    plan: Plan, number: int, deeds: Deeds, ledger: Ledger, gate: Gate, stop: threading.Event
+    plan: Plan, number: int, actions: Actions, ledger: Ledger, gate: Gate, stop: threading.Event
 ) -> None:
-    """Do one deed after another; at first those that no other thread begins with."""
-    rng, known = random.Random(f"{plan.seed} {number}"), deeds.all()
+    """Do one action after another; at first those that no other thread begins with."""
+    rng, known = random.Random(f"{plan.seed} {number}"), actions.all()
     names, weights = list(known), [often for _, often in known.values()]
     for turn in count(number, plan.threads):
         name = names[turn] if turn < len(names) else rng.choices(names, weights)[0]
@@ -135,19 +137,19 @@ def _thread(
                 return
 
 
-def _nights(plan: Plan, deeds: Deeds, ledger: Ledger, stop: threading.Event) -> None:
+def _nights(plan: Plan, actions: Actions, ledger: Ledger, stop: threading.Event) -> None:
     """Run one night after another, beside the others; a process of its own has the memory."""
     rng = random.Random(f"{plan.seed} nights")
-    while _done("night", partial(deeds.night, stop=stop), rng, ledger):
+    while _done("night", partial(actions.night, stop=stop), rng, ledger):
         if stop.wait(_PAUSE):
             return
     stop.set()
 
 
-def _done(name: str, deed: Deed, rng: random.Random, ledger: Ledger) -> bool:
+def _done(name: str, action: Action, rng: random.Random, ledger: Ledger) -> bool:
     namespace = rng.choice(NAMESPACES)
     try:
-        deed(namespace, rng)
+        action(namespace, rng)
     except Exception as error:
         ledger.failed(f"{name} in {namespace!r}: {type(error).__name__}: {error}")
         return False

@@ -32,7 +32,7 @@ def test_twenty_seconds_of_everything(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     figures = json.loads(done.stdout)
     assert figures["problems"] == []
-    assert set(figures["deeds"]) == {
+    assert set(figures["actions"]) == {
         "batch", "call", "forget", "hostile call", "hurried call", "index deletion",
         "newcomer", "night", "reopening", "stream",
     }  # fmt: skip

@@ -124,7 +124,7 @@ def test_a_call_is_told_to_log_span_and_metrics(
     tokens = {stage: total("forwarded_tokens", stage=stage) for stage in ("draft", "judge")}
     chat = ChatLatentSeek(model="bundled", memory=memory)
     first, second = (chat.invoke(searched).response_metadata["latent_agent"] for _ in range(2))
-    assert second["road"] == "memory"
+    assert second["source"] == "memory"
 
     one, two = told(caplog.records, "call")
     assert one["stopped"] == first["stopped"]
@@ -133,7 +133,7 @@ def test_a_call_is_told_to_log_span_and_metrics(
     assert one["trace_id"] == first["trace_id"]
     assert one["namespace"] == "default"
     assert one["forwarded_judge"] == first["forwarded_tokens"]["judge"]
-    assert (two["road"], two["neighbours"]) == ("memory", 1)
+    assert (two["source"], two["neighbours"]) == ("memory", 1)
     assert 0 < two["recall_seconds"] < two["seconds"]
 
     span = SPANS.get_finished_spans()[0]
@@ -146,7 +146,7 @@ def test_a_call_is_told_to_log_span_and_metrics(
     assert {event.name for event in span.events} >= {"recall", "draft", "verdict"}
 
     assert total("calls") == before["calls"] + 2
-    assert total("warm_starts", road="memory") == 1
+    assert total("warm_starts", source="memory") == 1
     assert total("traces", result="kept") == before["traces"] + 2
     for name in ("call.duration", "queue.duration", "recall.duration", "steps", "quality"):
         assert total(name) == before[name] + 2

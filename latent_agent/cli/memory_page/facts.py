@@ -8,7 +8,7 @@ from latent_memory import LatentMemory
 from latent_memory.listing import TraceInfo, list_traces
 from latent_memory.overview import Overview, overview
 from latent_memory.priors.nights import NightInfo, list_nights
-from latent_memory.priors.priors import PriorInfo, in_force, list_priors
+from latent_memory.priors.priors import PriorInfo, active_prior, list_priors
 from latent_memory.stats import Stats
 
 _LISTED = 10  # traces in each list
@@ -31,7 +31,7 @@ def read(memory: LatentMemory, namespace: str | None) -> Facts:
     """Read what the page tells."""
     database = memory.database
     found = list_priors(database, namespace=namespace)
-    now = {shelf: in_force(database, shelf) for shelf in {info.shelf for info in found}}
+    now = {shelf: active_prior(database, shelf) for shelf in {info.shelf for info in found}}
     standing = {info.version for info in now.values() if info is not None}
     with database.read() as connection:
         newest, hardest = (

@@ -17,7 +17,7 @@ KEPT_PUBLISHED = 1000
 _AT_ONCE = 1000
 
 _PUBLISHED = exists().where(priors.c.night == nights.c.id, priors.c.published.is_not(None))
-# What has its file may be in force, or be rolled back to.
+# What has its file may be active, or be rolled back to.
 _HAS_FILE = exists().where(priors.c.night == nights.c.id, priors.c.file.is_not(None))
 _DECIDED = nights.c.verdict.not_in((FAILED, UNJUDGED))
 
@@ -51,5 +51,5 @@ def _drop(connection: Connection, shelf: int, keep: int, keep_published: int) ->
     old -= spared
     if not old:
         return
-    connection.execute(delete(priors).where(priors.c.night.in_(old)))  # none of them is in force
+    connection.execute(delete(priors).where(priors.c.night.in_(old)))  # none of them is active
     connection.execute(delete(nights).where(nights.c.id.in_(old)))

@@ -1,6 +1,6 @@
-"""Which latent priors there are, what each learnt from, and which one is in force.
+"""Which latent priors there are, what each learnt from, and which one is active.
 
-Their weights lie in files beside the database, in a folder of their own. A prior is in force if
+Their weights lie in files beside the database, in a folder of their own. An active prior is if
 it was published last of those on its shelf that are not withdrawn.
 """
 
@@ -30,7 +30,7 @@ from latent_memory.trace_rows import ON_SHELF, from_time, names, to_shelf
 
 
 class UnknownPriorError(LatentMemoryError):
-    """There is no prior of this version, or it cannot be put in force."""
+    """There is no prior of this version, or it cannot be made active."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,7 @@ class PriorInfo:
         last_trace: The newest.
         published: Its place in the order of publications; None if it never was.
         published_at: When it was published (UTC).
-        withdrawn: Why it may not be in force.
+        withdrawn: Why it may not be active.
         stale: Whether a trace that it may have learnt from was forgotten since, or has expired.
         forgotten: Whether one was forgotten: a night is due at once. Expiry alone makes none due.
     """
@@ -146,8 +146,8 @@ _SOURCE = select(
 ).where(ON_SHELF)
 
 
-def in_force(database: Database, shelf: Shelf) -> PriorInfo | None:
-    """Return the prior in force on a shelf, if there is one."""
+def active_prior(database: Database, shelf: Shelf) -> PriorInfo | None:
+    """Return the active prior on a shelf, if there is one."""
     with database.read() as connection:
         return read_in_force(connection, shelf)
 
@@ -193,7 +193,7 @@ def read_prior(connection: Connection, version: int) -> PriorInfo:
 
 
 def read_in_force(connection: Connection, shelf: Shelf) -> PriorInfo | None:
-    """Return the prior in force on a shelf, if there is one."""
+    """Return the active prior on a shelf, if there is one."""
     return _first(connection, _IN_FORCE.params(names(shelf)))
 
 

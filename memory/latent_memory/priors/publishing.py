@@ -83,7 +83,7 @@ def _set(database: Database, versions: Iterable[int], **values: Any) -> None:
 
 
 def publish(database: Database, version: int) -> PriorInfo:
-    """Put a prior in force, in the place of any other on its shelf.
+    """Make a prior active, in the place of any other on its shelf.
 
     Raises:
         UnknownPriorError: If there is none, it has no file, or a trace behind it was forgotten.
@@ -110,16 +110,16 @@ def publish(database: Database, version: int) -> PriorInfo:
 
 
 def roll_back(database: Database, shelf: Shelf) -> tuple[PriorInfo, PriorInfo | None]:
-    """Withdraw the prior in force; return it, and the one that is in force now.
+    """Withdraw the active prior; return it, and the one that is active now.
 
     Raises:
-        UnknownPriorError: If none is in force.
+        UnknownPriorError: If none is active.
     """
     with database.write() as connection:
         found = read_in_force(connection, shelf)
         if found is None:
             raise UnknownPriorError(
-                f"a prior must be in force to be rolled back, but namespace {shelf.namespace!r} "
+                f"a prior must be active to be rolled back, but namespace {shelf.namespace!r} "
                 "has none; see: latent-agent prior list"
             )
         _withdraw(connection, priors.c.id == found.version, "rolled back")

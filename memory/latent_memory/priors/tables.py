@@ -38,10 +38,10 @@ priors = Table(
     Column("file", Text),  # a name in the priors' folder; NULL before it is whole, or once pruned
     Column("checksum", Text),
     Column("positions", Integer, nullable=False),  # N
-    # The order of publications, not their time, says which is in force: clocks jump.
+    # The order of publications, not their time, says which is active: clocks jump.
     Column("published", Integer),
     Column("published_at", Integer),
-    Column("withdrawn", Text),  # why it may not be in force any more
+    Column("withdrawn", Text),  # why it may not be active any more
     Index("priors_by_shelf", "shelf", "published"),
     sqlite_autoincrement=True,
 )

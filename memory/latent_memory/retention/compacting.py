@@ -50,7 +50,7 @@ def _shorten(connection: Connection) -> None:
     """
     makes_stale = exists().where(
         priors.c.id == sources.c.prior,
-        priors.c.file.is_not(None),  # without one it is never in force again
+        priors.c.file.is_not(None),  # without one it is never active again
         ERASED_SINCE,
     )
     old = deletions.c.deleted < to_time(datetime.now(UTC) - _WEEK)

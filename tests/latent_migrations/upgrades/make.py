@@ -58,7 +58,7 @@ def call_of(number: int) -> dict[str, str | None]:
 
 
 def publish_prior(memory: LatentMemory) -> None:
-    """Put an untrained prior in force, with its night and its file."""
+    """Put an untrained active prior, with its night and its file."""
     from latent_agent.recall.prior_checkpoint import PriorCard, save_prior
     from latent_agent.recall.prior_network import LatentPrior, PriorShape
     from latent_memory.priors.nights import Result, begin_night, end_night
