@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type format cli docs docs-serve
+.PHONY: help demo test lint type format cli settings docs docs-serve
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ type: $(STAMP) ## Check the types with pyright
 
 cli: $(STAMP) ## Write the command line's help into docs/cli.md
 	$(BIN)/typer latent_agent.cli utils docs --name latent-agent --title "Command line" --output docs/cli.md
+
+settings: $(STAMP) ## Write the settings and recipes into docs/reference/settings.md
+	$(BIN)/python -m dev.settings_page
 
 docs: $(DOCS_STAMP) ## Build the docs into site/; a warning is an error
 	$(BIN)/mkdocs build

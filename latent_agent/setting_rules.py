@@ -1,14 +1,13 @@
-"""What settings must be, each by itself and together."""
+"""What a setting must be: rules that each say the rule, the value received and the remedy."""
 
+import dataclasses
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from latent_agent.errors import SettingError
-
-if TYPE_CHECKING:
-    from latent_agent.settings import Settings
 
 _LAST = 2**63 - 1  # the greatest id that SQLite gives
 _TAKEN = frozenset((
@@ -17,69 +16,100 @@ _TAKEN = frozenset((
     "return_tensors", "tokenize", "tokenizer_kwargs", "tools", "truncation",
 ))  # fmt: skip
 """What `apply_chat_template` takes for itself."""
-_OPTIONAL = ("max_waiting", "prefix_tokens", "patience", "max_forwarded_tokens")
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "search": ("gradient", "flip"),
-    "positions": ("all", "entropy", "margin"),
-    "baseline": ("none", "leave-one-out"),
-    "step": ("fixed", "margin"),
-    "rest": ("kept", "anew"),
-    "ties": ("first", "shortest"),
-    "verdict": ("generate", "logits", "probability"),
-    "judge": ("checks", "strict", "grades"),
-}
-_WHOLE: Mapping[str, int] = {
-    "max_tokens": 1,
-    "max_iterations": 0,
-    "samples": 1,
-    "seed": 0,
-    "neighbours": 0,
-    "prefix_tokens": 1,
-    "patience": 1,
-    "max_forwarded_tokens": 1,
-    "max_calls": 1,
-    "max_waiting": 0,
-}
-_RANGES: Mapping[str, tuple[str, Callable[[float], bool], str]] = {
-    "top_p": (
-        "lie in (0, 1]",
-        lambda value: 0 < value <= 1,
-        "1.0 samples from all tokens, 0.9 leaves the unlikely tail out",
-    ),
-    "fraction": (
-        "lie in (0, 1]",
-        lambda value: 0 < value <= 1,
-        "0.2 is the papers' value, or give a fixed number with prefix_tokens",
-    ),
-    "position_share": (
-        "lie in (0, 1]",
-        lambda value: 0 < value <= 1,
-        "0.2 updates a fifth of the positions, at least one",
-    ),
-    "threshold": (
-        "lie in [-1, 0)",
-        lambda value: -1 <= value < 0,
-        "rewards lie in [-1, 0] and only those above it are accepted, so use -0.2 or another "
-        "negative number",
-    ),
-    "archive": (
-        "lie in [-1, 0]",
-        lambda value: -1 <= value <= 0,
-        "-0.5 keeps what scored at least half of what can be had",
-    ),
-    "momentum_temperature": (
-        "be above 0",
-        lambda value: value > 0,
-        "1.0 is the paper's value, less prefers the nearest neighbours",
-    ),
-}
+
+Check = Callable[[str, Any], object]
+"""Takes a setting's name and value; raises a `SettingError` if the value is not allowed."""
 
 
-def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise SettingError(
-            f"{name} must be one of {', '.join(known)}, got {value!r}; choose one of them"
-        )
+@dataclass(frozen=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        says: What the value must be, behind "must".
+        holds: Whether a value is that.
+        remedy: What to give instead.
+        choices: The values that there are, if the rule names them all.
+    """
+
+    says: str
+    holds: Callable[[Any], bool]
+    remedy: str
+    choices: tuple[str, ...] = ()
+
+    def __call__(self, name: str, value: object) -> None:
+        """Raise a `SettingError` if the rule does not hold."""
+        if not self.holds(value):
+            raise SettingError(f"{name} must {self.says}, got {value!r}; {self.remedy}")
+
+
+def setting(default: Any, meaning: str, *rules: Check) -> Any:
+    """Declare a setting, a dataclass field: default (or what makes it), meaning, rules."""
+    metadata = {"meaning": meaning, "rules": rules}
+    if callable(default):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def rules_of(field: "dataclasses.Field[Any]") -> Sequence[Rule]:
+    """Return the rules of a setting that can be said in a few words."""
+    return [rule for rule in field.metadata["rules"] if isinstance(rule, Rule)]
+
+
+def check_settings(settings: Any) -> None:
+    """Hold each setting to its own rules; None passes where it is the default.
+
+    Raises:
+        SettingError: If one does not hold.
+    """
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if value is None and field.default is None:
+            continue
+        for check in field.metadata["rules"]:
+            check(field.name, value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+NUMBER = Rule("be a finite number", _is_number, "give a plain number")
+FLAG = Rule("be True or False", lambda value: isinstance(value, bool), "give one of the two")
+
+
+def at_least(least: float) -> tuple[Rule, Rule]:
+    """A finite number from ``least`` on."""
+    return NUMBER, _from(least)
+
+
+def whole(least: int) -> tuple[Rule, Rule]:
+    """A whole number from ``least`` on."""
+    number = Rule(
+        "be a whole number",
+        lambda value: isinstance(value, int) and not isinstance(value, bool),
+        f"give {least} or more",
+    )
+    return number, _from(least)
+
+
+def _from(least: float) -> Rule:
+    return Rule(f"be at least {least}", lambda value: value >= least, f"give {least} or more")
+
+
+def within(says: str, holds: Callable[[float], bool], remedy: str) -> tuple[Rule, Rule]:
+    """A finite number of a range."""
+    return NUMBER, Rule(says, holds, remedy)
+
+
+def one_of(*choices: str) -> Rule:
+    """One of some words."""
+    return Rule(
+        f"be one of {', '.join(choices)}",
+        lambda value: value in choices,
+        "choose one of them",
+        choices,
+    )
 
 
 def stop_texts(given: Any) -> tuple[str, ...]:
@@ -119,31 +149,9 @@ def check_prior(prior: object) -> str | None:
     return str(number)
 
 
-def check(settings: "Settings") -> None:
-    """Hold settings to the rules.
-
-    Raises:
-        SettingError: If one is not what it must be, or two do not go together.
-    """
-    for name, known in CHOICES.items():
-        _one_of(name, getattr(settings, name), known)
-    for name, least in _WHOLE.items():
-        _whole(name, getattr(settings, name), least)
-    for name in ("temperature", "learning_rate", "momentum"):
-        _at_least(name, getattr(settings, name), 0)
-    if settings.timeout is not None:
-        _at_least("timeout", settings.timeout, 0)
-    for name, (rule, holds, remedy) in _RANGES.items():
-        _number(name, value := getattr(settings, name))
-        if not holds(value):
-            raise SettingError(f"{name} must {rule}, got {value!r}; {remedy}")
-    stop_texts(settings.stop)
-    _template_kwargs(settings.chat_template_kwargs)
-    _together(settings)
-
-
-def _template_kwargs(given: object) -> None:
-    rule = "chat_template_kwargs must be a dict of arguments for the chat template"
+def template_arguments(name: str, given: object) -> None:
+    """Hold arguments of a chat template to plain JSON that the template does not get anyway."""
+    rule = f"{name} must be a dict of arguments for the chat template"
     remedy = "for example {'enable_thinking': False}"
     try:
         json.dumps(given)
@@ -158,43 +166,3 @@ def _template_kwargs(given: object) -> None:
             f"{rule}, and none that is given to it in any case, got {taken[0]!r}; leave it out "
             "(tools are bound with bind_tools)"
         )
-
-
-def _together(settings: "Settings") -> None:
-    samples, temperature = settings.samples, settings.temperature
-    if samples > 1 and temperature == 0:
-        raise SettingError(
-            f"samples={samples!r} needs a temperature above 0, got temperature={temperature!r}: "
-            "greedy samples are all the same; set temperature=1.0, or samples=1"
-        )
-    if settings.baseline != "none" and samples == 1:
-        raise SettingError(
-            f"baseline={settings.baseline!r} needs samples of at least 2, got samples={samples!r}: "
-            "one answer has no others to be held against; set samples=4 and temperature=1.0"
-        )
-    for name, greedy in (("search", "flip"), ("step", "margin")):
-        if getattr(settings, name) == greedy and temperature > 0:
-            raise SettingError(
-                f"{name}={greedy!r} needs temperature=0, got temperature={temperature!r}: it "
-                "changes the tokens that greedy decoding takes; set temperature=0.0"
-            )
-
-
-def _number(name: str, value: object) -> None:
-    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-    if not math.isfinite(number):
-        raise SettingError(f"{name} must be a finite number, got {value!r}; give a plain number")
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    _number(name, value)
-    if value < least:
-        raise SettingError(f"{name} must be at least {least}, got {value!r}; give {least} or more")
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if value is None and name in _OPTIONAL:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise SettingError(f"{name} must be a whole number, got {value!r}; give {least} or more")
-    _at_least(name, value, least)

@@ -1,118 +1,234 @@
-"""What a call may be told: frozen settings, and the named recipes that fill them in."""
+"""The settings of a call, each with its meaning, default and range, and the named recipes.
+
+This is the one place: `ChatLatentSeek`'s arguments, the errors and the reference page come from it.
+"""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from latent_agent.errors import SettingError
-from latent_agent.setting_rules import check
+from latent_agent.setting_rules import (
+    FLAG,
+    NUMBER,
+    at_least,
+    check_settings,
+    one_of,
+    setting,
+    stop_texts,
+    template_arguments,
+    whole,
+    within,
+)
 
 MAX_PREFIX = 300
 CALLS = 32
 
 
+def _share(remedy: str) -> Any:
+    return within("lie in (0, 1]", lambda value: 0 < value <= 1, remedy)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings of one call.
+    """The settings of one call; docs/reference/settings.md lists them."""
 
-    Attributes:
-        temperature: 0 decodes greedily; above 0 each step samples ``samples`` answers. The draft
-            is greedy all the same, unless ``max_iterations`` is 0 (plain generation).
-        sample_draft: Sample the draft too.
-        top_p: Only the likeliest tokens that together reach this probability are sampled.
-        max_tokens: Longest answer in tokens, the optimised prefix and a thought before the answer
-            included.
-        stop: Texts that end an answer; they are not part of it.
-        timeout: Seconds after which the best answer so far is returned; None: no limit.
-        seed: Seed of all sampling.
-        max_iterations: Gradient steps at most (K); 0 is plain generation, unjudged.
-        samples: Answers sampled in each step (M); above 1 needs a temperature.
-        learning_rate: Adam's learning rate on the latents (eta).
-        fraction: Share of the draft's latents that are optimised (rho), in (0, 1].
-        prefix_tokens: A fixed number of latents instead (N); overrides ``fraction``.
-        threshold: An answer whose reward is above it is accepted (tau), in [-1, 0).
-        patience: Stop once the mean reward has not risen for so many rounds; None: never.
-        reward_offset: Added to the reward in the gradient. 0 pushes away from what was tried
-            (LatentSeek, rewards in [-1, 0]); 1 reinforces it (LatentEvolve, quality in [0, 1]).
-        neighbours: Similar past questions recalled for a warm start (k); 0 recalls none.
-        momentum: Factor on the neighbours' journeys (LatentEvolve, equation 5; 1 in the paper).
-        momentum_temperature: Of the softmax over the neighbours' similarities.
-        archive: Least reward, in [-1, 0], at which a call leaves a trace; never a vetoed answer
-            (LatentEvolve keeps a quality of 0.5 or more).
-        max_forwarded_tokens: Non-padding positions through the model's body that one call may
-            spend; None: no limit.
-        search: ``gradient`` (LatentSeek), or ``flip``: no gradient; the prefix's token of least
-            margin is turned to its rival, then the next, K times. See
-            `latent_agent.search.token_flip`.
-        positions: Which positions of the prefix a gradient step updates: ``all``, or the share of
-            greatest ``entropy`` or of least ``margin``. See
-            `latent_agent.search.position_selection`.
-        position_share: That share, in (0, 1].
-        baseline: ``none``, or ``leave-one-out``: each sample's reward is held against the mean of
-            the step's others; needs ``samples``. See `latent_agent.search.policy_gradient`.
-        step: ``fixed`` (Adam's), or ``margin``: the same step, just long enough that a token of the
-            prefix changes; greedy only. See `latent_agent.search.boundary_step`.
-        rest: What follows the first token of the prefix that changes: ``kept`` as the latents have
-            it, or written ``anew``, so that a long prefix need not contradict itself. See
-            `latent_agent.search.prefix`.
-        ties: Of two answers with the same reward, the ``first`` is kept or the ``shortest`` (the
-            brevity of Kimi k1.5's length reward, arXiv 2501.12599, as a tie-break alone).
-        verdict: How the built-in checks are read: ``generate``, ``logits``, or ``probability`` (the
-            probability of "True" for a graded reward). See `SelfReward`.
-        max_calls: Calls of one model that are answered at once, if ``max_waiting`` is given.
-        max_waiting: Calls that may wait for a turn beyond those; one more is refused. None: no
-            call waits, all share the model's passes.
-        log_text: Whether logs tell the question and the answer too.
-        chat_template_kwargs: Given to the chat template, which knows what they mean: for example
-            ``{"enable_thinking": False}``. Traces of other arguments are other traces, but for
-            a ``date_string``.
-        judge: Built-in reward used where none is given: ``checks`` (four yes/no checks,
-            LatentSeek section 3), ``strict`` (the same, and a failed "answer correct" is never
-            accepted) or ``grades`` (five graded scores, LatentEvolve equation 11).
-    """
-
-    temperature: float = 0.0
-    sample_draft: bool = False
-    top_p: float = 1.0
-    max_tokens: int = 1024
-    stop: tuple[str, ...] = ()
-    timeout: float | None = None
-    seed: int = 0
-    max_iterations: int = 10
-    samples: int = 1
-    learning_rate: float = 0.03
-    fraction: float = 0.2
-    prefix_tokens: int | None = None
-    threshold: float = -0.2
-    patience: int | None = None
-    reward_offset: float = 0.0
-    neighbours: int = 5
-    momentum: float = 1.0
-    momentum_temperature: float = 1.0
-    archive: float = -0.5
-    max_forwarded_tokens: int | None = None
-    search: str = "gradient"
-    positions: str = "all"
-    position_share: float = 0.2
-    baseline: str = "none"
-    step: str = "fixed"
-    rest: str = "kept"
-    ties: str = "first"
-    verdict: str = "generate"
-    max_calls: int = CALLS
-    max_waiting: int | None = None
-    log_text: bool = False
-    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    judge: str = "checks"
+    temperature: float = setting(
+        0.0,
+        "0 decodes greedily; above 0 each step samples `samples` answers. The draft is greedy all "
+        "the same, unless `max_iterations` is 0 (plain generation).",
+        *at_least(0),
+    )
+    sample_draft: bool = setting(False, "Sample the draft too.", FLAG)
+    top_p: float = setting(
+        1.0,
+        "Only the likeliest tokens that together reach this probability are sampled.",
+        *_share("1.0 samples from all tokens, 0.9 leaves the unlikely tail out"),
+    )
+    max_tokens: int = setting(
+        1024,
+        "Longest answer in tokens, the optimised prefix and a thought before the answer included.",
+        *whole(1),
+    )
+    stop: tuple[str, ...] = setting(
+        (),
+        "Texts that end an answer; they are not part of it.",
+        lambda _, value: stop_texts(value),
+    )
+    timeout: float | None = setting(
+        None,
+        "Seconds after which the best answer so far is returned; None: no limit.",
+        *at_least(0),
+    )
+    seed: int = setting(0, "Seed of all sampling.", *whole(0))
+    max_iterations: int = setting(
+        10, "Gradient steps at most (K); 0 is plain generation, unjudged.", *whole(0)
+    )
+    samples: int = setting(
+        1, "Answers sampled in each step (M); above 1 needs a temperature.", *whole(1)
+    )
+    learning_rate: float = setting(0.03, "Adam's learning rate on the latents (eta).", *at_least(0))
+    fraction: float = setting(
+        0.2,
+        "Share of the draft's latents that are optimised (rho).",
+        *_share("0.2 is the papers' value, or give a fixed number with prefix_tokens"),
+    )
+    prefix_tokens: int | None = setting(
+        None, "A fixed number of latents instead (N); overrides `fraction`.", *whole(1)
+    )
+    threshold: float = setting(
+        -0.2,
+        "An answer whose reward is above it is accepted (tau).",
+        *within(
+            "lie in [-1, 0)",
+            lambda value: -1 <= value < 0,
+            "rewards lie in [-1, 0] and only those above it are accepted, so use -0.2 or another "
+            "negative number",
+        ),
+    )
+    patience: int | None = setting(
+        None,
+        "Stop once the mean reward has not risen for so many rounds; None: never.",
+        *whole(1),
+    )
+    reward_offset: float = setting(
+        0.0,
+        "Added to the reward in the gradient. 0 pushes away from what was tried (LatentSeek, "
+        "rewards in [-1, 0]); 1 reinforces it (LatentEvolve, quality in [0, 1]).",
+        NUMBER,
+    )
+    neighbours: int = setting(
+        5, "Similar past questions recalled for a warm start (k); 0 recalls none.", *whole(0)
+    )
+    momentum: float = setting(
+        1.0,
+        "Factor on the neighbours' journeys (LatentEvolve, equation 5; 1 in the paper).",
+        *at_least(0),
+    )
+    momentum_temperature: float = setting(
+        1.0,
+        "Of the softmax over the neighbours' similarities.",
+        *within(
+            "be above 0",
+            lambda value: value > 0,
+            "1.0 is the paper's value, less prefers the nearest neighbours",
+        ),
+    )
+    archive: float = setting(
+        -0.5,
+        "Least reward at which a call leaves a trace; never a vetoed answer (LatentEvolve keeps a "
+        "quality of 0.5 or more).",
+        *within(
+            "lie in [-1, 0]",
+            lambda value: -1 <= value <= 0,
+            "-0.5 keeps what scored at least half of what can be had",
+        ),
+    )
+    max_forwarded_tokens: int | None = setting(
+        None,
+        "Non-padding positions through the model's body that one call may spend; None: no limit.",
+        *whole(1),
+    )
+    search: str = setting(
+        "gradient",
+        "`gradient` (LatentSeek), or `flip`: no gradient; the prefix's token of least margin is "
+        "replaced by the runner-up, then the next, K times.",
+        one_of("gradient", "flip"),
+    )
+    positions: str = setting(
+        "all",
+        "Which positions of the prefix a gradient step updates: `all`, or the share of greatest "
+        "`entropy` or of least `margin`.",
+        one_of("all", "entropy", "margin"),
+    )
+    position_share: float = setting(
+        0.2, "That share.", *_share("0.2 updates a fifth of the positions, at least one")
+    )
+    baseline: str = setting(
+        "none",
+        "`none`, or `leave-one-out`: each sample's reward is compared with the mean of the step's "
+        "others; needs `samples`.",
+        one_of("none", "leave-one-out"),
+    )
+    step: str = setting(
+        "fixed",
+        "`fixed` (Adam's), or `margin`: the same step, just long enough that a token of the prefix "
+        "changes; greedy only.",
+        one_of("fixed", "margin"),
+    )
+    rest: str = setting(
+        "kept",
+        "What follows the first token of the prefix that changes: `kept` as the latents have it, "
+        "or written `anew`, so that a long prefix need not contradict itself.",
+        one_of("kept", "anew"),
+    )
+    ties: str = setting(
+        "first",
+        "Of two answers with the same reward, the `first` is kept or the `shortest` (the brevity "
+        "of Kimi k1.5's length reward, arXiv 2501.12599, as a tie-break alone).",
+        one_of("first", "shortest"),
+    )
+    verdict: str = setting(
+        "generate",
+        'How the built-in checks are read: `generate`, `logits`, or `probability` (of "True", '
+        "for a graded reward).",
+        one_of("generate", "logits", "probability"),
+    )
+    max_calls: int = setting(
+        CALLS,
+        "Calls of one model that are answered at once, if `max_waiting` is given.",
+        *whole(1),
+    )
+    max_waiting: int | None = setting(
+        None,
+        "Calls that may wait for a turn beyond those; one more raises `BusyError` at once. None: "
+        "no call waits, all share the model's passes.",
+        *whole(0),
+    )
+    log_text: bool = setting(False, "Whether logs hold the question and the answer too.", FLAG)
+    judge: str = setting(
+        "checks",
+        "Built-in reward used where none is given: `checks` (four yes/no checks, LatentSeek "
+        'section 3), `strict` (the same, and a failed "answer correct" is never accepted) or '
+        "`grades` (five graded scores, LatentEvolve equation 11).",
+        one_of("checks", "strict", "grades"),
+    )
+    chat_template_kwargs: Mapping[str, Any] = setting(
+        dict,
+        'Arguments of the model\'s chat template, for example `{"enable_thinking": False}`. Traces '
+        "of other arguments are other traces, except for a `date_string`.",
+        template_arguments,
+    )
 
     def __post_init__(self) -> None:
-        check(self)
+        check_settings(self)
+        _check_together(self)
 
     def prefix_length(self, answer_tokens: int) -> int:
         """Return N for an answer of so many tokens: ``min(floor(rho * T), 300)``, at least 1."""
         wanted = self.prefix_tokens or min(math.floor(self.fraction * answer_tokens), MAX_PREFIX)
         return min(max(wanted, 1), answer_tokens)
+
+
+def _check_together(settings: Settings) -> None:
+    samples, temperature = settings.samples, settings.temperature
+    if samples > 1 and temperature == 0:
+        raise SettingError(
+            f"samples={samples!r} needs a temperature above 0, got temperature={temperature!r}: "
+            "greedy samples are all the same; set temperature=1.0, or samples=1"
+        )
+    if settings.baseline != "none" and samples == 1:
+        raise SettingError(
+            f"baseline={settings.baseline!r} needs samples of at least 2, got samples={samples!r}: "
+            "one answer has no others to be compared with; set samples=4 and temperature=1.0"
+        )
+    for name, greedy in (("search", "flip"), ("step", "margin")):
+        if getattr(settings, name) == greedy and temperature > 0:
+            raise SettingError(
+                f"{name}={greedy!r} needs temperature=0, got temperature={temperature!r}: it "
+                "changes the tokens that greedy decoding takes; set temperature=0.0"
+            )
 
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {

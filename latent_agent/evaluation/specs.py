@@ -10,7 +10,7 @@ from latent_agent.evaluation.bench import Bench, Method
 from latent_agent.evaluation.controls import CONTROLS
 from latent_agent.evaluation.methods import METHODS, STREAM
 from latent_agent.reward import Reward, SelfReward
-from latent_agent.setting_rules import CHOICES
+from latent_agent.setting_rules import rules_of
 from latent_agent.settings import Settings
 from latent_agent.teaching.misjudging import Misjudging
 
@@ -20,6 +20,12 @@ PLAIN = ("greedy", "self-consistency", "best-of-n", "latentseek", "latentseek+ps
 ALL = (*PLAIN, "latentseek+memory", "latentseek+prior", "latentseek+both", *CONTROLS)
 _SETTINGS = {field.name for field in fields(Settings)} - {"seed", "stop"}
 _WHOLE = {field.name for field in fields(Settings) if field.type in (int, int | None)}
+_CHOICES = {
+    field.name: rule.choices
+    for field in fields(Settings)
+    for rule in rules_of(field)
+    if rule.choices
+}
 Value = float | str
 _OWN = ("sampling", "misjudge")  # the samples' temperature; share of answers misjudged
 
@@ -142,9 +148,9 @@ def setting(text: str) -> tuple[str, Value]:
 
 def _fitting(name: str, text: str) -> Value:
     """Return a word where the setting is one, a whole number where it is one."""
-    if name in CHOICES:
-        if text not in CHOICES[name]:
-            raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}")
+    if name in _CHOICES:
+        if text not in _CHOICES[name]:
+            raise ValueError(f"{name} is one of {', '.join(_CHOICES[name])}")
         return text
     value = float(text)
     return int(value) if name in _WHOLE and value == int(value) else value

@@ -13,6 +13,7 @@ import pytest
 
 import latent_agent
 import latent_memory
+from dev.settings_page import PAGE, page
 from tests.conftest import move_home
 from tests.support.code_blocks import Page
 from tests.support.warm_command import warm_command
@@ -187,3 +188,7 @@ def test_every_page_is_in_the_navigation() -> None:
     menu = (ROOT / "mkdocs.yml").read_text("utf-8")
     named = {f"docs/{name}" for name in re.findall(r"[\w/-]+\.md", menu)}
     assert named == {name for name in [*PAGES, GENERATED] if name.startswith("docs/")}
+
+
+def test_the_settings_page_is_not_stale() -> None:
+    assert PAGE.read_text() == page()
