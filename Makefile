@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type format cli settings docs docs-serve
+.PHONY: help demo test test-slow test-all lint type format cli settings docs docs-serve
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,8 +16,13 @@ help: ## Show this list
 demo: $(STAMP) ## Answer held-out questions with the bundled model, draft beside final answer
 	$(BIN)/latent-agent demo
 
-test: $(STAMP) ## Run the test suite
-	$(BIN)/python -m pytest
+test: $(STAMP) ## Run the tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP) ## Run what `make test` leaves out
+	$(BIN)/python -m pytest -m slow
+
+test-all: test test-slow ## Run all tests, the slow ones too
 
 lint: $(STAMP) ## Check the code with ruff (rules and format)
 	$(BIN)/ruff check
