@@ -14,7 +14,7 @@ from dev.bench.record import Record
 from dev.bench.rewards import SecondThoughts
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.outcome import Outcome
-from latent_agent.recall.memory_adapter import Recollection
+from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.settings import settings_for
 from latent_memory import LatentMemory
 
@@ -90,8 +90,8 @@ class _Warm:
         memory = bench.opened.enter_context(LatentMemory(Path(folder) / "memory.sqlite3"))
         reward = SecondThoughts(bench.plan.judge("logits"))
         settings = settings_for("default", max_tokens=bench.settings.max_tokens)
-        recollection = Recollection(memory, "bench", reward.id, "read-write")
-        self._agent = LatentAgent(bench.shared, settings, reward, recollection)
+        traces = TraceMemory(memory, "bench", reward.id, "read-write")
+        self._agent = LatentAgent(bench.shared, settings, reward, traces)
         self._answer()
         reward.settled = True
 

@@ -16,7 +16,7 @@ from typing import Any
 from latent_agent.call.call import Call
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.kv_sequence import CachedSequence
-from latent_agent.recall.memory_adapter import Recollection
+from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward.self_judge import SelfJudge, _Rows  # pyright: ignore[reportPrivateUsage]
 from latent_agent.search.adam import Adam
 from latent_agent.search.refine import policy_gradient
@@ -30,10 +30,10 @@ STAGES: Sequence[tuple[str, Sequence[Any]]] = (
     ("judge: verdicts", (SelfJudge.ask,)),
     ("prompt", (CachedSequence.embed,)),
     ("prompt", (Call.draft, CachedSequence.read)),
-    ("write to memory", (Recollection.remember,)),
+    ("write to memory", (TraceMemory.remember,)),
     ("draft", (Call.draft,)),
     ("draft", (Call.opening,)),
-    ("recall", (Recollection.recall,)),
+    ("recall", (TraceMemory.recall,)),
     ("gradient", (policy_gradient,)),
     ("gradient", (Adam.ascend,)),
     ("latents to tokens", (Backbone.decode,)),

@@ -11,7 +11,7 @@ from dev.bench.plan import Bench, Plan
 from dev.bench.sampled import sampled, shares
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.outcome import Outcome
-from latent_agent.recall.memory_adapter import Recollection
+from latent_agent.recall.memory_adapter import TraceMemory
 from latent_memory import LatentMemory
 
 Report = Callable[[str, int, int], None]
@@ -51,6 +51,6 @@ def profile(plan: Plan, repeats: int, report: Report) -> dict[str, Any]:
 
 def _round(bench: Bench, memory: LatentMemory, namespace: str) -> list[Outcome]:
     reward = bench.plan.reward()
-    recollection = Recollection(memory, namespace, reward.id, "read-write")
-    agent = LatentAgent(bench.shared, bench.settings, reward, recollection)
+    traces = TraceMemory(memory, namespace, reward.id, "read-write")
+    agent = LatentAgent(bench.shared, bench.settings, reward, traces)
     return [agent.answer([turn]) for turn in bench.turns]

@@ -23,7 +23,7 @@ from latent_agent.model.backbone import Backbone
 from latent_agent.model.prompt import Turn, encode_chat
 from latent_agent.model.registry import open_model
 from latent_agent.model.sampling import GREEDY
-from latent_agent.recall.memory_adapter import Recollection
+from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import ExactMatch
 from latent_agent.search.refine import Trial
 from latent_agent.settings import settings_for
@@ -105,7 +105,7 @@ class Bench:
     def fill(self, asked: Sequence[Question]) -> None:
         """Answer questions and keep what was learnt."""
         agent = LatentAgent(self._model, self._settings)
-        agent.recollection = Recollection(self._memory, "codecs", "one", "write")
+        agent.memory = TraceMemory(self._memory, "codecs", "one", "write")
         for question in track(asked, "learning", console=Console(stderr=True)):
             agent.answer([Turn("user", question.text)])
 
@@ -124,7 +124,7 @@ class Bench:
 
     def _first(self, asked: Sequence[Question]) -> Iterator[Trial]:
         """Yield the first answer to each question: the warm start's, or the draft."""
-        memory = Recollection(self._memory, "codecs", "one", "read", prior=None)
+        memory = TraceMemory(self._memory, "codecs", "one", "read", prior=None)
         for question in asked:
             turns = [Turn("user", question.text)]
             prompt = encode_chat(self._model.tokenizer, turns)

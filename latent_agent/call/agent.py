@@ -12,7 +12,7 @@ from latent_agent.errors import PromptError
 from latent_agent.model.prompt import Turn, check_size, encode_chat
 from latent_agent.model.registry import SharedModel
 from latent_agent.model.thinking import closed
-from latent_agent.recall.memory_adapter import Recalled, Recollection
+from latent_agent.recall.memory_adapter import Recalled, TraceMemory
 from latent_agent.reward import Reward, SelfReward, as_reward
 from latent_agent.search.refine import Search, refine
 from latent_agent.settings import Settings
@@ -43,7 +43,7 @@ class LatentAgent:
         model: The model; its weights are read at the first call.
         settings: What holds for every call.
         reward: Scores answers; None: the recipe's own self-reward.
-        recollection: What past calls left behind; None: nothing is recalled or stored.
+        memory: What past calls left behind; None: nothing is recalled or stored.
         form: What form the answers have. Those that a grammar holds neither recall nor leave
             traces: where its tokens differ from free text's, so do the journeys.
     """
@@ -53,13 +53,13 @@ class LatentAgent:
         model: SharedModel,
         settings: Settings,
         reward: Reward | None = None,
-        recollection: Recollection | None = None,
+        memory: TraceMemory | None = None,
         form: Form = FREE_TEXT,
     ) -> None:
         self.model = model
         self.settings = settings
         self.reward = form.reward(reward_for(settings, reward))
-        self.recollection = None if form.constrained else recollection
+        self.memory = None if form.constrained else memory
         self.form = form
 
     def without(self, seconds: float) -> "LatentAgent":
@@ -91,18 +91,18 @@ class LatentAgent:
         return self._remember(call, recalled, search, outcome)
 
     def _recall(self, call: Call) -> Recalled:
-        if self.recollection is None:
+        if self.memory is None:
             return Recalled()
-        recalled = self.recollection.recall(call, self.settings)
-        call.tell("recall", neighbours=recalled.ids, prior=recalled.prior)
+        recalled = self.memory.recall(call, self.settings)
+        call.report("recall", neighbours=recalled.ids, prior=recalled.prior)
         return recalled
 
     def _remember(
         self, call: Call, recalled: Recalled, search: Search, outcome: Outcome
     ) -> Outcome:
-        if self.recollection is None:
+        if self.memory is None:
             return outcome
-        return self.recollection.remember(call, recalled, search, outcome, self.settings)
+        return self.memory.remember(call, recalled, search, outcome, self.settings)
 
     def _encode(self, turns: Sequence[Turn]) -> list[int]:
         window = self.model.context_window
@@ -123,6 +123,6 @@ class LatentAgent:
 def _steps(call: Call) -> Callable[[Search], None]:
     def told(search: Search) -> None:
         best = search.best.trial.score.value if search.best else None
-        call.tell("step", step=search.iterations, reward=search.rewards[-1], best=best)
+        call.report("step", step=search.iterations, reward=search.rewards[-1], best=best)
 
     return told

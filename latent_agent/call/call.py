@@ -9,7 +9,7 @@ import torch
 from latent_agent.call.answer_format import FREE_TEXT, Form
 from latent_agent.call.progress import Progress
 from latent_agent.errors import BudgetSpent
-from latent_agent.model.budget import Meter, Stage
+from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.generate import Completion, Limits, complete
 from latent_agent.model.kv_sequence import CachedSequence
 from latent_agent.model.prompt import Turn, last_question, thoughts_apart, transcript
@@ -48,7 +48,7 @@ class Call:
         self.prompt, self.question = prompt, last_question(turns)
         self.turns, self.form = turns, form
         self._progress = progress or Progress()
-        self.meter = Meter(
+        self.budget = Budget(
             settings.max_forwarded_tokens, settings.timeout, self._progress.cancelled
         )
         self.chat_template_kwargs = settings.chat_template_kwargs
@@ -57,9 +57,9 @@ class Call:
         self.thinking = Thinking(self.backbone, prompt)
         self._read, self.constraint = form.reader(self.backbone), form.constraint(self.backbone)
         self._greedy = Sampler(0.0, constraint=self.constraint)
-        self._sequence = CachedSequence(self.backbone, self.meter)
+        self._sequence = CachedSequence(self.backbone, self.budget)
         self._judge = SelfJudge(
-            self.backbone, self.meter, model.judge_prompts, settings.chat_template_kwargs
+            self.backbone, self.budget, model.judge_prompts, settings.chat_template_kwargs
         )
         room = (model.context_window or len(prompt) + settings.max_tokens) - len(prompt)
         self._limits = Limits(max_tokens=min(settings.max_tokens, room), stop=settings.stop)
@@ -78,9 +78,9 @@ class Call:
         """The last whole answer, judged or not, and its source."""
         self._scores: dict[tuple[str, bool, bool, tuple[str, ...]], Score] = {}
 
-    def tell(self, event: str, **told: Any) -> None:
+    def report(self, event: str, **told: Any) -> None:
         """Tell of an event, with the forwarded tokens so far."""
-        self._progress.tell(event, **told, forwarded_tokens=self.meter.total)
+        self._progress.report(event, **told, forwarded_tokens=self.budget.total)
 
     def read(self, tokens: Sequence[int], text: str) -> tuple[str, tuple[ToolCall, ...]]:
         """Take the tool calls out of an answer; what was thought before it calls nothing."""
@@ -114,7 +114,7 @@ class Call:
                 rest = self._complete(begun.tokens, sampler, "draft", self._limits)
                 self._draft = replace(rest, latents=torch.cat([begun.latents, rest.latents]))
             made = self._draft
-            self.tell("draft", text=made.text, tokens=len(made.tokens), finish=made.finish)
+            self.report("draft", text=made.text, tokens=len(made.tokens), finish=made.finish)
         return self._draft
 
     @property
@@ -160,7 +160,7 @@ class Call:
             BudgetSpent: If the answer cannot be finished or judged within the budgets.
             RewardError: If the reward breaks its contract.
         """
-        self.meter.charge("refine", 0)  # time runs out also where nothing is forwarded
+        self.budget.charge("refine", 0)  # time runs out also where nothing is forwarded
         known = self._completions.get(prefix) if sampler.greedy else None
         completion = known or self._complete(prefix, sampler, "refine", self._limits)
         if completion.finish in ("time", "tokens"):
@@ -211,7 +211,7 @@ class Call:
         score = checked_score(self._reward, case) if whole else Score(value=-1.0, vetoed=True)
         if self._reward.deterministic:
             self._scores[said] = score
-        self.tell(
+        self.report(
             "verdict",
             source=source,
             reward=score.value,

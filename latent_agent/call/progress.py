@@ -35,11 +35,11 @@ class Progress:
         self.on_draft = on_draft
         self.cancelled = cancelled or threading.Event()
 
-    def heard_by(self, listener: Listener) -> None:
+    def add_listener(self, listener: Listener) -> None:
         """Tell one more listener from now on."""
         self._listeners = (*self._listeners, listener)
 
-    def tell(self, event: str, **told: Any) -> None:
+    def report(self, event: str, **told: Any) -> None:
         """Tell all listeners of an event; ``seconds`` counts from the call's beginning."""
         if not self._listeners:
             return

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from latent_agent.call.call import Call
-from latent_agent.call.stored_call import asked_of, search_of
+from latent_agent.call.stored_call import call_of, search_of
 from latent_agent.errors import ModelError
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import SharedModel
@@ -68,7 +68,7 @@ def redraft(trace: Trace, model: SharedModel, name: str) -> Redraft:
 
 def _written(trace: Trace, template: Mapping[str, Any], model: SharedModel) -> str | None:
     """Answer what was asked as drafts are, if that leads to the latents."""
-    asked = asked_of(trace)
+    asked = call_of(trace)
     if asked is None:
         return None
     prompt = encode_chat(model.tokenizer, asked.turns, asked.tools, template)

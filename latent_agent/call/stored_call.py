@@ -28,7 +28,7 @@ _EMBEDDING, _TEMPLATE = "embedding", "chat_template_kwargs"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class StoredCall:
     """What a call was asked.
 
     Attributes:
@@ -42,7 +42,7 @@ class Asked:
     several: bool = True
 
     @classmethod
-    def question(cls, text: str, system: str | None = None) -> "Asked":
+    def question(cls, text: str, system: str | None = None) -> "StoredCall":
         """Return a question by itself, or behind a system prompt."""
         before = () if system is None else (Turn("system", system),)
         return cls(turns=(*before, Turn("user", text)))
@@ -53,22 +53,22 @@ class Asked:
         return Form(tools=self.tools, several=self.several)
 
 
-_ASKED = TypeAdapter(Asked)
+_ASKED = TypeAdapter(StoredCall)
 
 
-def asked_text(turns: Sequence[Turn], form: Form) -> str | None:
+def call_text(turns: Sequence[Turn], form: Form) -> str | None:
     """Return what a call was asked as a trace keeps it.
 
     None for a question by itself, which a trace keeps anyway; empty for what is too long.
     """
     if not form.tools and len(turns) == 1 and turns[0].role == "user":
         return None
-    asked = Asked(turns=tuple(turns), tools=form.tools, several=form.several)
+    asked = StoredCall(turns=tuple(turns), tools=form.tools, several=form.several)
     text = _ASKED.dump_json(asked, exclude_defaults=True).decode()
     return text if len(text) <= MAX_CONVERSATION else ""
 
 
-def asked_of(trace: Trace) -> Asked | None:
+def call_of(trace: Trace) -> StoredCall | None:
     """Return what a trace's call was asked; None if it cannot be asked again.
 
     Of traces that hold the question alone, as those from before revision 0006, that is all.
@@ -76,7 +76,7 @@ def asked_of(trace: Trace) -> Asked | None:
     if trace.query is None or not trace.query.strip():
         return None
     if trace.conversation is None:
-        return Asked.question(trace.query)
+        return StoredCall.question(trace.query)
     try:
         asked = _ASKED.validate_json(trace.conversation)
     except ValidationError:  # too long to be kept, or an import's
@@ -99,7 +99,7 @@ def search_text(settings: Settings, recipe: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Searched:
+class StoredSearch:
     """How a call searched.
 
     Attributes:
@@ -120,7 +120,7 @@ class Searched:
         return model.fingerprint(embedder or self.recipe, self.template)
 
 
-def search_of(text: str | None) -> Searched:
+def search_of(text: str | None) -> StoredSearch:
     """Return what `search_text` was given; of None, and of what an import may hold, what is known.
 
     Values are not checked; `Settings` does that.
@@ -136,4 +136,4 @@ def search_of(text: str | None) -> Searched:
         settings["stop"] = tuple(str(stop) for stop in stops)
     if not isinstance(settings.get(_TEMPLATE, {}), dict):
         del settings[_TEMPLATE]
-    return Searched(settings=settings, recipe=str(held.get(_EMBEDDING, EMBEDDING)))
+    return StoredSearch(settings=settings, recipe=str(held.get(_EMBEDDING, EMBEDDING)))

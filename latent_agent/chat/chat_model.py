@@ -28,7 +28,7 @@ from latent_agent.settings import Settings, settings_for
 from latent_agent.tools.specs import tools_from
 
 if TYPE_CHECKING:
-    from latent_agent.recall.memory_adapter import Recollection
+    from latent_agent.recall.memory_adapter import TraceMemory
 
 _SETTINGS = tuple(
     field.name for field in fields(Settings) if field.name not in ("stop", "reward_offset", "judge")
@@ -366,12 +366,12 @@ class ChatLatentSeek(ToolCallingChatModel):
         count = checked_choices(given.get("n", self.n), settings)
         reward = reward_for(settings, given.get("reward", self.reward))
         form, model = self._form(given), self._shared_model(given)
-        recollection = self._recollection(given, form.reward(reward))
-        agent = LatentAgent(model, settings, reward, recollection, form)
+        traces = self._memory(given, form.reward(reward))
+        agent = LatentAgent(model, settings, reward, traces, form)
         return choices(agent, turns, progress, count)
 
-    def _recollection(self, given: dict[str, Any], reward: Reward) -> "Recollection | None":
-        from latent_agent.recall.memory_adapter import Recollection
+    def _memory(self, given: dict[str, Any], reward: Reward) -> "TraceMemory | None":
+        from latent_agent.recall.memory_adapter import TraceMemory
         from latent_agent.recall.open_memory import open_memory
 
         mode = given.get("memory_mode", self.memory_mode)
@@ -385,4 +385,4 @@ class ChatLatentSeek(ToolCallingChatModel):
                 "config={'configurable': {'namespace': 'ann'}}"
             )
         prior = given.get("prior", self.prior)
-        return Recollection(memory, namespace, reward.id, mode, self.embeddings, prior)
+        return TraceMemory(memory, namespace, reward.id, mode, self.embeddings, prior)

@@ -38,7 +38,7 @@ def choices(
         if left is None:
             break
         another = copy(agent)
-        another.recollection = None
+        another.memory = None
         another.settings = replace(left, seed=left.seed + other, sample_draft=True)
         try:
             outcome = serve(another, turns, progress)

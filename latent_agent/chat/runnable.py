@@ -42,7 +42,7 @@ def as_runnable(agent: LatentAgent) -> Runnable[LanguageModelInput, Outcome]:
 def _within(agent: LatentAgent, config: RunnableConfig) -> LatentAgent:
     """Return the agent as the namespace in a call's config sees it, if there is one."""
     configurable: dict[str, Any] = config.get("configurable") or {}
-    if "namespace" not in configurable or agent.recollection is None:
+    if "namespace" not in configurable or agent.memory is None:
         return agent
     namespace = configurable["namespace"]
     if not isinstance(namespace, str):
@@ -50,7 +50,7 @@ def _within(agent: LatentAgent, config: RunnableConfig) -> LatentAgent:
             f"namespace must be a text, got {namespace!r}; for example "
             "config={'configurable': {'namespace': 'ann'}}"
         )
-    memory = agent.recollection.within(namespace)
+    memory = agent.memory.within(namespace)
     return LatentAgent(agent.model, agent.settings, agent.reward, memory)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from latent_agent.call.stored_call import asked_of
+from latent_agent.call.stored_call import call_of
 from latent_agent.cli.plain_text import clean
 from latent_agent.model.prompt import transcript
 from latent_memory import StoredTrace, Trace
@@ -70,7 +70,7 @@ def _said(text: str | None) -> Text:
 
 def _asked(trace: Trace) -> str:
     """Show the whole conversation, of which the question is the last human text."""
-    asked = asked_of(trace)
+    asked = call_of(trace)
     return "too long to be kept, or not readable" if asked is None else transcript(asked.turns)
 
 

@@ -14,7 +14,7 @@ from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.records import Point, Record, best_said
 from latent_agent.model.prompt import Turn, encode_chat
 from latent_agent.model.registry import SharedModel
-from latent_agent.recall.memory_adapter import Recollection
+from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import Reward
 from latent_agent.settings import Settings
 from latent_memory import LatentMemory
@@ -72,10 +72,10 @@ class Bench:
         """Return what is asked."""
         return [Turn("user", item.question + self.ending)]
 
-    def search(self, item: Item, recollection: Recollection | None = None) -> "Asked":
+    def search(self, item: Item, memory: TraceMemory | None = None) -> "Asked":
         """Answer an item as the product does."""
         heard = Heard()
-        agent = LatentAgent(self.model, self.settings, self.reward, recollection)
+        agent = LatentAgent(self.model, self.settings, self.reward, memory)
         return Asked(outcome=agent.answer(self.turns(item), Progress(heard)), said=heard.said)
 
     def call(self, item: Item, heard: "Heard") -> Call:

@@ -13,7 +13,7 @@ from latent_agent.evaluation.checking import KnownTruth
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.records import best_said, most_voted
 from latent_agent.model.sampling import Sampler
-from latent_agent.recall.memory_adapter import Recollection
+from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import Case, Reward, Score
 from latent_agent.search.refine import Search, Trial
 from latent_memory import LatentMemory
@@ -105,7 +105,7 @@ def along_the_stream(bench: Bench, item: Item) -> Asked:
     """LatentSeek with a memory that is empty at first and written along the questions."""
     if bench.stream is None:
         raise EvaluationError("a stream needs a memory of its own, got none; use `evaluate`")
-    live = Recollection(bench.stream, NAMESPACE, bench.reward.id, "read-write", prior=None)
+    live = TraceMemory(bench.stream, NAMESPACE, bench.reward.id, "read-write", prior=None)
     return bench.search(item, live)
 
 
@@ -180,9 +180,9 @@ def remembered(bench: Bench) -> Remembered:
     return bench.remembered
 
 
-def reading(past: Remembered, memory: LatentMemory, prior: str | None) -> Recollection:
-    """Return a recollection that only reads."""
-    return Recollection(memory, NAMESPACE, past.reward, "read", prior=prior)
+def reading(past: Remembered, memory: LatentMemory, prior: str | None) -> TraceMemory:
+    """Return a memory that is only read."""
+    return TraceMemory(memory, NAMESPACE, past.reward, "read", prior=prior)
 
 
 METHODS: Mapping[str, Method] = {

@@ -13,7 +13,7 @@ from latent_agent.evaluation.bench import NAMESPACE, Bench, Remembered
 from latent_agent.evaluation.items import Item
 from latent_agent.nights.job import NightJob, NightSettings, Watch
 from latent_agent.nights.night import consolidate
-from latent_agent.recall.memory_adapter import Recollection
+from latent_agent.recall.memory_adapter import TraceMemory
 from latent_memory import LatentMemory, Shelf, Trace
 from latent_memory.priors.priors import active_prior
 
@@ -108,7 +108,7 @@ def _day(
     bench: Bench, memory: LatentMemory, items: Sequence[Item], name: str, watch: Watch
 ) -> list[dict[str, Any]]:
     """Answer a day's questions as the product does; return what each came to."""
-    live = Recollection(memory, NAMESPACE, bench.reward.id, "read-write")
+    live = TraceMemory(memory, NAMESPACE, bench.reward.id, "read-write")
     rows: list[dict[str, Any]] = []
     for number, item in enumerate(items, 1):
         outcome = bench.search(item, live).outcome

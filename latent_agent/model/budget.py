@@ -9,7 +9,7 @@ from latent_agent.errors import BudgetSpent, CallCancelled
 Stage = Literal["draft", "refine", "judge"]
 
 
-class Meter:
+class Budget:
     """Counts forwarded tokens (non-padding positions through the model's body) by stage.
 
     Args:
@@ -38,7 +38,7 @@ class Meter:
         """All forwarded tokens so far."""
         return sum(self.spent.values())
 
-    def bill(self) -> dict[str, int]:
+    def token_counts(self) -> dict[str, int]:
         """Return what each stage has spent."""
         return {stage: tokens for stage, tokens in self.spent.items()}
 

@@ -9,7 +9,7 @@ from transformers import DynamicCache
 
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.batched_cache import BatchRows
-from latent_agent.model.budget import Meter, Stage
+from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.preallocated_cache import RoomyCache
 from latent_agent.model.prompt_pooling import pool
 
@@ -21,9 +21,9 @@ class CachedSequence:
     however many answers are tried after it.
     """
 
-    def __init__(self, backbone: Backbone, meter: Meter) -> None:
+    def __init__(self, backbone: Backbone, budget: Budget) -> None:
         self._backbone = backbone
-        self._meter = meter
+        self._budget = budget
         self._cache = RoomyCache()
         self._ids: list[int] = []
         self._latent: torch.Tensor | None = None  # the latent after the ids, while it is known
@@ -33,7 +33,7 @@ class CachedSequence:
     def embed(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
         """Read a prompt into the empty cache and return its embedding, (d,) float32."""
         with self._backbone.decoding.alone():
-            self._meter.charge(stage, len(ids))
+            self._budget.charge(stage, len(ids))
             last, layers = self._backbone.layers(self._row(ids), self._cache)
         self._ids, self._latent = list(ids), last[0, -1].float()
         return pool(layers)
@@ -50,12 +50,12 @@ class CachedSequence:
         """Append ``ids`` and return the latent after them, (d,) float32."""
         decoding = self._backbone.decoding
         if self._member is not None and len(ids) == 1:
-            self._meter.charge(stage, 1)
+            self._budget.charge(stage, 1)
             latents, logits = decoding.step(self._member, self._row(ids))
             self._latent, self._logits = latents[0], logits[0]
         else:
             with decoding.alone():
-                self._meter.charge(stage, len(ids))
+                self._budget.charge(stage, len(ids))
                 states = self._backbone.states(self._row(ids), self._cache)
             self._latent, self._logits = states[0, -1].float(), None
         self._ids += ids

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from latent_agent.call.stored_call import Asked
+from latent_agent.call.stored_call import StoredCall
 from latent_agent.nights.regression_set import Anchor, right
 from latent_agent.nights.replay import Bench, Replay
 from latent_agent.recall.active_prior import ActivePrior
@@ -65,7 +65,7 @@ class Verdict:
 def judge(
     bench: Bench,
     contestants: Contestants,
-    questions: Sequence[Asked],
+    questions: Sequence[StoredCall],
     anchors: Sequence[Anchor],
     settings: GateSettings,
     tick: Callable[[], None] = lambda: None,
@@ -135,7 +135,7 @@ def chance(savings: Sequence[int]) -> float:
 def _replay_all(
     bench: Bench,
     contestants: Contestants,
-    questions: Sequence[Asked],
+    questions: Sequence[StoredCall],
     tick: Callable[[], None],
 ) -> dict[str, list[Replay]]:
     replays: dict[str, list[Replay]] = {name: [] for name in contestants}

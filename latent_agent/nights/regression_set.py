@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from latent_agent.call.stored_call import Asked
+from latent_agent.call.stored_call import StoredCall
 from latent_agent.errors import SettingError
 from latent_agent.reward.equivalence import same_answer
 from latent_memory.json_lines import json_lines
@@ -20,9 +20,9 @@ class Anchor:
     system: str | None = None
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> StoredCall:
         """The conversation."""
-        return Asked.question(self.question, self.system)
+        return StoredCall.question(self.question, self.system)
 
 
 def read_anchors(path: Path) -> list[Anchor]:

@@ -8,12 +8,12 @@ from itertools import islice
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.call import Call
 from latent_agent.call.outcome import Outcome
-from latent_agent.call.stored_call import Asked, asked_of
+from latent_agent.call.stored_call import StoredCall, call_of
 from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.model.registry import SharedModel
 from latent_agent.nights.dataset import part_of
 from latent_agent.recall.active_prior import ActivePrior
-from latent_agent.recall.memory_adapter import Embedder, Recalled, Recollection
+from latent_agent.recall.memory_adapter import Embedder, Recalled, TraceMemory
 from latent_agent.recall.warm_start import WarmStart
 from latent_agent.reward import Reward
 from latent_agent.search.refine import Search
@@ -40,7 +40,7 @@ class Replay:
     text: str
 
 
-class OnlyPrior(Recollection):
+class OnlyPrior(TraceMemory):
     """Recalls nothing but one prior's guess, and stores nothing."""
 
     def __init__(self, prior: ActivePrior | None, embedder: Embedder | None) -> None:
@@ -79,7 +79,7 @@ class Bench:
     reward: Reward
     embedder: Embedder | None = None
 
-    def replay(self, asked: Asked, prior: ActivePrior | None) -> Replay:
+    def replay(self, asked: StoredCall, prior: ActivePrior | None) -> Replay:
         """Ask as a call did, searched as calls with these settings are, but without neighbours.
 
         Args:
@@ -108,15 +108,15 @@ class Bench:
 
 def pick_questions(
     traces: Iterable[StoredTrace], count: int, *, since: int, seed: int
-) -> Sequence[Asked]:
+) -> Sequence[StoredCall]:
     """Choose different questions of the gate's part, half newer than the trace ``since``.
 
     Which ones depends on the seed and the questions alone; memory does not grow with the traces.
     What a trace's call was asked is asked again whole; if it was too long to keep, not at all.
     """
-    chosen: dict[bool, dict[int, Asked]] = {True: {}, False: {}}
+    chosen: dict[bool, dict[int, StoredCall]] = {True: {}, False: {}}
     for stored in traces:
-        asked = asked_of(stored.trace) if part_of(stored) == "gate" else None
+        asked = call_of(stored.trace) if part_of(stored) == "gate" else None
         if asked is None:
             continue
         group = chosen[stored.id > since]

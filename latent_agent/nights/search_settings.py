@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_agent.call.stored_call import REPLAYED, Searched, search_of
+from latent_agent.call.stored_call import REPLAYED, StoredSearch, search_of
 from latent_agent.errors import SettingError
 from latent_agent.settings import Settings, settings_for
 from latent_memory import LatentMemory, Shelf
@@ -107,7 +107,7 @@ def parsed(assignments: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def newest_search(memory: LatentMemory, shelf: Shelf) -> Searched:
+def newest_search(memory: LatentMemory, shelf: Shelf) -> StoredSearch:
     """Return how a shelf's newest trace was searched, as far as it tells."""
     with memory.database.read() as connection:
         (text,) = newest_settings(connection, shelf, 1) or [None]

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from latent_agent.call.agent import reward_for
-from latent_agent.call.stored_call import Searched
+from latent_agent.call.stored_call import StoredSearch
 from latent_agent.errors import PriorError, SettingError
 from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.model.registry import SharedModel, open_model
@@ -57,7 +57,7 @@ def shelves_for(
     return wanted
 
 
-def _refuse_other_embedders(here: Mapping[Shelf, Searched], model: SharedModel) -> None:
+def _refuse_other_embedders(here: Mapping[Shelf, StoredSearch], model: SharedModel) -> None:
     for shelf, searched in here.items():
         if searched.recipe != EMBEDDING and shelf.fingerprint == searched.fingerprint(model):
             raise PriorError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from latent_agent.call.call import Call
 from latent_agent.call.outcome import Outcome
-from latent_agent.call.stored_call import asked_text, search_text
+from latent_agent.call.stored_call import call_text, search_text
 from latent_agent.errors import BudgetSpent, EmbedderError, PriorError
 from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.recall.active_prior import ActivePrior
@@ -57,7 +57,7 @@ class Recalled:
         return [neighbour.stored.id for neighbour in self.neighbours]
 
 
-class Recollection:
+class TraceMemory:
     """One shelf of a memory, as calls use it.
 
     A memory that fails costs no answer: what went wrong is told in the outcome.
@@ -89,7 +89,7 @@ class Recollection:
         """Whose traces these are."""
         return self._namespace
 
-    def within(self, namespace: str) -> "Recollection":
+    def within(self, namespace: str) -> "TraceMemory":
         """Return the same memory as another namespace sees it."""
         other = copy(self)
         other._namespace = namespace
@@ -190,10 +190,10 @@ class Recollection:
         try:
             trace = replace(
                 self._trace(call, embedding, best, search.rounds, outcome),
-                conversation=asked_text(call.turns, call.form),
+                conversation=call_text(call.turns, call.form),
                 settings=search_text(settings, self._recipe),
             )
-            left = call.meter.seconds_left
+            left = call.budget.seconds_left
             within = None if left is None else max(left, _LEAST_WAIT)
             return replace(outcome, trace_id=self._memory.add(trace, within=within))
         except LatentMemoryError as failure:

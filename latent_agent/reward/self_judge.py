@@ -10,7 +10,7 @@ import torch
 from latent_agent.errors import RewardError
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.batched_cache import BatchRows
-from latent_agent.model.budget import Meter
+from latent_agent.model.budget import Budget
 from latent_agent.model.kv_sequence import CachedSequence, common_length
 from latent_agent.model.prompt import Turn, encode_chat
 from latent_agent.model.thinking import Thinking, closed
@@ -24,7 +24,7 @@ class SelfJudge:
 
     Args:
         backbone: The frozen LM.
-        meter: The call's bill; all is booked under ``judge``.
+        budget: The call's bill; all is booked under ``judge``.
         prompts: Judge prompts of the model's own folder, if it has any.
         chat_template_kwargs: Arguments of the chat template. Where a template can be asked for no
             thought, it is: the judge works in its reply, which is short.
@@ -33,15 +33,15 @@ class SelfJudge:
     def __init__(
         self,
         backbone: Backbone,
-        meter: Meter,
+        budget: Budget,
         prompts: Mapping[str, Any] | None = None,
         chat_template_kwargs: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.prompts = prompts
         self._template = {**chat_template_kwargs, "enable_thinking": False}
         self._backbone = backbone
-        self._meter = meter
-        self._sequence = CachedSequence(backbone, meter)
+        self._budget = budget
+        self._sequence = CachedSequence(backbone, budget)
 
     def ask(self, requests: Sequence[JudgeRequest]) -> list[str]:
         """Reply to each request."""
@@ -51,14 +51,14 @@ class SelfJudge:
         if shared:
             self._sequence.read(prompts[0][:shared], "judge")
         else:
-            self._sequence = CachedSequence(self._backbone, self._meter)
+            self._sequence = CachedSequence(self._backbone, self._budget)
         tails = [ids[shared:] for ids in prompts]
         # Padding would stretch a sliding window, so such models answer one by one.
         groups = [[n] for n in range(len(tails))] if self._backbone.slides else [range(len(tails))]
         replies: dict[int, str] = {}
         for group in groups:
             rows = _Rows(
-                self._backbone, self._sequence, self._meter, shared, [tails[n] for n in group]
+                self._backbone, self._sequence, self._budget, shared, [tails[n] for n in group]
             )
             replies.update(zip(group, rows.reply([requests[n] for n in group]), strict=True))
         return [replies[n] for n in range(len(requests))]
@@ -83,11 +83,11 @@ class _Rows:
         self,
         backbone: Backbone,
         sequence: CachedSequence,
-        meter: Meter,
+        budget: Budget,
         shared: int,
         tails: Sequence[Sequence[int]],
     ) -> None:
-        self._backbone, self._meter, self._tails = backbone, meter, tails
+        self._backbone, self._budget, self._tails = backbone, budget, tails
         self._thinking = Thinking(backbone, ())  # the prompts end with no thought begun
         longest = max(len(tail) for tail in tails)
         padding = [longest - len(tail) for tail in tails]
@@ -115,7 +115,7 @@ class _Rows:
         assert mask is not None
         positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, -self._ids.shape[-1] :]
         with self._backbone.decoding.alone():
-            self._meter.charge("judge", sum(len(tail) for tail in tails))
+            self._budget.charge("judge", sum(len(tail) for tail in tails))
             states = self._backbone.states(self._ids, self._member.cache, mask, positions)
             return self._backbone.logits(states[:, -1])
 
@@ -127,7 +127,7 @@ class _Rows:
             active = self._write(requests, written, chosen.tolist())
             if not active:
                 return [self._text(*reply) for reply in zip(requests, written, strict=True)]
-            self._meter.charge("judge", active)
+            self._budget.charge("judge", active)
             _, logits = self._backbone.decoding.step(self._member, chosen[:, None])
 
     def _write(

@@ -42,7 +42,7 @@ def observed(
     ) as span:
         if span.is_recording():
             seen.span = span
-            progress.heard_by(lambda event, told: span.add_event(event, _plain(told)))
+            progress.add_listener(lambda event, told: span.add_event(event, _plain(told)))
         with seen.failing(known):
             yield seen
 
@@ -126,8 +126,8 @@ class SeenCall:
 
     @property
     def _namespace(self) -> str | None:
-        recollection = self._agent.recollection
-        return None if recollection is None else recollection.namespace
+        memory = self._agent.memory
+        return None if memory is None else memory.namespace
 
     def _model(self) -> str:
         """Return the model's id; of a folder its name, whose path nobody else need know."""

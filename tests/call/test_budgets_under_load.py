@@ -11,7 +11,7 @@ import torch
 
 from latent_agent import ChatLatentSeek
 from latent_agent.call import call
-from latent_agent.model.budget import Meter
+from latent_agent.model.budget import Budget
 from latent_agent.model.registry import open_model
 from latent_agent.teaching import questions
 
@@ -19,16 +19,16 @@ ASKED = [question.text for question in questions("test", n=8, seed=2)]
 
 
 @pytest.fixture
-def meters(monkeypatch: pytest.MonkeyPatch) -> list[Meter]:
-    """The meters of all calls."""
-    made: list[Meter] = []
+def budgets(monkeypatch: pytest.MonkeyPatch) -> list[Budget]:
+    """The budgets of all calls."""
+    made: list[Budget] = []
 
-    class Noted(Meter):
+    class Noted(Budget):
         def __init__(self, *given: Any) -> None:
             super().__init__(*given)
             made.append(self)
 
-    monkeypatch.setattr(call, "Meter", Noted)
+    monkeypatch.setattr(call, "Budget", Noted)
     return made
 
 
@@ -65,23 +65,25 @@ def at_once(chat: ChatLatentSeek) -> list[dict[str, Any]]:
         return list(threads.map(ask, ASKED))
 
 
-def test_the_time_of_each_call_holds(meters: list[Meter], passes: list[tuple[float, int]]) -> None:
+def test_the_time_of_each_call_holds(
+    budgets: list[Budget], passes: list[tuple[float, int]]
+) -> None:
     """Nobody begins a pass after his time: at most the one that was begun before is read."""
     told = at_once(endless(timeout=1.5))
     assert [one["stopped"] for one in told] == ["time"] * 8
-    assert len(meters) == 8
-    deadlines = [meter._deadline for meter in meters if meter._deadline is not None]
+    assert len(budgets) == 8
+    deadlines = [budget._deadline for budget in budgets if budget._deadline is not None]
     late = [rows for began, rows in passes if began > max(deadlines)]
     assert sum(late) <= 8
 
 
 @pytest.mark.parametrize("budget", [120, 400])
-def test_the_tokens_of_each_call_hold(meters: list[Meter], budget: int) -> None:
+def test_the_tokens_of_each_call_hold(budgets: list[Budget], budget: int) -> None:
     told = at_once(endless(max_forwarded_tokens=budget))
     assert [one["stopped"] for one in told] == ["tokens"] * 8
     spent = [sum(one["forwarded_tokens"].values()) for one in told]
     assert max(spent) <= budget
-    assert sorted(spent) == sorted(meter.total for meter in meters)
+    assert sorted(spent) == sorted(budget.total for budget in budgets)
     assert min(spent) > budget / 2  # a neighbour's tokens are nobody else's bill
 
 

@@ -12,7 +12,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.answer_format import Form
 from latent_agent.call.redraft import redraft
-from latent_agent.call.stored_call import Asked, asked_of, asked_text, search_of, search_text
+from latent_agent.call.stored_call import StoredCall, call_of, call_text, search_of, search_text
 from latent_agent.cli.trace_view import draw
 from latent_agent.errors import PriorError, SettingError
 from latent_agent.model.prompt import Turn
@@ -22,7 +22,7 @@ from latent_agent.nights.regression_set import Anchor, read_anchors
 from latent_agent.nights.replay import Bench, pick_questions
 from latent_agent.nights.search_settings import parsed, search_for
 from latent_agent.nights.targets import shelves_for
-from latent_agent.recall.memory_adapter import Recollection, embedder_name
+from latent_agent.recall.memory_adapter import TraceMemory, embedder_name
 from latent_agent.reward import Case, Reward, Score
 from latent_agent.settings import settings_for
 from latent_agent.tools.call import Tool, ToolCall
@@ -67,7 +67,7 @@ def stored_by_a_call(
 ) -> tuple[Trace, Noted, Any]:
     """Answer once with a memory; return the trace, what was judged, and the outcome."""
     reward = Noted()
-    shelf = Recollection(memory, "default", reward.id, embedder=embedder)
+    shelf = TraceMemory(memory, "default", reward.id, embedder=embedder)
     outcome = LatentAgent(model(), settings, reward, shelf).answer(turns)
     assert outcome.trace_id is not None
     stored = memory.get(outcome.trace_id)
@@ -80,7 +80,7 @@ def stored_by_a_call(
 
 def test_a_call_with_a_history_is_asked_again_with_it(memory: LatentMemory) -> None:
     kept, there, outcome = stored_by_a_call(memory)
-    asked, here = asked_of(kept), Noted()
+    asked, here = call_of(kept), Noted()
     assert asked is not None
     assert asked.turns == TALK
     replay = Bench(model=model(), settings=SEARCH, reward=here).replay(asked, None)
@@ -92,9 +92,9 @@ def test_a_call_with_a_history_is_asked_again_with_it(memory: LatentMemory) -> N
 def test_tools_that_could_be_called_are_asked_with() -> None:
     calls = (ToolCall(name="look", arguments={"at": ["a", 1]}, id="1"),)
     turns = (TALK[1], Turn("assistant", "", calls), Turn("tool", "Eva", name="look", call_id="1"))
-    text = asked_text(turns, Form(tools=(TOOL,), several=False))
-    asked = asked_of(replace(trace(1), query="Who was there?", conversation=text))
-    assert asked == Asked(turns=turns, tools=(TOOL,), several=False)
+    text = call_text(turns, Form(tools=(TOOL,), several=False))
+    asked = call_of(replace(trace(1), query="Who was there?", conversation=text))
+    assert asked == StoredCall(turns=turns, tools=(TOOL,), several=False)
     assert asked is not None
     assert asked.form == Form(tools=(TOOL,), several=False)
 
@@ -102,7 +102,7 @@ def test_tools_that_could_be_called_are_asked_with() -> None:
 def test_a_question_by_itself_is_kept_once(memory: LatentMemory) -> None:
     kept, _, _ = stored_by_a_call(memory, [Turn("user", "Item 7 is blue.")])
     assert kept.conversation is None
-    assert asked_of(kept) == Asked.question("Item 7 is blue.")
+    assert call_of(kept) == StoredCall.question("Item 7 is blue.")
 
 
 def in_gate(conversation: str | None, query: str | None = None) -> StoredTrace:
@@ -126,7 +126,7 @@ def test_what_cannot_be_asked_again_is_not_asked(conversation: str) -> None:
 
 def test_a_conversation_that_is_too_long_is_not_kept_nor_asked(memory: LatentMemory) -> None:
     turns = [Turn("system", "x" * (MAX_CONVERSATION + 1)), Turn("user", "q")]
-    assert asked_text(turns, Form()) == ""
+    assert call_text(turns, Form()) == ""
     with pytest.raises(TraceError, match=r"at most 65536 characters, got 65537; store ''"):
         memory.add(replace(trace(1), conversation="x" * (MAX_CONVERSATION + 1)))
 
@@ -134,7 +134,7 @@ def test_a_conversation_that_is_too_long_is_not_kept_nor_asked(memory: LatentMem
 def test_the_same_question_in_two_conversations_is_asked_twice() -> None:
     first = in_gate(None)
     query = first.trace.query
-    other = asked_text([Turn("system", "s"), Turn("user", query or "")], Form())
+    other = call_text([Turn("system", "s"), Turn("user", query or "")], Form())
     second = replace(first, id=99, trace=replace(first.trace, conversation=other))
     assert len(pick_questions([first, second, first], 9, since=50, seed=0)) == 2
 
@@ -299,7 +299,7 @@ def test_a_trace_is_shown_with_what_it_keeps_of_its_call() -> None:
     from rich.console import Console
 
     made = replace(trace_for("Item 7 is blue.", trace(1).shelf),
-                   conversation=asked_text(TALK, Form()), settings='{"samples": 3}')  # fmt: skip
+                   conversation=call_text(TALK, Form()), settings='{"samples": 3}')  # fmt: skip
     from datetime import UTC, datetime
 
     console = Console(width=80, record=True)

@@ -16,7 +16,7 @@ from latent_agent import ChatLatentSeek, LatentAgent, LatentSeekLLM, as_runnable
 from latent_agent.call.outcome import Outcome
 from latent_agent.errors import CallCancelled, PromptError, SettingError
 from latent_agent.model.registry import open_model
-from latent_agent.recall.memory_adapter import Recollection
+from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.settings import settings_for
 from latent_agent.teaching import questions
 from latent_memory import LatentMemory
@@ -158,15 +158,15 @@ async def test_the_agent_hands_on_outcomes(agent: LatentAgent, answers: list[str
 
 def test_a_calls_namespace_reaches_the_agents_memory(tmp_path: Path) -> None:
     with LatentMemory(tmp_path / "memory.sqlite3") as memory:
-        kept = Recollection(memory, "default", "mine")
-        agent = LatentAgent(open_model("bundled"), settings_for(archive=-1.0), recollection=kept)
+        kept = TraceMemory(memory, "default", "mine")
+        agent = LatentAgent(open_model("bundled"), settings_for(archive=-1.0), memory=kept)
         ours = as_runnable(agent)
         config: Any = {"configurable": {"namespace": "ann"}}
         first = ours.invoke(ASKED[0], config)
         assert first.trace_id is not None
         assert list(ours.invoke(ASKED[0], config).neighbours) == [first.trace_id]
         assert list(ours.invoke(ASKED[0]).neighbours) == []
-        assert agent.recollection is kept
+        assert agent.memory is kept
         with pytest.raises(SettingError, match=r"namespace must be a text, got None; for example"):
             ours.invoke(ASKED[0], {"configurable": {"namespace": None}})
 

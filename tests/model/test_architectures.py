@@ -19,7 +19,7 @@ from dev.bundled_model.tokenizer import VOCABULARY_SIZE
 from latent_agent import ChatLatentSeek, SelfReward
 from latent_agent.errors import ModelError
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.budget import Meter
+from latent_agent.model.budget import Budget
 from latent_agent.model.generate import Completion, Limits, complete
 from latent_agent.model.kv_sequence import CachedSequence
 from latent_agent.model.prompt import Turn, encode_chat
@@ -63,7 +63,7 @@ def endless(model: PreTrainedModel) -> Backbone:
 
 
 def draft(backbone: Backbone, prompt: list[int], length: int) -> Completion:
-    sequence = CachedSequence(backbone, Meter())
+    sequence = CachedSequence(backbone, Budget())
     limits = Limits(max_tokens=length)
     return complete(
         backbone, sequence, prompt, (), limits=limits, sampler=Sampler(0.0), stage="draft"
@@ -114,7 +114,7 @@ def test_a_cropped_cache_changes_nothing_past_a_sliding_window(name: str) -> Non
     model = tiny_model(name)
     backbone = endless(model)
     prompt = encode_chat(tiny_tokenizer(), [Turn("user", PROMPT)])
-    sequence = CachedSequence(backbone, Meter())
+    sequence = CachedSequence(backbone, Budget())
     for prefix in ((), (50, 60, 70), (50, 61)):
         answer = complete(
             backbone, sequence, prompt, prefix,
@@ -194,7 +194,7 @@ def test_judging_in_a_batch_changes_no_reply(name: str) -> None:
     backbone = endless(model)
     prompts = [f"{PROMPT} {tail}" for tail in ("Yes?", "No, 7 are left, not 17!", "")]
     requests = [JudgeRequest(prompt=prompt, max_tokens=6) for prompt in prompts]
-    replies = SelfJudge(backbone, Meter()).ask(requests)
+    replies = SelfJudge(backbone, Budget()).ask(requests)
     for prompt, reply in zip(prompts, replies, strict=True):
         ids = encode_chat(tiny_tokenizer(), [Turn("user", prompt)])
         assert reply == backbone.text(without_cache(model, ids, 6))
@@ -204,10 +204,10 @@ def test_prompts_that_share_nothing_with_those_before_are_judged_anew() -> None:
     tokenizer = copy.deepcopy(tiny_tokenizer())
     tokenizer.chat_template = "{{ messages[0]['content'] }}"
     backbone = Backbone(tiny_model("llama"), tokenizer)
-    judge = SelfJudge(backbone, Meter())
+    judge = SelfJudge(backbone, Budget())
     judge.ask([JudgeRequest(prompt=PROMPT, max_tokens=6)])
     others = [JudgeRequest(prompt=prompt, max_tokens=6) for prompt in ("Is it?", "No, 7 are left.")]
-    assert judge.ask(others) == SelfJudge(backbone, Meter()).ask(others)
+    assert judge.ask(others) == SelfJudge(backbone, Budget()).ask(others)
 
 
 class Rescaled(LlamaForCausalLM):

@@ -14,7 +14,7 @@ from latent_agent.errors import CallCancelled
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.batch_scheduler import Decoding
 from latent_agent.model.batched_cache import BatchRows, Gathered
-from latent_agent.model.budget import Meter
+from latent_agent.model.budget import Budget
 from latent_agent.model.generate import Completion, Limits, complete
 from latent_agent.model.kv_sequence import CachedSequence
 from latent_agent.model.sampling import GREEDY, Sampler
@@ -44,9 +44,9 @@ class Work:
         ]
 
     def run(
-        self, backbone: Backbone, meter: Meter, meet: threading.Barrier | None = None
+        self, backbone: Backbone, budget: Budget, meet: threading.Barrier | None = None
     ) -> tuple[list[Completion], list[str]]:
-        sequence, judge = CachedSequence(backbone, meter), SelfJudge(backbone, meter)
+        sequence, judge = CachedSequence(backbone, budget), SelfJudge(backbone, budget)
         answers: list[Completion] = []
         replies: list[str] = []
         for number, prefix in enumerate(self.prefixes):
@@ -113,22 +113,22 @@ def test_rows_that_join_and_leave_at_any_time_change_no_answer(
     works = [Work(seed) for seed in range(ROWS)]
     alone: list[Any] = []
     for work in works:
-        meter = Meter()
-        alone.append((*work.run(backbone, meter), meter.bill()))
+        budget = Budget()
+        alone.append((*work.run(backbone, budget), budget.token_counts()))
     most = max(rows_of)
     rows_of.clear()
-    meters, meet = [Meter() for _ in works], threading.Barrier(ROWS)
+    budgets, meet = [Budget() for _ in works], threading.Barrier(ROWS)
     futures = at_once(
         [
-            lambda work=work, meter=meter: work.run(backbone, meter, meet)
-            for work, meter in zip(works, meters, strict=True)
+            lambda work=work, budget=budget: work.run(backbone, budget, meet)
+            for work, budget in zip(works, budgets, strict=True)
         ]
     )
-    for future, meter, (answers, replies, bill) in zip(futures, meters, alone, strict=True):
+    for future, budget, (answers, replies, bill) in zip(futures, budgets, alone, strict=True):
         found, said = future.result()
         assert [answer.tokens for answer in found] == [answer.tokens for answer in answers]
         assert said == replies
-        assert meter.bill() == bill  # padding is not counted
+        assert budget.token_counts() == bill  # padding is not counted
         for one, other in zip(found, answers, strict=True):
             torch.testing.assert_close(one.latents, other.latents, rtol=1e-3, atol=1e-3)
     # Models with a sliding window stay one by one, the others share passes.
@@ -141,7 +141,7 @@ def test_half_precision_keeps_to_one_head(rows_of: list[int]) -> None:
 
     def answer(seed: int) -> Completion:
         return complete(
-            backbone, CachedSequence(backbone, Meter()), Work(seed).prompt, (),
+            backbone, CachedSequence(backbone, Budget()), Work(seed).prompt, (),
             limits=Limits(max_tokens=25), sampler=GREEDY, stage="draft", on_token=meeting(meet),
         )  # fmt: skip
 
@@ -158,10 +158,10 @@ def write(
     seed: int,
     meet: threading.Barrier | None = None,
     on_token: Callable[[int], None] = lambda _: None,
-    meter: Meter | None = None,
+    budget: Budget | None = None,
 ) -> tuple[int, ...]:
     return complete(
-        backbone, CachedSequence(backbone, meter or Meter()), Work(seed).prompt, (),
+        backbone, CachedSequence(backbone, budget or Budget()), Work(seed).prompt, (),
         limits=Limits(max_tokens=30), sampler=GREEDY, stage="draft",
         on_token=meeting(meet, on_token),
     ).tokens  # fmt: skip
@@ -190,13 +190,13 @@ def test_a_row_that_ends_early_harms_no_other(ending: str, rows_of: list[int]) -
                 raise LeavingError
             cancelled.set()
 
-    meter = Meter(cancelled=cancelled)
-    calls = [lambda: write(backbone, 0, meet, end, meter)]
+    budget = Budget(cancelled=cancelled)
+    calls = [lambda: write(backbone, 0, meet, end, budget)]
     calls += [lambda seed=seed: write(backbone, seed, meet) for seed in range(1, 4)]
     first, *others = at_once(calls)
     assert isinstance(first.exception(), LeavingError if ending == "raises" else CallCancelled)
     assert seen == list(alone[0][:7])
-    assert meter.total == len(Work(0).prompt) + 6  # no pass was made for it after that
+    assert budget.total == len(Work(0).prompt) + 6  # no pass was made for it after that
     assert [other.result() for other in others] == alone[1:]
     assert max(rows_of) == 4
 
@@ -311,7 +311,7 @@ def test_rows_that_come_and_go_during_a_pass_change_no_answer(
             while len(self.decoding._members) < 2 and time.monotonic() < waited:
                 time.sleep(0.001)
             ended = complete(
-                self, CachedSequence(self, Meter()), [7], [8],
+                self, CachedSequence(self, Budget()), [7], [8],
                 limits=Limits(max_tokens=1), sampler=GREEDY, stage="refine",
             )  # fmt: skip
             assert ended.tokens == (8,)

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from latent_agent import ChatLatentSeek, LatentSeekEmbeddings
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.budget import Meter
+from latent_agent.model.budget import Budget
 from latent_agent.model.generate import Limits, complete
 from latent_agent.model.kv_sequence import CachedSequence
 from latent_agent.model.registry import open_model
@@ -152,14 +152,14 @@ def test_embeddings_stay_on_the_device() -> None:
 
 def drafted(backbone: Backbone, on_token: Callable[[int], None] = lambda _: None) -> Any:
     return complete(
-        backbone, CachedSequence(backbone, Meter()), [5, 6, 7], (),
+        backbone, CachedSequence(backbone, Budget()), [5, 6, 7], (),
         limits=Limits(max_tokens=8), sampler=GREEDY, stage="draft", on_token=on_token,
     ).tokens  # fmt: skip
 
 
 def judged(backbone: Backbone) -> list[str]:
     requests = [JudgeRequest(prompt=text, max_tokens=5) for text in ("Right?", "Is it so?")]
-    return SelfJudge(backbone, Meter()).ask(requests)
+    return SelfJudge(backbone, Budget()).ask(requests)
 
 
 def test_a_draft_beside_a_judge_shares_passes_on_the_device(
@@ -212,7 +212,7 @@ def test_a_night_trains_on_the_device(tmp_path: Path) -> None:
 def test_an_answer_that_no_budget_pays_for_has_latents_of_the_models_width() -> None:
     backbone = Backbone(here_model(), tiny_tokenizer())
     spent = complete(
-        backbone, CachedSequence(backbone, Meter(max_tokens=1)), [5, 6, 7], (),
+        backbone, CachedSequence(backbone, Budget(max_tokens=1)), [5, 6, 7], (),
         limits=Limits(max_tokens=8), sampler=GREEDY, stage="draft",
     )  # fmt: skip
     assert (spent.finish, spent.latents.shape) == ("tokens", (0, backbone.width))

@@ -13,7 +13,7 @@ from dev.bundled_model.tokenizer import CHAT_TEMPLATE, END_OF_TEXT, END_OF_TURN
 from latent_agent import ChatLatentSeek
 from latent_agent.errors import PromptError
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.budget import Meter
+from latent_agent.model.budget import Budget
 from latent_agent.model.generate import Limits, complete
 from latent_agent.model.kv_sequence import CachedSequence
 from latent_agent.model.prompt import Turn, encode_chat
@@ -288,7 +288,7 @@ def backbone_that_stops_at(
 
 def answer(backbone: Backbone, prefix: tuple[int, ...] = ()) -> tuple[int, ...]:
     return complete(
-        backbone, CachedSequence(backbone, Meter()), encode_chat(tiny_tokenizer(), user(HARMLESS)),
+        backbone, CachedSequence(backbone, Budget()), encode_chat(tiny_tokenizer(), user(HARMLESS)),
         prefix, limits=Limits(max_tokens=30), sampler=Sampler(0.0), stage="draft",
     ).tokens  # fmt: skip
 
@@ -316,16 +316,16 @@ def test_every_eos_id_stops_and_is_no_text() -> None:
 def test_eos_inside_the_optimised_prefix_ends_the_answer() -> None:
     free = backbone_that_stops_at(None, None, None)
     latents = complete(
-        free, CachedSequence(free, Meter()), [5, 6, 7], (),
+        free, CachedSequence(free, Budget()), [5, 6, 7], (),
         limits=Limits(max_tokens=8), sampler=Sampler(0.0), stage="draft",
     ).latents  # fmt: skip
     tokens = free.decode(latents, Sampler(0.0))
     stopping = backbone_that_stops_at(tokens[2], None, None)
     prefix = stopping.decode(latents, Sampler(0.0))
     assert prefix == tokens[: tokens.index(tokens[2]) + 1]
-    meter = Meter()
+    budget = Budget()
     ended = complete(
-        stopping, CachedSequence(stopping, meter), [5, 6, 7], prefix,
+        stopping, CachedSequence(stopping, budget), [5, 6, 7], prefix,
         limits=Limits(max_tokens=8), sampler=Sampler(0.0), stage="refine",
     )  # fmt: skip
-    assert (ended.tokens, ended.finish, meter.total) == (prefix, "stop", 0)
+    assert (ended.tokens, ended.finish, budget.total) == (prefix, "stop", 0)

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from latent_agent.call.agent import LatentAgent
-from latent_agent.call.stored_call import Asked
+from latent_agent.call.stored_call import StoredCall
 from latent_agent.model.prompt import Turn
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.replay import Bench
 from latent_agent.recall.active_prior import ActivePrior, prior_path
-from latent_agent.recall.memory_adapter import Recalled, Recollection
+from latent_agent.recall.memory_adapter import Recalled, TraceMemory
 from latent_agent.recall.prior_checkpoint import load_prior
 from latent_agent.recall.prior_network import LatentPrior, PriorShape
 from latent_agent.recall.warm_start import WarmStart
@@ -66,7 +66,7 @@ class Recorded(Reward):
 # ------------------------------------------------------------------------ the same search
 
 
-class Guess(Recollection):
+class Guess(TraceMemory):
     """A chat's memory that holds nothing but a prior."""
 
     def __init__(self, prior: ActivePrior) -> None:
@@ -97,7 +97,7 @@ def test_a_replay_searches_as_many_latents_as_a_call(positions: int) -> None:
     here, there = Recorded(accept=False), Recorded(accept=False)
     outcome = LatentAgent(model(), search, here, Guess(prior)).answer([Turn("user", asked)])
     replay = Bench(model=model(), settings=search, reward=there).replay(
-        Asked.question(asked), prior
+        StoredCall.question(asked), prior
     )
     assert here.cases == there.cases
     assert replay.forwarded == sum(outcome.forwarded_tokens.values())

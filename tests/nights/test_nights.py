@@ -26,7 +26,7 @@ from sqlalchemy import text
 
 import latent_migrations
 from latent_agent.call.agent import LatentAgent
-from latent_agent.call.stored_call import Asked
+from latent_agent.call.stored_call import StoredCall
 from latent_agent.errors import (
     NightRunningError,
     NightStoppedError,
@@ -44,7 +44,7 @@ from latent_agent.nights.regression_set import Anchor, read_anchors
 from latent_agent.nights.replay import pick_questions
 from latent_agent.nights.scheduler import ConsolidationScheduler, Nights
 from latent_agent.recall.active_prior import ActivePrior, prior_path
-from latent_agent.recall.memory_adapter import Recollection
+from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.recall.open_memory import Mode
 from latent_agent.recall.prior_checkpoint import load_prior, save_prior
 from latent_agent.reward import CallableReward, ExactMatch, FormatReward, SelfReward, WeightedSum
@@ -230,7 +230,7 @@ def test_anchors_refuse_what_the_judge_would_publish(memory: LatentMemory) -> No
     shelf = day(memory)
     bench = Bench(model=model(), settings=SEARCH, reward=CallableReward(right))
     asked = questions(8, start=900)
-    drafts = [bench.replay(Asked.question(question), None).text for question in asked]
+    drafts = [bench.replay(StoredCall.question(question), None).text for question in asked]
     anchors = [
         Anchor(question=question, answer=draft)
         for question, draft in zip(asked, drafts, strict=True)
@@ -500,7 +500,7 @@ def agent(
 ) -> LatentAgent:
     """What answers questions of the small world."""
     reward = CallableReward(right)
-    shelf = Recollection(memory, "default", reward.id, mode=mode, prior=prior)
+    shelf = TraceMemory(memory, "default", reward.id, mode=mode, prior=prior)
     return LatentAgent(model(), replace(SEARCH, neighbours=neighbours), reward, shelf)
 
 

@@ -13,7 +13,7 @@ from latent_agent.model.logits_mask import FREE
 from latent_agent.model.prompt import Turn, encode_chat
 from latent_agent.model.registry import open_model
 from latent_agent.model.sampling import GREEDY
-from latent_agent.recall.memory_adapter import Recollection
+from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import Score, SelfReward
 from latent_agent.reward.rebuild import reward_from_id
 from latent_agent.search.boundary_step import edge, to_the_edge
@@ -221,7 +221,7 @@ def test_a_trace_holds_latents_that_stand_for_its_tokens(given, tmp_path):
     model, settings = open_model("bundled"), settings_for("default", **given)
     reward = default_reward(settings.judge)
     with LatentMemory(tmp_path / "memory.sqlite3") as memory:
-        agent = LatentAgent(model, settings, reward, Recollection(memory, "n", reward.id))
+        agent = LatentAgent(model, settings, reward, TraceMemory(memory, "n", reward.id))
         outcomes = [agent.answer([Turn("user", question.text)]) for question in QUESTIONS]
         turned_ones = [one for one in outcomes if one.iterations and one.trace_id is not None]
         assert any(one.stopped == "threshold" for one in turned_ones)

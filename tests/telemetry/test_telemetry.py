@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from latent_agent import ChatLatentSeek
-from latent_agent.call.stored_call import Asked
+from latent_agent.call.stored_call import StoredCall
 from latent_agent.errors import (
     CallCancelled,
     NightRunningError,
@@ -202,7 +202,7 @@ def test_the_reward_that_is_told_is_that_of_the_answer_returned(
         settings=settings_for(max_tokens=64, **settings),
         reward=Scores(*scores),
     )
-    replay = bench.replay(Asked.question(searched), None)  # the gate counts the same
+    replay = bench.replay(StoredCall.question(searched), None)  # the gate counts the same
     assert (replay.accepted, replay.reward) == (True, -0.1)
 
 
