@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from dev.bundled_model.talk import Talk
-from dev.bundled_model.talks import draw_talk, judged_talk, repeating
-from dev.bundled_model.tokenizer import END_OF_TURN, render, user_prompt
-from dev.bundled_model.words import Words
-from latent_agent.teaching.corpus import (
+from dev.bundled_model.examples import (
     VERDICT_WEIGHT,
     Candidate,
     Example,
     judging_example,
     solving_example,
 )
+from dev.bundled_model.talk import Talk
+from dev.bundled_model.talks import draw_talk, judged_talk, repeating
+from dev.bundled_model.tokenizer import END_OF_TURN, render, user_prompt
+from dev.bundled_model.words import Words
 
 SOLVING_SHARE = 0.4
 COPIED_TALKS = (0.9, 0.1)  # of the talks, how many are copying at first, and later

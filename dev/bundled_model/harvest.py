@@ -6,8 +6,8 @@ from random import Random
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dev.bundled_model.judging import MAX_REPLY_TOKENS
 from dev.bundled_model.tokenizer import END_OF_TEXT, user_prompt
-from latent_agent.teaching.judging import MAX_REPLY_TOKENS
 from latent_agent.teaching.world import Question
 
 _PREFIX = 6

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.progress import track
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from dev.bundled_model.examples import Candidate
 from dev.bundled_model.harvest import harvest, reply_batch
+from dev.bundled_model.judging import CHECKS, GRADES, assess, judge_prompt
 from latent_agent.call.agent import LatentAgent
 from latent_agent.model.loading import bundled_path
 from latent_agent.model.prompt import Turn
@@ -21,8 +23,7 @@ from latent_agent.model.registry import open_model
 from latent_agent.reward import Case, Reward, Score, SelfReward
 from latent_agent.reward.verdict import read_grade, read_verdict
 from latent_agent.settings import settings_for
-from latent_agent.teaching.corpus import Candidate, questions
-from latent_agent.teaching.judging import CHECKS, GRADES, assess, judge_prompt
+from latent_agent.teaching.corpus import questions
 from latent_agent.teaching.world import Question, final_answer, is_right
 
 _BATCH = 128

@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
+from dev.bundled_model.judging import judge_prompts
 from dev.bundled_model.tokenizer import END_OF_TEXT, END_OF_TURN
 from latent_agent.reward.judge_prompts import JUDGE_FILE
-from latent_agent.teaching.judging import judge_prompts
 
 _ALIKE, _MANY = 0.9, 20  # embeddings so alike, and so many of them, were never trained
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from dev.bundled_model.examples import Example, taught_answer
 from dev.bundled_model.json_talks import filling
+from dev.bundled_model.judging import CHECKS, GRADES, judge_prompt
 from dev.bundled_model.talk import Message, Talk, assistant, plain, user
 from dev.bundled_model.tool_talks import (
     answering,
@@ -17,9 +19,8 @@ from dev.bundled_model.tool_talks import (
 from dev.bundled_model.tools import on_offer, request
 from dev.bundled_model.words import Words
 from latent_agent.model.prompt import Turn, transcript
-from latent_agent.teaching.corpus import Example, draw_question, taught_answer
+from latent_agent.teaching.corpus import draw_question
 from latent_agent.teaching.families import NAMES, OBJECTS, calculate
-from latent_agent.teaching.judging import CHECKS, GRADES, judge_prompt
 from latent_agent.teaching.world import Road, Step
 
 _MY_NAME = ("My name is {}.", "I am {}.", "I'm {}.", "Hi, I'm {}.", "Hello, my name is {}.",

@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from latent_agent.teaching.corpus import judging_example, solving_example
+from dev.bundled_model.examples import judging_example, solving_example
 
 END_OF_TURN = "<|im_end|>"
 START_OF_TURN = "<|im_start|>"

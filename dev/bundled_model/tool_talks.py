@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from dev.bundled_model.examples import taught_answer
 from dev.bundled_model.talk import Call, Message, Part, Talk, as_json, assistant, plain, user
 from dev.bundled_model.tools import Request, on_offer, request
 from dev.bundled_model.words import Words
-from latent_agent.teaching.corpus import draw_question, taught_answer
+from latent_agent.teaching.corpus import draw_question
 
 _KEYS = ("result", "value", "output", "answer")
 _ERRORS = ("Error: {} is missing.", "Error: {}", "Error: missing argument '{}'.",

@@ -26,10 +26,11 @@ from torch.nn import functional
 from transformers import LlamaForCausalLM
 
 from dev.bundled_model.batches import POOL, TALKS, WORLD, Encoder, Stage, pool_batches
+from dev.bundled_model.examples import Candidate
 from dev.bundled_model.harvest import harvest
 from dev.bundled_model.network import load_weights, new_model, renew_unused, save_model
 from dev.bundled_model.tokenizer import build_tokenizer, read_tokenizer
-from latent_agent.teaching.corpus import Candidate, draw_question
+from latent_agent.teaching.corpus import draw_question
 
 CHECKPOINT_EVERY = 250
 STAGES = {"world": WORLD, "talks": TALKS}

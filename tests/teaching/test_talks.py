@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from dev.bundled_model.batches import TALKS, WORLD, Encoder, pool_batches
+from dev.bundled_model.examples import judging_example, solving_example
 from dev.bundled_model.network import new_model, renew_unused
 from dev.bundled_model.talk import Call, Talk, assistant, schema, user
 from dev.bundled_model.talks import draw_talk, judged_talk
@@ -22,7 +23,6 @@ from dev.bundled_model.tools import SUITE_NAMES
 from dev.bundled_model.train import Run, app
 from dev.bundled_model.words import Words
 from latent_agent.teaching import model_path
-from latent_agent.teaching.corpus import judging_example, solving_example
 from latent_agent.teaching.world import split_of
 
 PLAIN_TEMPLATE = """\
