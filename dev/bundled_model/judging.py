@@ -27,7 +27,7 @@ _ORDER = re.compile(r"([A-Z][a-z]+, [A-Z][a-z]+, [A-Z][a-z]+)\.")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Assessment:
     """One check's outcome: the working, what the answer says, and a grade in {0, 0.5, 1}."""
 
     working: str
@@ -47,8 +47,8 @@ class Finding:
         return f"{self.working} Score {self.grade:g}"
 
 
-def _compare(working: str, ours: str, theirs: str) -> Finding:
-    return Finding(f"{working} It says {theirs}.", float(ours == theirs))
+def _compare(working: str, ours: str, theirs: str) -> Assessment:
+    return Assessment(f"{working} It says {theirs}.", float(ours == theirs))
 
 
 def _redo(left: int, operation: str, right: int) -> tuple[str, str]:
@@ -77,16 +77,16 @@ def _calculations(answer: str) -> list[tuple[str, str, str]]:
     return sums or [_redo_day(found) for found in _DAY.finditer(answer)]
 
 
-def _check_calculation(question: Question, answer: str) -> Finding:
+def _check_calculation(question: Question, answer: str) -> Assessment:
     found = _ORDER.search(answer)
     if question.family == "order":
         ours = str(question.work[0])
         return _compare(f"Redo {ours}.", ours, found[1] if found else _NOTHING)
     redone = _calculations(answer)[:2]
     if not redone:
-        return Finding(f"Redo {_NOTHING}.", 0.0)
+        return Assessment(f"Redo {_NOTHING}.", 0.0)
     working = " ".join(f"{work} It says {theirs}." for work, _, theirs in redone)
-    return Finding(
+    return Assessment(
         f"Redo {working}", sum(ours == theirs for _, ours, theirs in redone) / len(redone)
     )
 
@@ -102,16 +102,16 @@ def _last_result(question: Question, answer: str) -> str:
     return redone[-1][2] if redone else _NOTHING
 
 
-def _check_clear(question: Question, answer: str) -> Finding:
+def _check_clear(question: Question, answer: str) -> Assessment:
     stated = final_answer(answer)
     result = _last_result(question, answer)
     finding = _compare(f"Result {result}.", result, stated or "no answer")
     if stated and finding.grade == 0.0:
-        return Finding(finding.working, 0.5)
+        return Assessment(finding.working, 0.5)
     return finding
 
 
-def assess(question: Question, answer: str) -> dict[str, Finding]:
+def assess(question: Question, answer: str) -> dict[str, Assessment]:
     """Judge an answer by the world's rules: one finding a check, and one for `format`."""
     plan = _PLAN.search(answer)
     stated = final_answer(answer) or "no answer"
@@ -121,7 +121,7 @@ def assess(question: Question, answer: str) -> dict[str, Finding]:
         "understood": _compare(f"Plan {right_plan}.", right_plan, plan[1] if plan else _NOTHING),
         "calculation": _check_calculation(question, answer),
         "clear": _check_clear(question, answer),
-        "format": Finding(f"End {stated}.", float(stated != "no answer")),
+        "format": Assessment(f"End {stated}.", float(stated != "no answer")),
     }
 
 
