@@ -27,7 +27,6 @@ from latent_agent.model.loading import (
     place_name,
     revision,
 )
-from latent_agent.reward.judge_prompts import JUDGE_FILE
 from latent_memory.fork_renewal import ForkSafeLock, Renewed
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
 
 DATE = "date_string"  # as Llama's templates call it
+JUDGE_FILE = "judge.json"
 _LONGEST = 1 << 20  # bytes of judge prompts
 
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-JUDGE_FILE = "judge.json"
-
 _SETTING = (
     "You are a strict examiner. Here is a conversation, and an answer to its last message.\n\n"
     "### Conversation\n{conversation}\n\n### Answer\n{answer}\n\n### Task\n"

@@ -13,7 +13,6 @@ from llguidance import LLMatcher, LLTokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from latent_agent.errors import SettingError
-from latent_agent.model.kv_sequence import common_length
 
 
 class Grammars:
@@ -83,9 +82,9 @@ class GrammarConstraint:
         return logits.masked_fill(~allowed.to(logits.device), float("-inf"))
 
     def _go_to(self, tokens: Sequence[int]) -> None:
-        """Move on from where it is, or anew from the start where another prefix is tried."""
-        known = common_length([self._seen, tokens])
-        if known < len(self._seen):
-            self._at, known = self._start.deep_copy(), 0
-        self._at.consume_tokens(list(tokens[known:]))
-        self._seen = list(tokens)
+        """Move on from the tokens seen, or from the start where another prefix is tried."""
+        prefix = list(tokens)
+        if prefix[: len(self._seen)] != self._seen:
+            self._at, self._seen = self._start.deep_copy(), []
+        self._at.consume_tokens(prefix[len(self._seen) :])
+        self._seen = prefix
