@@ -2,13 +2,17 @@
 
 import logging
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from latent_memory import IndexSettings, LatentMemory
+from latent_memory.index import index_state
+from latent_memory.index.snapshot import load_snapshot, save_snapshot
 from tests.support.memories import SHELF, cosines, in_namespace, recalled, trace, vector
 
 # Lists from 40 vectors on, so that there are files; all searched, so that recall is exact; nothing
@@ -141,6 +145,39 @@ def test_an_older_database_drops_the_newer_file(
         memory.add_many(trace(number) for number in range(500, 600))
         check_recall(memory, [*range(COUNT), *range(500, 600)])
     assert "built anew" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["read-write", "read"])
+def test_a_snapshot_that_is_being_saved_is_no_other_generation(
+    path: Path, mode: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A save has written its file and not committed, or committed since the shelf was read."""
+    written, opened = threading.Event(), threading.Event()
+
+    def save(*given: Any) -> None:
+        save_snapshot(*given)
+        written.set()
+        assert opened.wait(60)
+
+    def look(*given: Any) -> Any:
+        opened.set()
+        if mode == "read":
+            saving.join()
+        return load_snapshot(*given)
+
+    with (
+        caplog.at_level(logging.WARNING),
+        LatentMemory(path, index=LISTS) as memory,
+        LatentMemory(path, index=LISTS, mode=mode) as other,
+    ):
+        monkeypatch.setattr(index_state, "save_snapshot", save)
+        monkeypatch.setattr(index_state, "load_snapshot", look)
+        saving = threading.Thread(target=memory.rebuild)
+        saving.start()
+        assert written.wait(60)
+        check_recall(other, list(range(COUNT)))
+        saving.join()
+    assert caplog.text == ""
 
 
 def test_a_stale_snapshot_catches_up(path: Path, caplog: pytest.LogCaptureFixture) -> None:

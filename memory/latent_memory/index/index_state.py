@@ -1,20 +1,23 @@
 """What this process knows of a shelf, and its snapshot on disk."""
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import update
 
 from latent_memory.errors import LatentMemoryError
-from latent_memory.index.embeddings import Ids, ShelfRow, read_vectors
+from latent_memory.index.embeddings import Ids, ShelfRow, find_shelf, read_vectors
 from latent_memory.index.index import VectorIndex
 from latent_memory.index.snapshot import Position, load_snapshot, save_snapshot
 from latent_memory.sqlite import Database
 from latent_memory.tables import shelves
-from latent_memory.trace import Matrix
+from latent_memory.trace import Matrix, Shelf
 
 logger = logging.getLogger(__name__)
+
+_SAVE_SECONDS = 1.0  # that opening an index waits for one that is being saved, at most
 
 
 @dataclass(kw_only=True)
@@ -40,32 +43,46 @@ def snapshot_path(database: Path, shelf: int) -> Path:
     return snapshot_folder(database) / f"{shelf}.index"
 
 
-def load(database: Database, row: ShelfRow) -> Known | None:
+def load(database: Database, shelf: Shelf) -> Known | None:
     """Read a shelf's snapshot; None if there is none that can be trusted.
 
     One whose generation is not the database's is of another time of the database: a restored
     copy, or a snapshot that was cut short.
     """
-
-    def read(ids: Ids) -> tuple[Ids, Matrix]:
-        with database.read() as connection:
-            return read_vectors(connection, row, ids)
-
-    path = snapshot_path(database.path, row.id)
-    found = load_snapshot(path, row.identity, read)
-    if found is None:
-        return None
-    index, position, generation = found
-    if generation != row.generation:
+    known, generation = _read(database, shelf)
+    if known is not None and generation > known.row.generation:
+        # A save writes its file before it commits: it may be under way, so look again after it.
+        with suppress(LatentMemoryError), database.write(within=_SAVE_SECONDS):
+            pass
+        known, generation = _read(database, shelf)
+    if known is not None and generation != known.row.generation:
         logger.warning(
             "index file %s is not used, the index is built anew: it is of generation %d, the "
             "database of %d",
-            path,
+            snapshot_path(database.path, known.row.id),
             generation,
-            row.generation,
+            known.row.generation,
         )
         return None
-    return Known(row=row, index=index, position=position, unsaved=0)
+    return known
+
+
+def _read(database: Database, shelf: Shelf) -> tuple[Known | None, int]:
+    """Read a shelf's row, then its snapshot, and the generation that the snapshot's file bears."""
+    with database.read() as connection:
+        row = find_shelf(connection, shelf)
+    if row is None:
+        return None, 0
+
+    def vectors(ids: Ids) -> tuple[Ids, Matrix]:
+        with database.read() as connection:
+            return read_vectors(connection, row, ids)
+
+    loaded = load_snapshot(snapshot_path(database.path, row.id), row.identity, vectors)
+    if loaded is None:
+        return None, 0
+    index, position, generation = loaded
+    return Known(row=row, index=index, position=position, unsaved=0), generation
 
 
 def save(database: Database, known: Known) -> None:

@@ -50,7 +50,7 @@ class ShelfIndex:
             DamageError: If an embedding is not as it was stored.
         """
         with self._lock:
-            known = self._known = self._caught_up(self._known or self._opened())
+            known = self._known = self._caught_up(self._known or load(self._database, self._shelf))
             if known is None:
                 return []
             if known.unsaved > _STALE * len(known.index):
@@ -76,7 +76,7 @@ class ShelfIndex:
     def difference(self) -> str | None:
         """Say how the index differs from the database; None if it does not."""
         with self._lock:
-            known = self._known = self._caught_up(self._known or self._opened())
+            known = self._known = self._caught_up(self._known or load(self._database, self._shelf))
             if known is None:
                 return None
             held = set(known.index.assignment()[0].tolist())
@@ -130,11 +130,6 @@ class ShelfIndex:
         known.index.remove(news.gone)
         known.position = news.position
         known.unsaved += len(news.ids) + len(news.gone)
-
-    def _opened(self) -> Known | None:
-        with self._database.read() as connection:
-            row = find_shelf(connection, self._shelf)
-        return None if row is None else load(self._database, row)
 
     @contextmanager
     def _blamed(self) -> Generator[None]:
