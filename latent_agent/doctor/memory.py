@@ -10,7 +10,7 @@ from latent_agent.doctor.place import found_at
 from latent_agent.errors import PriorError
 from latent_agent.recall.active_prior import ActivePrior
 from latent_memory import LatentMemory, ShelfInfo
-from latent_memory.index.snapshot_check import check_snapshot
+from latent_memory.index.index_state import check_snapshot
 from latent_memory.priors.priors import PriorInfo, active_prior
 from latent_memory.retention.limits import TOTAL
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from latent_agent.nights.lock import LOCK_FILES
 from latent_agent.recall.active_prior import prior_path
 from latent_memory import Shelf
-from latent_memory.priors.old_nights import drop_old_nights
+from latent_memory.priors.nights import drop_old_nights
 from latent_memory.priors.priors import PriorInfo, list_priors, priors_folder
 from latent_memory.priors.publishing import drop_files
 from latent_memory.sqlite import Database

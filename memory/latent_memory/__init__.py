@@ -20,12 +20,11 @@ if TYPE_CHECKING:
         TraceError,
     )
     from latent_memory.index.ivf_layout import IndexSettings
-    from latent_memory.listing import ShelfInfo, TraceInfo
+    from latent_memory.listing import ShelfInfo, Stats, TraceInfo
     from latent_memory.locations import default_location
     from latent_memory.retention.limits import Limits
     from latent_memory.retention.upkeep import Tidied
     from latent_memory.schema import Migration, migrate
-    from latent_memory.stats import Stats
     from latent_memory.store import LatentMemory
     from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace
     from latent_memory.validation import MAX_CONVERSATION, MAX_NAME
@@ -50,7 +49,7 @@ _PLACES = {
     "SchemaError": "latent_memory.errors",
     "Shelf": "latent_memory.trace",
     "ShelfInfo": "latent_memory.listing",
-    "Stats": "latent_memory.stats",
+    "Stats": "latent_memory.listing",
     "StorageError": "latent_memory.errors",
     "StoredTrace": "latent_memory.trace",
     "Tidied": "latent_memory.retention.upkeep",

@@ -1,4 +1,4 @@
-"""The record of erasures: that traces were erased, when and why, without what they held."""
+"""The record of erasures: when and why traces were erased, without what they held."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,19 +10,19 @@ from latent_memory.trace_rows import from_time, to_time
 
 EVICTED, EXPIRED, PRUNED, FORGOTTEN = "evicted", "expired", "pruned", "forgotten"
 WISHED, FOR_ROOM, FOR_AGE = 0, 1, 2  # why a trace was erased, as ``deletions.evicted`` has it
-_TOGETHER = timedelta(days=1)  # evictions come one after the other: one entry a day tells of them
+_TOGETHER = timedelta(days=1)  # evictions are frequent: those of a day share an entry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Erasure:
-    """That traces were erased.
+    """An entry: traces were erased.
 
     Attributes:
         id: Its number.
-        began: When the first of them went (UTC).
-        ended: When the last of them went (UTC).
-        reason: ``evicted`` (capacity), ``expired`` (age), ``pruned``, or ``forgotten by`` what
-            was said: ids, namespace, age.
+        began: When the first of them was erased (UTC).
+        ended: When the last of them was erased (UTC).
+        reason: ``evicted`` (capacity), ``expired`` (age), ``pruned``, or ``forgotten by`` and
+            the conditions given: ids, namespace, age.
         traces: How many there were.
     """
 
@@ -57,7 +57,7 @@ def why(reason: str) -> int:
 def note(
     connection: Connection, reason: str, count: int, now: datetime, entry: int | None = None
 ) -> int:
-    """Note that so many traces were erased; return the entry, to be gone on with."""
+    """Note that ``count`` traces were erased; return the entry, which the next call may extend."""
     if entry is None and reason in (EVICTED, EXPIRED):
         since = to_time(now - _TOGETHER)
         entry = connection.scalar(_TODAY, {"reason": reason, "since": since})
@@ -69,12 +69,12 @@ def note(
 
 
 def count_emptied(connection: Connection) -> int:
-    """Count the erased traces whose emptied rows still take room in the file."""
+    """Count the erased traces whose emptied rows still take space in the file."""
     return connection.scalar(_EMPTIED) or 0
 
 
 def none_emptied(connection: Connection) -> None:
-    """Note that the file was written anew."""
+    """Note that the file was rewritten."""
     connection.execute(update(erasures).values(emptied=0))
 
 
@@ -83,11 +83,9 @@ def list_erasures(connection: Connection, limit: int) -> list[Erasure]:
     rows = connection.execute(select(erasures).order_by(erasures.c.id.desc()).limit(limit))
     return [
         Erasure(
-            id=row.id,
-            began=from_time(row.began),
-            ended=from_time(row.ended),
-            reason=row.reason,
-            traces=row.traces,
+            began=from_time(row["began"]),
+            ended=from_time(row["ended"]),
+            **{name: row[name] for name in ("id", "reason", "traces")},
         )
-        for row in rows
+        for row in rows.mappings()
     ]

@@ -1,9 +1,9 @@
 """No open connection crosses a fork.
 
 SQLite's locks belong to a process, but its bookkeeping of them is copied into a forked child,
-which then believes to hold locks that it does not: the parent may delete the write-ahead log that
-the child is writing to. So all connections are closed before a fork, and opened again, in parent
-and child, when next needed.
+which then seems to hold locks that it does not: the parent may delete the write-ahead log that the
+child is writing to. So all connections are closed before a fork, and opened again, in parent and
+child, when next needed.
 """
 
 import logging
@@ -36,7 +36,7 @@ class Gate(Renewed):
         _gates.add(self)
 
     def renew(self) -> None:
-        """Begin anew in a child; what was in use there at the fork is of no more use to it."""
+        """Reset it in a child; what was in use there at the fork cannot be used any more."""
         self._lost = self._uses > 0
         self._changed = threading.Condition()
         self._uses = 0
@@ -65,8 +65,8 @@ class Gate(Renewed):
                 self._changed.notify_all()
 
     def shut(self) -> None:
-        """Wait until nothing is in use, then close the connections and let nobody in."""
-        self._changed.acquire()  # kept over the fork, or the child might find it taken for ever
+        """Wait until nothing is in use, then close the connections and hold new uses back."""
+        self._changed.acquire()  # kept over the fork, or it might stay locked in the child
         self._changed.wait_for(lambda: not self._shut)
         self._shut = True
         if not self._changed.wait_for(lambda: self._uses == 0, _PATIENCE):
@@ -78,7 +78,7 @@ class Gate(Renewed):
         self._close()
 
     def open(self) -> None:
-        """Let uses in again."""
+        """Allow uses again."""
         self._shut = False
         self._changed.notify_all()
         self._changed.release()

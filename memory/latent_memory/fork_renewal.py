@@ -1,13 +1,12 @@
-"""What threads share is made anew in a forked child.
+"""What threads share is reset in a forked child.
 
-Only the thread that forks lives on there. A lock that another one held would stay locked for ever,
-and a place that it had taken would never be given up.
+Only the thread that forks exists there. A lock that another thread held would stay locked forever,
+and a place that it had taken would never be released.
 """
 
 import os
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from weakref import WeakSet
 
 
@@ -18,36 +17,31 @@ class Renewed:
         _renewed.add(self)
 
     def renew(self) -> None:
-        """Begin anew, as if no thread had used it."""
+        """Reset it, as if no thread had used it."""
         raise NotImplementedError
 
 
 class ForkSafeLock(Renewed):
-    """A reentrant lock that nobody holds in a forked child."""
+    """A reentrant lock that is free in a forked child."""
 
     def __init__(self) -> None:
         super().__init__()
         self.renew()
 
     def renew(self) -> None:
-        """Begin with a lock that is free."""
+        """Replace the lock by a free one."""
         self._lock = threading.RLock()
 
     def __enter__(self) -> None:
         self._lock.acquire()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
 
 
 def in_forked_child(work: Callable[[], object]) -> None:
-    """Do work in every child that is forked from now on, before it does anything else."""
-    if hasattr(os, "register_at_fork"):  # Windows knows no forks
+    """Call ``work`` in every child that is forked from now on, before it does anything else."""
+    if hasattr(os, "register_at_fork"):  # Windows has no forks
         os.register_at_fork(after_in_child=work)
 
 

@@ -1,10 +1,15 @@
-"""Light views of what a memory holds: traces without their latents, and shelves."""
+"""Light views of what a memory holds: traces without their latents, shelves, sizes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
+import latent_migrations
+from latent_memory.index.index_state import snapshot_folder
+from latent_memory.sqlite import Database, backups, log_bytes
 from latent_memory.tables import shelves, texts, traces
 from latent_memory.trace import Shelf
 from latent_memory.trace_rows import ON_SHELF, from_time, names, to_shelf
@@ -54,6 +59,31 @@ class ShelfInfo:
     newest: datetime
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stats:
+    """The size of a memory.
+
+    Attributes:
+        path: The database file.
+        revision: Its schema's revision.
+        traces: Traces that it holds.
+        shelves: The shelves that they lie on.
+        database_bytes: Size of the database file.
+        log_bytes: Size of its write-ahead log.
+        index_bytes: Size of its index snapshots.
+        backups: Copies that migrations made.
+    """
+
+    path: Path
+    revision: str
+    traces: int
+    shelves: Sequence[ShelfInfo]
+    database_bytes: int
+    log_bytes: int
+    index_bytes: int
+    backups: Sequence[Path]
+
+
 def list_traces(
     connection: Connection,
     *,
@@ -68,9 +98,9 @@ def list_traces(
     With ``hardest`` those come first that took the most gradient steps.
     """
     hardness = (traces.c.steps.desc(),) if hardest else ()
-    said = (texts.c.query, texts.c.answer)
+    shelf_names = (shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
     wanted = (
-        select(traces, shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward, *said)
+        select(traces, *shelf_names, texts.c.query, texts.c.answer)
         .join(shelves, shelves.c.id == traces.c.shelf)
         .outerjoin(texts, texts.c.trace == traces.c.id)
         .order_by(*hardness, traces.c.id.desc())
@@ -84,14 +114,9 @@ def list_traces(
         wanted = wanted.where(traces.c.id < before)
     return [
         TraceInfo(
-            id=row["id"],
             created=from_time(row["created"]),
             shelf=to_shelf(row),
-            query=row["query"],
-            answer=row["answer"],
-            score=row["score"],
-            steps=row["steps"],
-            stopped=row["stopped"],
+            **{name: row[name] for name in ("id", "query", "answer", "score", "steps", "stopped")},
         )
         for row in connection.execute(wanted).mappings()
     ]
@@ -121,10 +146,27 @@ def list_shelves(connection: Connection) -> list[ShelfInfo]:
     return [
         ShelfInfo(
             shelf=to_shelf(row),
-            traces=row["traces"],
-            dimension=row["dimension"],
-            width=row["width"],
             newest=from_time(row["newest"]),
+            **{name: row[name] for name in ("traces", "dimension", "width")},
         )
         for row in connection.execute(wanted).mappings()
     ]
+
+
+def read_stats(database: Database) -> Stats:
+    """Read the sizes of a database and of what lies beside it."""
+    with database.read() as connection:
+        shelves = list_shelves(connection)
+        revision = latent_migrations.current(connection)
+    folder = snapshot_folder(database.path)
+    snapshots = list(folder.iterdir()) if folder.is_dir() else []
+    return Stats(
+        path=database.path,
+        revision=revision or "",
+        traces=sum(info.traces for info in shelves),
+        shelves=shelves,
+        database_bytes=database.path.stat().st_size,
+        log_bytes=log_bytes(database.path),
+        index_bytes=sum(file.stat().st_size for file in snapshots),
+        backups=backups(database.path),
+    )

@@ -88,7 +88,7 @@ def _read(connection: Connection, namespace: str | None, most: int) -> Overview:
         )  # fmt: skip
     first, last = oldest // _DAY, newest // _DAY
     days = -(-(last - first + 1) // most)
-    found = _sums(connection, namespace, (traces.c.created - first * _DAY) // (days * _DAY))
+    sums = _sums(connection, namespace, (traces.c.created - first * _DAY) // (days * _DAY))
     (whole,) = _sums(connection, namespace, traces.c.created * 0).values()
     begins = from_time(first * _DAY).date()
     return Overview(
@@ -98,7 +98,7 @@ def _read(connection: Connection, namespace: str | None, most: int) -> Overview:
         whole=Stretch(first=begins, **whole),
         days=days,
         stretches=[
-            Stretch(first=begins + timedelta(days=days * at), **found.get(at, {}))
+            Stretch(first=begins + timedelta(days=days * at), **sums.get(at, {}))
             for at in range((last - first) // days + 1)
         ],
         scores=_scores(connection, namespace),
@@ -140,9 +140,9 @@ def _sums(
 
 
 def _scores(connection: Connection, namespace: str | None) -> list[int]:
-    found = _counts(connection, namespace, cast((traces.c.score + 1) * _BINS, Integer))
-    bins = [found.get(at, 0) for at in range(_BINS)]
-    bins[-1] += found.get(_BINS, 0)  # a reward of exactly 0
+    counts = _counts(connection, namespace, cast((traces.c.score + 1) * _BINS, Integer))
+    bins = [counts.get(at, 0) for at in range(_BINS)]
+    bins[-1] += counts.get(_BINS, 0)  # a reward of exactly 0
     return bins
 
 

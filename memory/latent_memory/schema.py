@@ -4,7 +4,6 @@ import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect
@@ -31,7 +30,7 @@ class Migration:
 
     Attributes:
         path: The database file.
-        current: The revision that it was found at.
+        current: The revision that it was at.
         head: The newest revision.
         pending: Each revision in between, oldest first.
         backup: The copy that was made beforehand.
@@ -70,11 +69,15 @@ def open_database(location: str | Path, *, readonly: bool) -> Database:
         )
     if not readonly and not writable:
         logger.warning("%s cannot be written: it is open for reading only", path)
-    return Database(path, readonly=not writable, guard=partial(_guard, path))
+
+    def guard(connection: Connection) -> None:
+        _require_head(latent_migrations.current(connection), path)
+
+    return Database(path, readonly=not writable, guard=guard)
 
 
 def migrate(location: str | Path, *, dry_run: bool = False) -> Migration:
-    """Bring a database to the newest revision, after copying it; tell what was, or would be, done.
+    """Bring a database to the newest revision, after copying it; return what was (to be) done.
 
     Raises:
         LocationError: If there is no database of ours at the location.
@@ -136,10 +139,6 @@ def _revision(path: Path) -> str | None:
                 "program made; give another path"
             )
         return revision
-
-
-def _guard(path: Path, connection: Connection) -> None:
-    _require_head(latent_migrations.current(connection), path)
 
 
 def _require_head(revision: str | None, path: Path) -> None:

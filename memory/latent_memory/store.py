@@ -12,8 +12,8 @@ from latent_memory import trace_rows as rows
 from latent_memory.erasure_log import FORGOTTEN, PRUNED, Erasure, list_erasures
 from latent_memory.errors import ReadOnlyError
 from latent_memory.index.ivf_layout import IndexSettings
-from latent_memory.index.open_indexes import OpenIndexes
-from latent_memory.listing import ShelfInfo, TraceInfo
+from latent_memory.index.shelf_index import OpenIndexes
+from latent_memory.listing import ShelfInfo, Stats, TraceInfo, read_stats
 from latent_memory.progress import Progress
 from latent_memory.recall import recall
 from latent_memory.retention.compacting import compact
@@ -23,9 +23,9 @@ from latent_memory.retention.selection import least_useful, matching
 from latent_memory.retention.upkeep import Tidied, Upkeep
 from latent_memory.schema import open_database
 from latent_memory.sqlite import Database
-from latent_memory.stats import Stats, read_stats
 from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace, Vector, without_texts
-from latent_memory.transfer import traces as transfer
+from latent_memory.transfer.exporting import export
+from latent_memory.transfer.importing import import_
 from latent_memory.validation import check_embedding, check_shelf, check_trace
 from latent_memory.verify import Problem, verify_database, verify_traces
 
@@ -240,7 +240,7 @@ class LatentMemory:
         self, folder: Path, *, namespace: str | None = None, progress: Progress | None = None
     ) -> int:
         """Export all traces, or a namespace's, to a new folder; return how many there were."""
-        return transfer.export(self._database, folder, namespace=namespace, progress=progress)
+        return export(self._database, folder, namespace=namespace, progress=progress)
 
     def import_(
         self, folder: Path, *, namespace: str | None = None, progress: Progress | None = None
@@ -250,7 +250,7 @@ class LatentMemory:
         Raises:
             ImportFileError: If it is not a whole export, with the line where that shows.
         """
-        return transfer.import_(
+        return import_(
             self._database,
             folder,
             namespace=namespace,

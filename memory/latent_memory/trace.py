@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
 Matrix = NDArray[np.float32]
+Arrays = dict[str, NDArray[Any]]  # by name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +75,7 @@ def without_texts(trace: Trace) -> Trace:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class StoredTrace:
-    """A trace with the id and the time (UTC) that it was given when it was stored."""
+    """A trace with the id and the time (UTC) that it got when it was stored."""
 
     id: int
     created: datetime

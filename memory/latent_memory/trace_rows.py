@@ -4,11 +4,21 @@ import json
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    bindparam,
+    func,
+    insert,
+    select,
+)
 
 from latent_memory.codec import decode_latents, encode_latents
 from latent_memory.errors import DamageError, TraceError
@@ -29,6 +39,12 @@ ON_SHELF = (
     & (shelves.c.fingerprint == bindparam("fingerprint"))
     & (shelves.c.reward == bindparam("reward"))
 )
+
+
+def extreme(value: ColumnElement[int], table: Table) -> ColumnElement[int]:
+    """Return a shelf's extreme number in a table, such as its highest id; 0 if it has no row."""
+    return func.coalesce(select(value).where(table.c.shelf == shelves.c.id).scalar_subquery(), 0)
+
 
 # Statements are made once: SQLAlchemy takes four times as long to make one as to run it.
 _FIND_SHELF = select(shelves.c.id, shelves.c.dimension, shelves.c.width).where(ON_SHELF)
@@ -63,7 +79,7 @@ def to_time(moment: datetime) -> int:
 
 
 def from_time(microseconds: int) -> datetime:
-    """Return the moment (UTC) that ``to_time`` was given.
+    """Return the moment (UTC) of microseconds since 1970.
 
     Raises:
         DamageError: If no calendar has it.
@@ -85,23 +101,17 @@ def insert_trace(connection: Connection, trace: Trace, created: datetime) -> int
         TraceError: If its shapes are not those of its shelf.
     """
     said = {
-        "query": trace.query,
-        "answer": trace.answer,
+        **{name: getattr(trace, name) for name in ("query", "answer", "conversation", "settings")},
         "tokens": json.dumps(trace.tokens),
-        "conversation": trace.conversation,
-        "settings": trace.settings,
     }
     vector = trace.embedding.astype("<f4").tobytes()
     packed = encode_latents(trace.base, trace.optimised)
     row = {
         "shelf": _shelf_id(connection, trace),
         "created": to_time(created),
-        "score": trace.score,
+        **{name: getattr(trace, name) for name in ("score", "steps", "stopped", "prior")},
         "rewards": json.dumps(trace.rewards),
-        "steps": trace.steps,
-        "stopped": trace.stopped,
         "neighbours": json.dumps(trace.neighbours),
-        "prior": trace.prior,
     }
     row["checksum"] = _checksum({**row, **said}, vector, packed)
     id_ = connection.execute(_INSERT_TRACE, row).scalar_one()
@@ -114,7 +124,7 @@ def insert_trace(connection: Connection, trace: Trace, created: datetime) -> int
 def _checksum(row: Mapping[Any, Any], vector: bytes, packed: bytes) -> int:
     checked = [row[name] for name in _CHECKED]
     later = [row[name] for name in _CHECKED_SINCE_0006]
-    # Traces that lack both, as all older ones do, keep the checksum that they were given.
+    # Traces that lack both, as all older ones do, keep the checksum that they got.
     fields = json.dumps(checked if later == [None, None] else checked + later).encode()
     # Of the latents their own checksum, which comes last in them, stands for all: that of bytes
     # and their checksum together is the same for all bytes.
@@ -123,12 +133,12 @@ def _checksum(row: Mapping[Any, Any], vector: bytes, packed: bytes) -> int:
 
 def _shelf_id(connection: Connection, trace: Trace) -> int:
     shape = (len(trace.embedding), trace.base.shape[1])
-    found = connection.execute(_FIND_SHELF, names(trace.shelf)).one_or_none()
-    if found is None:
+    row = connection.execute(_FIND_SHELF, names(trace.shelf)).one_or_none()
+    if row is None:
         return _new_shelf(connection, trace.shelf, *shape)
-    check_width("embeddings", found.dimension, shape[0], trace.shelf)
-    check_width("latents", found.width, shape[1], trace.shelf)
-    return found.id
+    check_width("embeddings", row.dimension, shape[0], trace.shelf)
+    check_width("latents", row.width, shape[1], trace.shelf)
+    return row.id
 
 
 def check_width(what: str, stored: int, got: int, shelf: Shelf) -> None:
@@ -141,13 +151,8 @@ def check_width(what: str, stored: int, got: int, shelf: Shelf) -> None:
 
 
 def _new_shelf(connection: Connection, shelf: Shelf, dimension: int, width: int) -> int:
-    row = {
-        **names(shelf),
-        "dimension": dimension,
-        "width": width,
-        "identity": secrets.token_hex(16),
-        "generation": 0,
-    }
+    row = {"dimension": dimension, "width": width, "identity": secrets.token_hex(16)}
+    row = {**names(shelf), **row, "generation": 0}
     return connection.execute(insert(shelves).returning(shelves.c.id), row).scalar_one()
 
 
@@ -201,11 +206,7 @@ def to_trace(row: RowMapping) -> StoredTrace:
 
 def names(shelf: Shelf) -> dict[str, str]:
     """Return a shelf's names as the parameters of ``ON_SHELF``."""
-    return {
-        "namespace": shelf.namespace,
-        "fingerprint": shelf.fingerprint,
-        "reward": shelf.reward,
-    }
+    return asdict(shelf)
 
 
 def to_shelf(row: RowMapping) -> Shelf:

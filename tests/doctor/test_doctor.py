@@ -200,7 +200,7 @@ def test_an_index_file_that_is_not_used_is_warned_of(tmp_path: Path) -> None:
     assert (index()["state"], "120 traces" in index()["text"]) == ("ok", True)
     whole = file.read_bytes()
     file.write_bytes(whole[:-9])
-    assert "not what was written" in index()["text"]
+    assert "not a whole index file" in index()["text"]
     file.write_bytes(b"garbage")
     assert (index()["state"], index()["remedy"]) == ("warn", "latent-agent memory rebuild")
     file.write_bytes(whole)

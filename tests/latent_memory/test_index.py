@@ -3,17 +3,18 @@
 import json
 import logging
 import os
-import struct
 import subprocess
 import sys
 import warnings
 from dataclasses import asdict, replace
+from hashlib import sha256
 
 import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load, save
 
 from latent_memory.errors import TraceError
 from latent_memory.index.index import IndexSettings, VectorIndex
@@ -319,14 +320,14 @@ def require_untrusted(path, caplog, reason, identity="shelf a", read_vectors=row
     with caplog.at_level(logging.WARNING, "latent_memory"):
         assert load_snapshot(path, identity, read_vectors) is None
     [record] = caplog.records
-    assert record.name == "latent_memory"
+    assert record.name == "latent_memory.index.snapshot"
     assert str(path) in record.message
     assert reason in record.message
 
 
 def test_a_snapshot_is_the_same_index(path, index, caplog):
-    loaded, position, generation = trusted(path)
-    assert (position, generation) == (POSITION, 4)
+    loaded, head = trusted(path)
+    assert (head.position, head.generation) == (POSITION, 4)
     assert loaded.layout.settings == LISTS
     assert loaded.layout.built == 900
     assert loaded.outgrown == index.outgrown
@@ -352,10 +353,10 @@ def test_a_snapshot_holds_no_vector(path, index):
 
 
 def test_what_the_database_lost_is_not_in_the_loaded_index(path):
-    loaded, _, _ = trusted(path, lambda ids: rows(ids[ids % 2 == 0]))
+    loaded, _ = trusted(path, lambda ids: rows(ids[ids % 2 == 0]))
     assert len(loaded) == 450
     assert all(one % 2 == 0 for query in QUERIES for one, _ in loaded.search(query, 450))
-    nothing, _, _ = trusted(path, lambda ids: rows(ids[:0]))
+    nothing, _ = trusted(path, lambda ids: rows(ids[:0]))
     assert nothing.search(QUERIES[0], 3) == []
     assert nothing.outgrown
 
@@ -377,17 +378,17 @@ def test_a_file_cut_short_is_not_trusted(path, caplog):
     content = path.read_bytes()
     for quarter in (0, 1, 2, 3):
         path.write_bytes(content[: len(content) * quarter // 4])
-        require_untrusted(path, caplog, "it ends after" if quarter == 0 else "not what was written")
-    for length in (1, 7, 43, 44, 45, 200, len(content) - 1):
+        require_untrusted(path, caplog, "not a whole index file")
+    for length in (1, 7, 8, 9, 44, 200, len(content) - 1):
         path.write_bytes(content[:length])
-        require_untrusted(path, caplog, "")
+        require_untrusted(path, caplog, "not a whole index file")
     path.write_bytes(content + b"\0")
-    require_untrusted(path, caplog, "not what was written")
+    require_untrusted(path, caplog, "not a whole index file")
 
 
 def test_a_flipped_bit_anywhere_is_noticed(path, caplog):
     content = path.read_bytes()
-    header = 44 + struct.unpack_from("<I", content, 8)[0]
+    header = 8 + int.from_bytes(content[:8], "little")
     places = [*range(header), *range(header, len(content), 1999), len(content) - 1]
     for place in places:
         flipped = bytearray(content)
@@ -399,7 +400,7 @@ def test_a_flipped_bit_anywhere_is_noticed(path, caplog):
 @pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"not an index file, " * 50])
 def test_a_file_of_something_else_is_not_trusted(path, caplog, content):
     path.write_bytes(content)
-    require_untrusted(path, caplog, "it begins with" if content else "it ends after 0 bytes")
+    require_untrusted(path, caplog, "not a whole index file")
 
 
 def test_a_folder_in_its_place(tmp_path, index, caplog):
@@ -409,6 +410,14 @@ def test_a_folder_in_its_place(tmp_path, index, caplog):
     with pytest.raises(OSError, match="directory"):
         save_snapshot(folder, index, POSITION, 1, "shelf a")
     assert [file.name for file in tmp_path.iterdir()] == ["shelf.index"]
+
+
+def test_a_file_of_the_format_before_is_not_trusted(path, caplog):
+    header = b'{"version": 1}'
+    path.write_bytes(
+        b"latentix" + len(header).to_bytes(4, "little") + sha256(header).digest() + header
+    )
+    require_untrusted(path, caplog, "not a whole index file")
 
 
 def test_a_file_of_another_shelf_is_not_trusted(path, caplog):
@@ -428,29 +437,59 @@ def test_rows_that_were_not_asked_for_are_not_trusted(path, caplog):
     )
 
 
-def rewritten(content, change):
-    """The same file with a changed header, whole in itself."""
-    from hashlib import sha256
+def digest(head, arrays):
+    """The hash of head and arrays, written down once more."""
+    whole = sha256(head.encode())
+    for name in ("mean", "centroids", "ids", "lists"):
+        array = arrays[name]
+        whole.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    return whole.hexdigest()
 
-    length = struct.unpack_from("<I", content, 8)[0]
-    header = json.loads(content[44 : 44 + length])
-    change(header)
-    written = json.dumps(header).encode()
-    frame = content[:8] + struct.pack("<I", len(written)) + sha256(written).digest()
-    return frame + written + content[44 + length :]
+
+def rewritten(content, change):
+    """The same file with a changed head or arrays, whole in itself."""
+    arrays = load(content)
+    length = int.from_bytes(content[:8], "little")
+    head = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["head"])
+    change(head, arrays)
+    text = json.dumps(head, separators=(",", ":"))
+    return save(arrays, {"head": text, "sha256": digest(text, arrays)})
+
+
+def test_the_hash_is_over_head_and_arrays(path):
+    path.write_bytes(rewritten(path.read_bytes(), lambda head, arrays: None))
+    assert trusted(path)[1].generation == 4
+
+
+def shorter(name):
+    return lambda head, arrays: arrays.update({name: arrays[name][:-1]})
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda header: header.update(version=2), "its format is 2"),
-        (lambda header: header.pop("version"), "another program"),
-        (lambda header: header.pop("built"), "another program"),
-        (lambda header: header["settings"].update(unknown=1), "another program"),
-        (lambda header: header["position"].pop("trace"), "another program"),
-        (lambda header: header.update(vectors=10**9), "another program"),
-        (lambda header: header.update(dimension="many"), "another program"),
-        (lambda header: header.update(lists=2, dimension=24), "lists that it does not have"),
+        (lambda head, arrays: head.update(version=3), "its format is 3"),
+        (lambda head, arrays: head.pop("version"), "another program"),
+        (lambda head, arrays: head.pop("built"), "another program"),
+        (lambda head, arrays: head["settings"].update(unknown=1), "another program"),
+        (lambda head, arrays: head["position"].pop("trace"), "another program"),
+        (lambda head, arrays: head.update(built="900"), "another program"),
+        (lambda head, arrays: head.update(vectors="many"), "another program"),
+        (lambda head, arrays: head.update(vectors=10**9), "do not fit each other"),
+        (shorter("mean"), "do not fit each other"),
+        (shorter("ids"), "do not fit each other"),
+        (shorter("lists"), "do not fit each other"),
+        (
+            lambda head, arrays: arrays.update(centroids=arrays["centroids"].reshape(-1)),
+            "do not fit each other",
+        ),
+        (
+            lambda head, arrays: arrays.update(ids=arrays["ids"].astype(np.float64)),
+            "do not fit each other",
+        ),
+        (lambda head, arrays: arrays.update(ids=-arrays["ids"]), "ids below 0"),
+        (shorter("centroids"), "lists that it does not have"),
+        (lambda head, arrays: arrays.update(lists=-arrays["lists"]), "lists that it does not have"),
     ],
 )
 def test_a_whole_file_of_another_program_is_not_trusted(path, caplog, change, reason):
@@ -461,9 +500,10 @@ def test_a_whole_file_of_another_program_is_not_trusted(path, caplog, change, re
 def test_an_older_file_says_how_old_it_is(path, index):
     older = path.read_bytes()
     save_snapshot(path, index, replace(POSITION, trace=2000), 5, "shelf a")
-    assert trusted(path)[1:] == (Position(trace=2000, deletion=12), 5)
+    newer = trusted(path)[1]
+    assert (newer.position, newer.generation) == (Position(trace=2000, deletion=12), 5)
     path.write_bytes(older)
-    assert trusted(path)[1:] == (POSITION, 4)
+    assert (trusted(path)[1].position, trusted(path)[1].generation) == (POSITION, 4)
 
 
 def test_the_databases_own_errors_go_through(path):

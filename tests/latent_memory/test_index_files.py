@@ -74,7 +74,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_is_noticed_and_built_anew(
+def test_a_damaged_file_is_noticed_and_rebuilt(
     path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     DAMAGE[damage](snapshot(path))
@@ -82,7 +82,7 @@ def test_a_damaged_file_is_noticed_and_built_anew(
         check_recall(memory, list(range(COUNT)))
         assert memory.verify() == []
     if "deleted" not in damage:
-        assert "built anew" in caplog.text
+        assert "rebuilt" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING), LatentMemory(path, index=LISTS) as memory:
         check_recall(memory, list(range(COUNT)))
@@ -114,7 +114,7 @@ def test_another_dimensions_file_is_noticed(
     shutil.copy(snapshot(place), snapshot(path))
     with caplog.at_level(logging.WARNING), LatentMemory(path, index=LISTS) as memory:
         check_recall(memory, list(range(COUNT)))
-    assert "built anew" in caplog.text
+    assert "rebuilt" in caplog.text
 
 
 def test_an_older_generation_is_noticed(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -144,7 +144,7 @@ def test_an_older_database_drops_the_newer_file(
     with caplog.at_level(logging.WARNING), LatentMemory(path, index=LISTS) as memory:
         memory.add_many(trace(number) for number in range(500, 600))
         check_recall(memory, [*range(COUNT), *range(500, 600)])
-    assert "built anew" in caplog.text
+    assert "rebuilt" in caplog.text
 
 
 @pytest.mark.parametrize("mode", ["read-write", "read"])

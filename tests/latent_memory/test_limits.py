@@ -24,7 +24,7 @@ from latent_memory import LatentMemory, Limits, RateError, StoredTrace, TraceErr
 from latent_memory.retention import compacting, upkeep
 from latent_memory.retention.eviction import fair_share
 from latent_memory.retention.limits import CAPACITY, TOTAL
-from latent_memory.retention.usefulness import usefulness
+from latent_memory.retention.selection import usefulness
 from tests.support.memories import (
     SHELF,
     Worker,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from latent_memory import IndexSettings, LatentMemory
-from latent_memory.index import open_indexes
+from latent_memory.index import shelf_index
 from latent_memory.index.index import VectorIndex
-from latent_memory.index.open_indexes import OPEN
+from latent_memory.index.shelf_index import OPEN
 from tests.support.memories import in_namespace, recalled, trace, vector
 
 # Lists from 10 vectors on, so that there are files; all searched, so that it is exact.
@@ -46,7 +46,7 @@ def test_no_more_are_held_however_many_namespaces_are_asked(memory: LatentMemory
 def test_the_one_that_was_not_used_for_longest_goes(
     memory: LatentMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(open_indexes, "OPEN", 2)
+    monkeypatch.setattr(shelf_index, "OPEN", 2)
     ann, bob, cleo = (in_namespace(name) for name in ("ann", "bob", "cleo"))
     of = memory._indexes.of
     first, second = of(ann), of(bob)
@@ -59,7 +59,7 @@ def test_the_one_that_was_not_used_for_longest_goes(
 def test_an_index_that_goes_while_others_use_it_costs_nothing(
     memory: LatentMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(open_indexes, "OPEN", 1)
+    monkeypatch.setattr(shelf_index, "OPEN", 1)
     users = [in_namespace(f"user {number}") for number in range(3)]
     memory.add_many(trace(seed, shelf=user) for user in users for seed in range(20))
 

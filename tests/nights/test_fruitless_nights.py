@@ -97,7 +97,7 @@ def test_an_interrupted_night_is_begun_anew(memory: LatentMemory) -> None:
 def test_of_nights_that_published_the_newest_stay_and_those_that_can_be_rolled_back_to(
     memory: LatentMemory,
 ) -> None:
-    from latent_memory.priors.old_nights import drop_old_nights
+    from latent_memory.priors.nights import drop_old_nights
 
     database, shelf = memory.database, day(memory)
     source = source_of(database, shelf)
@@ -119,7 +119,7 @@ def test_of_nights_that_published_the_newest_stay_and_those_that_can_be_rolled_b
 
 
 def test_nights_that_fail_again_and_again_fill_no_database(memory: LatentMemory) -> None:
-    from latent_memory.priors.old_nights import KEPT
+    from latent_memory.priors.nights import KEPT
 
     database, shelf = memory.database, day(memory)
     assert consolidate(job(memory, shelf)).verdict == "published"

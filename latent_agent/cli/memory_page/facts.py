@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from latent_agent.nights.status import state_of
 from latent_memory import LatentMemory
-from latent_memory.listing import TraceInfo, list_traces
+from latent_memory.listing import Stats, TraceInfo, list_traces
 from latent_memory.overview import Overview, overview
 from latent_memory.priors.nights import NightInfo, list_nights
 from latent_memory.priors.priors import PriorInfo, active_prior, list_priors
-from latent_memory.stats import Stats
 
 _LISTED = 10  # traces in each list
 

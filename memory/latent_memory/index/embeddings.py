@@ -1,33 +1,25 @@
-"""What a shelf's index must know: which embeddings came to the shelf, which left it."""
+"""What a shelf's index must know: which embeddings were added to the shelf, which deleted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from latent_memory.errors import DamageError
+from latent_memory.index.index import Ids
 from latent_memory.index.snapshot import Position
 from latent_memory.tables import deletions, embeddings, shelves, traces
 from latent_memory.trace import Matrix, Shelf
-from latent_memory.trace_rows import ON_SHELF, names
-
-Ids = NDArray[np.int64]
+from latent_memory.trace_rows import ON_SHELF, extreme, names
 
 _FIND_SHELF = select(
     shelves.c.id,
     shelves.c.dimension,
     shelves.c.identity,
     shelves.c.generation,
-    select(func.max(traces.c.id))
-    .where(traces.c.shelf == shelves.c.id)
-    .scalar_subquery()
-    .label("trace"),
-    select(func.max(deletions.c.seq))
-    .where(deletions.c.shelf == shelves.c.id)
-    .scalar_subquery()
-    .label("deletion"),
+    extreme(func.max(traces.c.id), traces).label("trace"),
+    extreme(func.max(deletions.c.seq), deletions).label("deletion"),
 ).where(ON_SHELF)
 _ROWS = (
     select(traces.c.id, embeddings.c.vector)
@@ -35,7 +27,7 @@ _ROWS = (
     .where(traces.c.shelf == bindparam("shelf"))
     .order_by(traces.c.id)
 )
-_CAME = _ROWS.where(traces.c.id > bindparam("after"))
+_ADDED = _ROWS.where(traces.c.id > bindparam("after"))
 _VECTORS = _ROWS.where(traces.c.id.in_(bindparam("ids", expanding=True)))
 _IDS = select(traces.c.id).where(
     traces.c.shelf == bindparam("shelf"), traces.c.id <= bindparam("until")
@@ -72,28 +64,20 @@ class ShelfRow:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class News:
+class Changes:
     """What happened on a shelf.
 
     Attributes:
-        ids: Ids of the traces that came and are still there, ascending, (n,).
+        ids: Ids of the traces that were added and are still there, ascending, (n,).
         vectors: Their embeddings, (n, e).
-        gone: Ids of the traces that left, whether or not they are known.
-        position: Up to where this is the news.
+        gone: Ids of the traces that were deleted, whether or not they are known.
+        position: Up to where these are the changes.
     """
 
     ids: Ids
     vectors: Matrix
     gone: Ids
     position: Position
-
-
-NOTHING = News(
-    ids=np.empty(0, dtype=np.int64),
-    vectors=np.empty((0, 0), dtype=np.float32),
-    gone=np.empty(0, dtype=np.int64),
-    position=START,
-)
 
 
 def find_shelf(connection: Connection, shelf: Shelf) -> ShelfRow | None:
@@ -106,29 +90,30 @@ def find_shelf(connection: Connection, shelf: Shelf) -> ShelfRow | None:
         dimension=row.dimension,
         identity=row.identity,
         generation=row.generation,
-        newest=Position(trace=row.trace or 0, deletion=row.deletion or 0),
+        newest=Position(trace=row.trace, deletion=row.deletion),
     )
 
 
-def read_news(connection: Connection, shelf: ShelfRow, since: Position) -> News:
+def read_changes(connection: Connection, shelf: ShelfRow, since: Position) -> Changes:
     """Read what happened on a shelf since ``since``, in the transaction that found the shelf.
 
-    Ids grow in the order of commits, since there is one writer at a time: nothing that comes
+    Ids grow in the order of commits, since there is one writer at a time: nothing that is added
     later has an id below ``newest``.
     """
-    came: Sequence[Row[int, bytes]] = ()
+    added: Sequence[Row[int, bytes]] = ()
     gone: Sequence[int] = ()
     if shelf.newest.trace > since.trace:
-        came = connection.execute(_CAME, {"shelf": shelf.id, "after": since.trace}).all()
+        added = connection.execute(_ADDED, {"shelf": shelf.id, "after": since.trace}).all()
     if shelf.newest.deletion > since.deletion:
         after = {"shelf": shelf.id, "after": since.deletion}
         gone = connection.execute(_GONE, after).scalars().all()
-    ids, vectors = _unpacked(came, shelf.dimension)
+    ids, vectors = _unpacked(added, shelf.dimension)
     position = Position(
         trace=max(since.trace, shelf.newest.trace),
         deletion=max(since.deletion, shelf.newest.deletion),
     )
-    return News(ids=ids, vectors=vectors, gone=np.array(gone, dtype=np.int64), position=position)
+    removed = np.array(gone, dtype=np.int64)
+    return Changes(ids=ids, vectors=vectors, gone=removed, position=position)
 
 
 def read_vectors(connection: Connection, shelf: ShelfRow, ids: Ids) -> tuple[Ids, Matrix]:

@@ -26,15 +26,14 @@ from latent_memory.trace import Matrix, Vector
 
 Ids = NDArray[np.int64]
 
-DEFAULTS = IndexSettings()
 _BLOCK = 4096  # rows that are centred at a time, so that no second copy of all is made
 
 
 class VectorIndex:
     """Vectors under ids, searched by centred cosine.
 
-    Exact while small; later inverted lists (IVF), which unlike a graph (HNSW) let go of an id for
-    good and are quick to build. Not thread-safe: the caller locks.
+    Exact while small; later inverted lists (IVF), which unlike a graph (HNSW) can remove an id
+    for good and are quick to build. Not thread-safe: the caller locks.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -49,7 +48,7 @@ class VectorIndex:
         )
 
     @classmethod
-    def build(cls, ids: Ids, vectors: Matrix, *, settings: IndexSettings = DEFAULTS) -> Self:
+    def build(cls, ids: Ids, vectors: Matrix, *, settings: IndexSettings | None = None) -> Self:
         """Build an index of ``vectors``, (n, e) and raw, under ``ids``, (n,) and distinct.
 
         Raises:
@@ -57,7 +56,7 @@ class VectorIndex:
         """
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         _require_finite(vectors)
-        index = cls(learn_layout(vectors, settings))
+        index = cls(learn_layout(vectors, settings or IndexSettings()))
         index.add(ids, vectors)
         return index
 
@@ -66,7 +65,7 @@ class VectorIndex:
 
     @property
     def outgrown(self) -> bool:
-        """Whether it should be built anew: the mean or the lists are out of date."""
+        """Whether it should be rebuilt: the mean or the lists are out of date."""
         layout, live = self.layout, len(self)
         if layout.flat and live > layout.settings.flat_until:
             return True

@@ -8,9 +8,15 @@ from pathlib import Path
 from sqlalchemy import update
 
 from latent_memory.errors import LatentMemoryError
-from latent_memory.index.embeddings import Ids, ShelfRow, find_shelf, read_vectors
-from latent_memory.index.index import VectorIndex
-from latent_memory.index.snapshot import Position, load_snapshot, save_snapshot
+from latent_memory.index.embeddings import ShelfRow, count_ids, find_shelf, read_vectors
+from latent_memory.index.index import Ids, VectorIndex
+from latent_memory.index.snapshot import (
+    Position,
+    UntrustedError,
+    load_snapshot,
+    read_head,
+    save_snapshot,
+)
 from latent_memory.sqlite import Database
 from latent_memory.tables import shelves
 from latent_memory.trace import Matrix, Shelf
@@ -57,7 +63,7 @@ def load(database: Database, shelf: Shelf) -> Known | None:
         known, generation = _read(database, shelf)
     if known is not None and generation != known.row.generation:
         logger.warning(
-            "index file %s is not used, the index is built anew: it is of generation %d, the "
+            "index file %s is not used, the index is rebuilt: it is of generation %d, the "
             "database of %d",
             snapshot_path(database.path, known.row.id),
             generation,
@@ -81,8 +87,9 @@ def _read(database: Database, shelf: Shelf) -> tuple[Known | None, int]:
     loaded = load_snapshot(snapshot_path(database.path, row.id), row.identity, vectors)
     if loaded is None:
         return None, 0
-    index, position, generation = loaded
-    return Known(row=row, index=index, position=position, unsaved=0), generation
+    index, head = loaded
+    known = Known(row=row, index=index, position=head.position, unsaved=0)
+    return known, head.generation
 
 
 def save(database: Database, known: Known) -> None:
@@ -112,3 +119,40 @@ def save(database: Database, known: Known) -> None:
                 save_snapshot(path, known.index, known.position, generation, known.row.identity)
     except (LatentMemoryError, OSError) as error:
         logger.warning("index file %s could not be written: %s", path, error)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SnapshotState:
+    """The state of a shelf's snapshot.
+
+    Attributes:
+        vectors: How many traces it sorts into lists; None: there is no file, as for a small shelf.
+        fault: Why it is not used, so that the index is rebuilt; None if it is.
+    """
+
+    vectors: int | None = None
+    fault: str | None = None
+
+
+def check_snapshot(database: Database, shelf: Shelf) -> SnapshotState:
+    """Check that a shelf's snapshot is whole, of the database's generation, and complete.
+
+    No embedding is read, nor any trace.
+    """
+    with database.read() as connection:
+        row = find_shelf(connection, shelf)
+        if row is None:
+            return SnapshotState()
+        try:
+            head = read_head(snapshot_path(database.path, row.id), row.identity)
+        except FileNotFoundError:
+            return SnapshotState()
+        except (OSError, UntrustedError) as problem:
+            return SnapshotState(fault=str(problem))
+        wanted = count_ids(connection, row, head.position)
+    fault = None
+    if head.generation != row.generation:
+        fault = f"it is of generation {head.generation}, the database of {row.generation}"
+    elif head.vectors != wanted:
+        fault = f"it holds {head.vectors} traces of {wanted}"
+    return SnapshotState(vectors=head.vectors, fault=fault)

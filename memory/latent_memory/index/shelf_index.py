@@ -1,4 +1,4 @@
-"""The index of one shelf: built, kept up with the database, kept on disk."""
+"""The indexes of shelves: built, kept up with the database, kept in memory and on disk."""
 
 import threading
 from collections.abc import Generator, Iterable
@@ -7,14 +7,12 @@ from contextlib import contextmanager
 import numpy as np
 
 from latent_memory.errors import DamageError, TraceError
+from latent_memory.fork_renewal import ForkSafeLock, Renewed
 from latent_memory.index.embeddings import (
-    NOTHING,
     START,
-    News,
-    ShelfRow,
     find_shelf,
+    read_changes,
     read_ids,
-    read_news,
 )
 from latent_memory.index.index import VectorIndex
 from latent_memory.index.index_state import Known, load, save
@@ -23,7 +21,8 @@ from latent_memory.sqlite import Database
 from latent_memory.trace import Shelf, Vector
 from latent_memory.trace_rows import check_width
 
-_STALE = 0.1  # a snapshot that lacks a larger share of what the index knows is written anew
+OPEN = 64  # indexes in memory, however many shelves are queried
+_STALE = 0.1  # a snapshot that lacks a larger share of what the index knows is rewritten
 
 
 class ShelfIndex:
@@ -59,7 +58,7 @@ class ShelfIndex:
             return known.index.search(query, k)
 
     def drop(self, ids: Iterable[int]) -> None:
-        """Take ids out that the database was found not to hold."""
+        """Take ids out that the database no longer holds."""
         with self._lock:
             if self._known is not None:
                 self._known.index.remove(np.array(sorted(ids), dtype=np.int64))
@@ -97,43 +96,28 @@ class ShelfIndex:
                 save(self._database, self._known)
 
     def _caught_up(self, known: Known | None) -> Known | None:
-        """Return the index as the database is now; None if nothing lies on the shelf."""
-        row, news = self._news(known)
-        if row is None:
-            return None
-        if known is None or known.row.identity != row.identity:
-            return self._built(row, news)
-        self._apply(known, news)
-        return self._caught_up(None) if known.index.outgrown else known
-
-    def _news(self, known: Known | None) -> tuple[ShelfRow | None, News]:
-        """Read what ``known`` lacks, or all if the shelf has another identity since.
-
-        It was emptied and begun anew, or its record of deletions was shortened.
-        """
+        """Return the index brought up to date; None if nothing lies on the shelf."""
         with self._database.read() as connection:
             row = find_shelf(connection, self._shelf)
             if row is None:
-                return None, NOTHING
-            same = known is not None and known.row.identity == row.identity
-            since = known.position if known is not None and same else START
-            return row, read_news(connection, row, since)
-
-    def _built(self, row: ShelfRow, news: News) -> Known:
+                return None
+            if known is not None and known.row.identity != row.identity:
+                # It was emptied and created again, or its record of deletions was shortened.
+                known = None
+            changes = read_changes(connection, row, START if known is None else known.position)
         with self._blamed():
-            index = VectorIndex.build(news.ids, news.vectors, settings=self._settings)
-        return Known(row=row, index=index, position=news.position, unsaved=len(index))
-
-    def _apply(self, known: Known, news: News) -> None:
-        with self._blamed():
-            known.index.add(news.ids, news.vectors)
-        known.index.remove(news.gone)
-        known.position = news.position
-        known.unsaved += len(news.ids) + len(news.gone)
+            if known is None:
+                index = VectorIndex.build(changes.ids, changes.vectors, settings=self._settings)
+                return Known(row=row, index=index, position=changes.position, unsaved=len(index))
+            known.index.add(changes.ids, changes.vectors)
+        known.index.remove(changes.gone)
+        known.position = changes.position
+        known.unsaved += len(changes.ids) + len(changes.gone)
+        return self._caught_up(None) if known.index.outgrown else known
 
     @contextmanager
     def _blamed(self) -> Generator[None]:
-        """Say that an embedding which was good enough to be stored is damaged now."""
+        """Report an embedding that is refused, though it was stored, as damage."""
         try:
             yield
         except TraceError as error:
@@ -141,3 +125,45 @@ class ShelfIndex:
                 f"embeddings must be as they were stored, but one in namespace "
                 f"{self._shelf.namespace!r} is not ({error}); run: latent-agent memory verify"
             ) from error
+
+
+class OpenIndexes(Renewed):
+    """The ``OPEN`` indexes that were used last, for many threads.
+
+    Args:
+        database: Where the shelves lie.
+        settings: How an index is built.
+    """
+
+    def __init__(self, database: Database, settings: IndexSettings) -> None:
+        super().__init__()
+        self._database, self._settings = database, settings
+        self._lock = ForkSafeLock()
+        self.renew()
+
+    def renew(self) -> None:
+        """Start with none: one that a thread was searching at a fork may be half changed."""
+        self._indexes: dict[Shelf, ShelfIndex] = {}
+
+    def of(self, shelf: Shelf) -> ShelfIndex:
+        """Return the index of a shelf.
+
+        A thread that is still searching an index dropped here may finish: as in another process,
+        the index knows what the database holds.
+        """
+        with self._lock:
+            index = self._indexes.pop(shelf, None)
+            index = index or ShelfIndex(self._database, shelf, self._settings)
+            self._indexes[shelf] = index  # a dict keeps the order of insertion: used last, last
+            first = next(iter(self._indexes))
+            dropped = self._indexes.pop(first) if len(self._indexes) > OPEN else None
+        if dropped is not None:
+            dropped.close()
+        return index
+
+    def close(self) -> None:
+        """Write down what is not on disk yet."""
+        with self._lock:
+            indexes = list(self._indexes.values())
+        for index in indexes:
+            index.close()

@@ -1,37 +1,35 @@
 """An index on disk: how its vectors are sorted into lists, and none of the vectors.
 
-The vectors come back from the database, so what was forgotten there cannot come back from here.
-A file is verified before any of it is used; one that cannot be trusted is ignored.
-
-The format, little-endian: 8 bytes of magic, the header's length (uint32), the header's SHA-256,
-the header (JSON), then the arrays: mean, centroids, ids, lists.
+The vectors are read from the database, so a file cannot bring back what was forgotten there.
+It is a safetensors file; its metadata holds a `SnapshotHead` (JSON) and the SHA-256 of head and
+arrays. A file is verified before any of it is used; one that cannot be trusted is ignored.
 """
 
 import hashlib
 import json
 import logging
-import struct
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from latent_memory.errors import TraceError
 from latent_memory.files import replace_file
 from latent_memory.index.index import Ids, VectorIndex
 from latent_memory.index.ivf_layout import IndexSettings, Layout
-from latent_memory.trace import Matrix
+from latent_memory.trace import Arrays, Matrix
 
 ReadVectors = Callable[[Ids], tuple[Ids, Matrix]]
 
-_MAGIC = b"latentix"
-_VERSION = 1
-_FRAME = struct.Struct("<8sI32s")
+_VERSION = 2
+_DTYPES = {"mean": np.float32, "centroids": np.float32, "ids": np.int64, "lists": np.int32}
 _BLOCK = 4096  # ids asked for at a time
 
-_log = logging.getLogger("latent_memory")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,29 +46,29 @@ class Position:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head:
+class SnapshotHead:
     """What a file says of itself.
 
     Attributes:
-        vectors: How many it sorts into lists.
-        position: Up to where it knows the database.
+        version: Of its format.
+        identity: Of the shelf that it belongs to.
         generation: Which one of its shelf's snapshots it is.
+        position: Up to where it knows the database.
+        vectors: How many it sorts into lists.
+        built: How many vectors its lists were learned from.
+        settings: The settings it was built with.
     """
 
+    version: int = _VERSION
+    identity: str
+    generation: int
+    position: Position
     vectors: int
-    position: Position
-    generation: int
+    built: int
+    settings: IndexSettings
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Stored:
-    """What a file holds."""
-
-    layout: Layout
-    ids: Ids
-    lists: Ids
-    position: Position
-    generation: int
+_HEAD = TypeAdapter(SnapshotHead)
 
 
 class UntrustedError(Exception):
@@ -90,13 +88,26 @@ def save_snapshot(
     if index.layout.flat:
         path.unlink(missing_ok=True)
         return
-    replace_file(path, _packed(index, position, generation, identity))
+    ids, lists = index.assignment()
+    layout = index.layout
+    head = SnapshotHead(
+        identity=identity,
+        generation=generation,
+        position=position,
+        vectors=len(ids),
+        built=layout.built,
+        settings=layout.settings,
+    )
+    values = {"mean": layout.mean, "centroids": layout.centroids, "ids": ids, "lists": lists}
+    arrays = {name: values[name].astype(dtype) for name, dtype in _DTYPES.items()}
+    text = _HEAD.dump_json(head).decode()
+    replace_file(path, save(arrays, {"head": text, "sha256": _digest(text, arrays)}))
 
 
 def load_snapshot(
     path: Path, identity: str, read_vectors: ReadVectors
-) -> tuple[VectorIndex, Position, int] | None:
-    """Return the index, its position and its generation, or None if there is none to trust.
+) -> tuple[VectorIndex, SnapshotHead] | None:
+    """Return the index and the file's head, or None if there is none to trust.
 
     Args:
         path: The file; that it is missing is nothing unusual, all else is logged as a warning.
@@ -109,126 +120,89 @@ def load_snapshot(
     except FileNotFoundError:
         return None
     except OSError as problem:
-        _warn(path, problem)
-        return None
+        return _warn(path, problem)
     try:
-        stored = _unpacked(content, identity)
-        return _filled(stored, read_vectors), stored.position, stored.generation
+        head, arrays = _verified(content, identity)
+        return _filled(head, arrays, read_vectors), head
     except UntrustedError as problem:
-        _warn(path, problem)
-        return None
+        return _warn(path, problem)
 
 
-def read_head(path: Path, identity: str) -> Head:
-    """Verify a file, and tell what it holds without filling an index from it.
+def read_head(path: Path, identity: str) -> SnapshotHead:
+    """Verify a file and return its head, without filling an index from it.
 
     Raises:
         OSError: If it cannot be read.
         UntrustedError: If it is not a whole snapshot of this index.
     """
-    stored = _unpacked(path.read_bytes(), identity)
-    return Head(vectors=len(stored.ids), position=stored.position, generation=stored.generation)
+    return _verified(path.read_bytes(), identity)[0]
 
 
 def _warn(path: Path, problem: Exception) -> None:
-    _log.warning("index file %s is not used, the index is built anew: %s", path, problem)
+    logger.warning("index file %s is not used, the index is rebuilt: %s", path, problem)
 
 
-def _packed(index: VectorIndex, position: Position, generation: int, identity: str) -> bytes:
-    ids, lists = index.assignment()
-    layout = index.layout
-    arrays = (
-        layout.mean.astype("<f4"),
-        layout.centroids.astype("<f4"),
-        ids.astype("<i8"),
-        lists.astype("<i4"),
-    )
-    payload = b"".join(array.tobytes() for array in arrays)
-    header = json.dumps(
-        {
-            "version": _VERSION,
-            "identity": identity,
-            "generation": generation,
-            "position": asdict(position),
-            "settings": asdict(layout.settings),
-            "built": layout.built,
-            "dimension": index.dimension,
-            "lists": len(layout.centroids),
-            "vectors": len(ids),
-            "sha256": hashlib.sha256(payload).hexdigest(),
-        }
-    ).encode()
-    frame = _FRAME.pack(_MAGIC, len(header), hashlib.sha256(header).digest())
-    return frame + header + payload
+def _digest(head: str, arrays: Arrays) -> str:
+    digest = hashlib.sha256(head.encode())
+    for name in _DTYPES:
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
-def _unpacked(content: bytes, identity: str) -> _Stored:
+def _verified(content: bytes, identity: str) -> tuple[SnapshotHead, Arrays]:
+    """Return head and arrays, once both are known to be what was written, and to fit together."""
     try:
-        stored = _stored(*_verified(content, identity))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UntrustedError(f"another program wrote its header: {error!r}") from error
-    if stored.lists.size and not 0 <= stored.lists.min() <= stored.lists.max() < len(
-        stored.layout.centroids
-    ):
+        arrays = load(content)
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        text, digest = (metadata["__metadata__"][name] for name in ("head", "sha256"))
+        if _digest(text, arrays) != digest:
+            raise UntrustedError("its content is not what was written")
+        head = _HEAD.validate_json(text)
+    except ValidationError as error:
+        raise UntrustedError(f"another program wrote its head: {error!r}") from error
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UntrustedError(f"it is not a whole index file: {error!r}") from error
+    if head.version != _VERSION:
+        raise UntrustedError(f"its format is {head.version!r}, this program's {_VERSION}")
+    if _HEAD.dump_json(head).decode() != text:
+        raise UntrustedError(f"another program wrote its head: {text[:500]}")
+    if head.identity != identity:
+        raise UntrustedError(f"it belongs to {head.identity!r}, not to {identity!r}")
+    _check_arrays(head, arrays)
+    return head, arrays
+
+
+def _check_arrays(head: SnapshotHead, arrays: Arrays) -> None:
+    lists, width = arrays["centroids"].shape[:1], arrays["mean"].size
+    shapes = {"mean": (width,), "centroids": (*lists, width)}
+    shapes |= dict.fromkeys(("ids", "lists"), (head.vectors,))
+    if {name: (arrays[name].shape, arrays[name].dtype) for name in shapes} != {
+        name: (shape, _DTYPES[name]) for name, shape in shapes.items()
+    }:
+        raise UntrustedError("its arrays do not fit each other")
+    if head.vectors and not 0 <= arrays["lists"].min() <= arrays["lists"].max() < lists[0]:
         raise UntrustedError("it sorts traces into lists that it does not have")
-    return stored
+    if head.vectors and arrays["ids"].min() < 0:
+        raise UntrustedError("it holds ids below 0")
 
 
-def _stored(header: dict[str, Any], payload: bytes) -> _Stored:
-    dimension, lists, vectors = header["dimension"], header["lists"], header["vectors"]
-    kinds = (("<f4", dimension), ("<f4", lists * dimension), ("<i8", vectors), ("<i4", vectors))
-    arrays: list[Any] = []
-    start = 0
-    for kind, count in kinds:
-        arrays.append(np.frombuffer(payload, dtype=kind, count=count, offset=start))
-        start += arrays[-1].nbytes
-    mean, centroids, ids, numbers = arrays
+def _filled(head: SnapshotHead, arrays: Arrays, read_vectors: ReadVectors) -> VectorIndex:
     layout = Layout(
-        settings=IndexSettings(**header["settings"]),
-        built=header["built"],
-        mean=mean.astype(np.float32),
-        centroids=centroids.reshape(lists, dimension).astype(np.float32),
+        settings=head.settings,
+        built=head.built,
+        mean=arrays["mean"],
+        centroids=arrays["centroids"],
     )
-    return _Stored(
-        layout=layout,
-        ids=ids.astype(np.int64),
-        lists=numbers.astype(np.int64),
-        position=Position(**header["position"]),
-        generation=header["generation"],
-    )
-
-
-def _verified(content: bytes, identity: str) -> tuple[dict[str, Any], bytes]:
-    """Return header and payload, once both are known to be what was written."""
-    if len(content) < _FRAME.size:
-        raise UntrustedError(f"it ends after {len(content)} bytes, before its header")
-    magic, length, digest = _FRAME.unpack_from(content)
-    if magic != _MAGIC:
-        raise UntrustedError(f"it begins with {magic!r}, not with {_MAGIC!r}")
-    written = content[_FRAME.size : _FRAME.size + length]
-    if hashlib.sha256(written).digest() != digest:
-        raise UntrustedError("its header is not what was written")
-    header = json.loads(written)
-    if header["version"] != _VERSION:
-        raise UntrustedError(f"its format is {header['version']!r}, this program's {_VERSION}")
-    if header["identity"] != identity:
-        raise UntrustedError(f"it belongs to {header['identity']!r}, not to {identity!r}")
-    payload = content[_FRAME.size + length :]
-    if hashlib.sha256(payload).hexdigest() != header["sha256"]:
-        raise UntrustedError("its arrays are not what was written")
-    return header, payload
-
-
-def _filled(stored: _Stored, read_vectors: ReadVectors) -> VectorIndex:
-    index, ids, lists = VectorIndex(stored.layout), stored.ids, stored.lists
+    index, ids, lists = VectorIndex(layout), arrays["ids"], arrays["lists"]
     for start in range(0, len(ids), _BLOCK):
         asked = ids[start : start + _BLOCK]
-        found, vectors = read_vectors(asked)
-        at = np.minimum(np.searchsorted(asked, found), len(asked) - 1)
-        if (asked[at] != found).any():
+        there, vectors = read_vectors(asked)
+        at = np.minimum(np.searchsorted(asked, there), len(asked) - 1)
+        if (asked[at] != there).any():
             raise UntrustedError("the database answered with traces that it was not asked for")
         try:
-            index.add(found, vectors, lists=lists[start + at])
+            index.add(there, vectors, lists=lists[start + at])
         except TraceError as error:
             raise UntrustedError(f"it does not fit the database: {error}") from error
     return index

@@ -1,4 +1,4 @@
-"""The record of the nights: what went in, what came out, and why."""
+"""The record of the nights: inputs, outcome and reason of each, and which stay on record."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
 
 from latent_memory.errors import TraceError
-from latent_memory.priors.tables import nights
+from latent_memory.priors.tables import nights, priors
 from latent_memory.sqlite import Database
 from latent_memory.tables import shelves, traces
 from latent_memory.trace import Shelf
@@ -18,16 +18,20 @@ from latent_memory.trace_rows import ON_SHELF, from_time, names, to_shelf, to_ti
 RUNNING, KILLED, PUBLISHED = "running", "killed", "published"
 FAILED, UNJUDGED = "failed", "unjudged"  # such nights read traces, and decided nothing about them
 
+KEPT = 100
+KEPT_PUBLISHED = 1000
+_AT_ONCE = 1000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What a night came to.
+    """The outcome of a night.
 
     Attributes:
         verdict: In one word, for example ``published`` or ``refused``.
         reason: In one sentence.
         seconds: How long it took.
-        last: The newest trace that it read; 0 if it was interrupted, and is to begin anew.
+        last: The newest trace that it read; 0 if it was interrupted, and must start over.
         losses: Of each epoch, on held-out traces.
         gate: Figures of the gate.
     """
@@ -58,7 +62,8 @@ _READ = (
     .where(nights.c.shelf == shelves.c.id)
     .correlate(shelves)
 )
-_DECIDED = _READ.where(nights.c.verdict.not_in((FAILED, UNJUDGED)))
+_HAS_DECIDED = nights.c.verdict.not_in((FAILED, UNJUDGED))
+_DECIDED = _READ.where(_HAS_DECIDED)
 _JUDGED = select(func.count()).select_from(nights).join(shelves, shelves.c.id == nights.c.shelf)
 _COUNT_JUDGED = _JUDGED.where(
     ON_SHELF,
@@ -78,6 +83,10 @@ _WHOLE = (
 )
 _SHELF_ID = select(shelves.c.id).where(ON_SHELF)
 _UNFINISHED = update(nights).where(nights.c.seconds.is_(None))
+_HAS_PUBLISHED = exists().where(priors.c.night == nights.c.id, priors.c.published.is_not(None))
+# A prior with a file may be active, or be rolled back to.
+_HAS_FILE = exists().where(priors.c.night == nights.c.id, priors.c.file.is_not(None))
+_PLAIN = ("verdict", "reason", "seconds", "last")
 
 
 def count_new(database: Database, shelf: Shelf) -> int:
@@ -103,7 +112,7 @@ def begin_night(
 ) -> int:
     """Note that a night begins; return its number, which is its seed too where that is None.
 
-    Whoever calls this holds the lock, so a night that still seems to run was killed.
+    The caller holds the lock, so a night that still seems to run was killed.
 
     Raises:
         TraceError: If nothing lies on the shelf.
@@ -134,28 +143,24 @@ def begin_night(
 
 
 def end_night(database: Database, night: int, result: Result) -> None:
-    """Note what a night came to."""
+    """Note the outcome of a night."""
     with database.write() as connection:
         connection.execute(
             update(nights)
-            .where(nights.c.id == bindparam("night"))
+            .where(nights.c.id == night)
             .values(
-                seconds=result.seconds,
-                last=result.last,
                 losses=json.dumps(list(result.losses)),
                 gate=json.dumps(result.gate),
-                verdict=result.verdict,
-                reason=result.reason,
-            ),
-            {"night": night},
+                **{name: getattr(result, name) for name in _PLAIN},
+            )
         )
 
 
 def find_night(database: Database, night: int) -> NightInfo | None:
     """Return a night by its number; None if there is none."""
     with database.read() as connection:
-        found = _read(connection, _WHOLE.where(nights.c.id == night))
-    return found[0] if found else None
+        rows = _read(connection, _WHOLE.where(nights.c.id == night))
+    return rows[0] if rows else None
 
 
 def list_nights(database: Database, *, shelf: Shelf | None = None) -> list[NightInfo]:
@@ -183,10 +188,33 @@ def _read(connection: Connection, wanted: Select[Any]) -> list[NightInfo]:
 
 def _result(row: Mapping[Any, Any]) -> Result:
     return Result(
-        verdict=row["verdict"],
-        reason=row["reason"],
-        seconds=row["seconds"],
-        last=row["last"],
         losses=json.loads(row["losses"]),
         gate=json.loads(row["gate"]),
+        **{name: row[name] for name in _PLAIN},
     )
+
+
+def drop_old_nights(
+    database: Database, shelf: Shelf, keep: int = KEPT, keep_published: int = KEPT_PUBLISHED
+) -> None:
+    """Delete a shelf's old nights and their priors, which would else fill the database.
+
+    The newest nights stay: ``keep`` that published nothing, ``keep_published`` that did, and those
+    whose prior still has its file. How far the nights have read stays known. Files are not deleted.
+    """
+    with database.write() as connection:
+        number = connection.scalar(_SHELF_ID, names(shelf))
+        if number is None:
+            return
+        here = nights.c.shelf == number
+        newest = select(nights.c.id).where(here).order_by(nights.c.id.desc())
+        others = newest.where(~_HAS_PUBLISHED).offset(keep)
+        published = newest.where(_HAS_PUBLISHED).offset(keep_published).subquery()
+        bare = select(nights.c.id).where(nights.c.id.in_(select(published)), ~_HAS_FILE)
+        furthest = select(nights.c.id).where(here)
+        furthest = furthest.order_by(nights.c.last.desc(), nights.c.id.desc()).limit(1)
+        old = {id_ for some in (others, bare) for id_ in connection.scalars(some.limit(_AT_ONCE))}
+        old -= {connection.scalar(furthest), connection.scalar(furthest.where(_HAS_DECIDED))}
+        if old:  # no prior of theirs is active
+            connection.execute(delete(priors).where(priors.c.night.in_(old)))
+            connection.execute(delete(nights).where(nights.c.id.in_(old)))

@@ -1,7 +1,7 @@
 """Which latent priors there are, what each learnt from, and which one is active.
 
-Their weights lie in files beside the database, in a folder of their own. An active prior is if
-it was published last of those on its shelf that are not withdrawn.
+Their weights lie in files beside the database, in a folder of their own. The active prior of a
+shelf is the one that was published last and is not withdrawn.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    RowMapping,
-    Select,
-    bindparam,
-    exists,
-    func,
-    select,
-)
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, exists, func, select
 
 from latent_memory.erasure_log import FOR_ROOM, WISHED
 from latent_memory.errors import LatentMemoryError
@@ -26,7 +17,7 @@ from latent_memory.priors.tables import priors, sources
 from latent_memory.sqlite import Database
 from latent_memory.tables import deletions, shelves, traces
 from latent_memory.trace import Shelf
-from latent_memory.trace_rows import ON_SHELF, from_time, names, to_shelf
+from latent_memory.trace_rows import ON_SHELF, extreme, from_time, names, to_shelf
 
 
 class UnknownPriorError(LatentMemoryError):
@@ -128,28 +119,19 @@ _WHOLE = (
     .join(_OWN, (_OWN.c.prior == priors.c.id) & (_OWN.c.shelf == priors.c.shelf))
 )
 _STANDING = priors.c.published.is_not(None) & priors.c.withdrawn.is_(None)
-_IN_FORCE = _WHOLE.where(ON_SHELF, _STANDING).order_by(priors.c.published.desc()).limit(1)
+_ACTIVE = _WHOLE.where(ON_SHELF, _STANDING).order_by(priors.c.published.desc()).limit(1)
 _SOURCE = select(
     shelves.c.id.label("shelf"),
-    func.coalesce(
-        select(func.min(traces.c.id)).where(traces.c.shelf == shelves.c.id).scalar_subquery(), 0
-    ).label("first"),
-    func.coalesce(
-        select(func.max(traces.c.id)).where(traces.c.shelf == shelves.c.id).scalar_subquery(), 0
-    ).label("last"),
-    func.coalesce(
-        select(func.max(deletions.c.seq))
-        .where(deletions.c.shelf == shelves.c.id)
-        .scalar_subquery(),
-        0,
-    ).label("deletion"),
+    extreme(func.min(traces.c.id), traces).label("first"),
+    extreme(func.max(traces.c.id), traces).label("last"),
+    extreme(func.max(deletions.c.seq), deletions).label("deletion"),
 ).where(ON_SHELF)
 
 
 def active_prior(database: Database, shelf: Shelf) -> PriorInfo | None:
     """Return the active prior on a shelf, if there is one."""
     with database.read() as connection:
-        return read_in_force(connection, shelf)
+        return read_active(connection, shelf)
 
 
 def find_prior(database: Database, version: int) -> PriorInfo:
@@ -184,17 +166,17 @@ def source_of(database: Database, shelf: Shelf) -> Source | None:
 
 def read_prior(connection: Connection, version: int) -> PriorInfo:
     """Return a prior by its version; raise UnknownPriorError if there is none."""
-    found = _first(connection, _WHOLE.where(priors.c.id == bindparam("v")).params(v=version))
-    if found is None:
+    prior = _first(connection, _WHOLE.where(priors.c.id == version))
+    if prior is None:
         raise UnknownPriorError(
             f"there must be a prior of that version, got {version!r}; see: latent-agent prior list"
         )
-    return found
+    return prior
 
 
-def read_in_force(connection: Connection, shelf: Shelf) -> PriorInfo | None:
+def read_active(connection: Connection, shelf: Shelf) -> PriorInfo | None:
     """Return the active prior on a shelf, if there is one."""
-    return _first(connection, _IN_FORCE.params(names(shelf)))
+    return _first(connection, _ACTIVE.params(names(shelf)))
 
 
 def _first(connection: Connection, wanted: Select[Any]) -> PriorInfo | None:

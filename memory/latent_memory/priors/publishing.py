@@ -1,6 +1,7 @@
-"""Priors come, are published, and go: one small transaction each."""
+"""Priors are recorded, published and withdrawn: one small transaction each."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from latent_memory.priors.priors import (
     PriorInfo,
     Source,
     UnknownPriorError,
-    read_in_force,
+    read_active,
     read_prior,
 )
 from latent_memory.priors.tables import priors, sources
@@ -52,16 +53,7 @@ def reserve(
                 "positions": positions,
             },
         ).scalar_one()
-        rows = [
-            {
-                "prior": version,
-                "shelf": source.shelf,
-                "first": source.first,
-                "last": source.last,
-                "deletion": source.deletion,
-            }
-            for source in learnt_from
-        ]
+        rows = [{"prior": version, **asdict(source)} for source in learnt_from]
         connection.execute(insert(sources), rows)
         return version
 
@@ -89,22 +81,18 @@ def publish(database: Database, version: int) -> PriorInfo:
         UnknownPriorError: If there is none, it has no file, or a trace behind it was forgotten.
     """
     with database.write() as connection:
-        found = read_prior(connection, version)
-        if found.file is None or found.forgotten:
-            why = "its file is gone" if found.file is None else "a trace behind it was forgotten"
+        prior = read_prior(connection, version)
+        if prior.file is None or prior.forgotten:
+            why = "its file is gone" if prior.file is None else "a trace behind it was forgotten"
             raise UnknownPriorError(
                 f"a prior must have a file and all its traces to be published, got version "
-                f"{version}, but {why}; train anew with: latent-agent consolidate"
+                f"{version}, but {why}; train again with: latent-agent consolidate"
             )
         latest = connection.scalar(select(func.max(priors.c.published))) or 0
         connection.execute(
             update(priors)
             .where(priors.c.id == version)
-            .values(
-                published=latest + 1,
-                published_at=to_time(datetime.now(UTC)),
-                withdrawn=None,
-            )
+            .values(published=latest + 1, published_at=to_time(datetime.now(UTC)), withdrawn=None)
         )
         return read_prior(connection, version)
 
@@ -116,14 +104,14 @@ def roll_back(database: Database, shelf: Shelf) -> tuple[PriorInfo, PriorInfo | 
         UnknownPriorError: If none is active.
     """
     with database.write() as connection:
-        found = read_in_force(connection, shelf)
-        if found is None:
+        prior = read_active(connection, shelf)
+        if prior is None:
             raise UnknownPriorError(
                 f"a prior must be active to be rolled back, but namespace {shelf.namespace!r} "
                 "has none; see: latent-agent prior list"
             )
-        _withdraw(connection, priors.c.id == found.version, "rolled back")
-        return found, read_in_force(connection, shelf)
+        _withdraw(connection, priors.c.id == prior.version, "rolled back")
+        return prior, read_active(connection, shelf)
 
 
 def withdraw_forgotten(connection: Connection) -> None:

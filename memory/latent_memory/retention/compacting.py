@@ -1,4 +1,4 @@
-"""Giving the room of what was erased back: emptied rows, old deletions, free pages."""
+"""Returning the space of erased traces to the disk: emptied rows, old deletions, free pages."""
 
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -13,12 +13,12 @@ from latent_memory.tables import deletions, embeddings, latents, shelves, texts,
 from latent_memory.trace_rows import to_time
 
 _COUNT = select(func.count()).select_from(traces)
-_FEW = 1000  # so many emptied rows are let be
+_FEW = 1000  # emptied rows that are not worth rewriting the file for
 _WEEK = timedelta(days=7)  # longer than any night, which must notice what is forgotten meanwhile
 
 
 def compact(database: Database) -> None:
-    """Give the room of what was erased back to the disk; the file is written anew.
+    """Return the space of erased traces to the disk; the file is rewritten.
 
     Raises:
         ReadOnlyError: If the database is open for reading only.
@@ -37,16 +37,13 @@ def is_due(connection: Connection, times: float) -> bool:
     emptied = count_emptied(connection)
     if emptied <= _FEW:
         return False
-    return (
-        emptied > times * connection.execute(select(func.count()).select_from(traces)).scalar_one()
-    )
+    return emptied > times * connection.execute(_COUNT).scalar_one()
 
 
 def _shorten(connection: Connection) -> None:
-    """Delete what nobody needs of the record of deletions.
+    """Delete what is no longer needed of the record of deletions.
 
-    A shelf gets another identity by that: indexes of it that do not know those deletions yet are
-    built anew.
+    That gives a shelf another identity: indexes that do not know those deletions yet are rebuilt.
     """
     makes_stale = exists().where(
         priors.c.id == sources.c.prior,

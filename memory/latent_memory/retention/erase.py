@@ -1,4 +1,4 @@
-"""Forgetting: rows, and every other place where their bytes lie."""
+"""Forgetting: rows, and every other place that holds their bytes."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -69,25 +69,24 @@ class Gone:
 
     traces: int = 0
     shelves: Sequence[int] = ()
-    priors: Sequence[str] = ()
+    priors: Sequence[str | None] = ()
 
 
 def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool = False) -> int:
     """Erase traces: their rows, the log's copies of them, our backups; return how many there were.
 
-    Evicted ones are not to be forgotten: backups stay, and so do priors that learnt from them. Of
-    expired ones priors stay until the next night on their shelf, which is not due for them alone.
+    For evicted traces, backups stay, and so do priors that learnt from them. For expired ones,
+    priors stay until the next night on their shelf, which is not due for them alone.
 
-    A kill leaves some of them; they are whole, and can be forgotten again. Of a namespace whose
-    last trace goes, the name can stay in a gap of the file until ``compact``. Priors that learnt
-    from them are marked by the deletion itself and trained anew in the next night; with
-    ``strict`` those that learnt from what was forgotten are withdrawn at once, and their files
-    deleted, as those of a shelf that is empty always are.
+    A kill leaves some of them; they are whole, and can be forgotten again. The name of a namespace
+    whose last trace is erased can stay in a gap of the file until ``compact``. Priors that learnt
+    from forgotten traces are trained again in the next night; with ``strict`` they are withdrawn
+    and their files deleted at once, as those of an empty shelf always are.
 
     Raises:
         ReadOnlyError: If the database is open for reading only.
-        StorageError: If the disk or the database refuses; or if traces are gone as was wished, but
-            a file that may tell of them cannot be deleted.
+        StorageError: If the disk or the database refuses; or if the traces are erased, but a file
+            that may hold them cannot be deleted.
     """
     wanted = sorted(set(ids))
     left: list[Path] = []
@@ -97,7 +96,11 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
     for chunk in in_chunks(wanted, AT_ONCE):
         with database.write() as connection:
             gone = delete_traces(connection, chunk, reason)
-            withdrawn = _withdraw(connection) if strict else ()
+            withdrawn: Sequence[str | None] = ()
+            if strict:
+                withdrawn = connection.execute(_FILES).scalars().all()
+                withdraw_forgotten(connection)
+                connection.execute(_DROP_FILES)
             if gone.traces:
                 entry = note(connection, reason, gone.traces, datetime.now(UTC), entry)
         forgotten += gone.traces
@@ -112,21 +115,13 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
     return forgotten
 
 
-def _withdraw(connection: Connection) -> Sequence[str]:
-    """Withdraw the priors that learnt from what was forgotten; return the names of their files."""
-    files = connection.execute(_FILES).scalars().all()
-    withdraw_forgotten(connection)
-    connection.execute(_DROP_FILES)
-    return [file for file in files if file is not None]
-
-
 def drop_files(
-    database: Database, shelves: Iterable[int], priors: Iterable[str] = ()
+    database: Database, shelves: Iterable[int], priors: Iterable[str | None] = ()
 ) -> Sequence[Path]:
     """Delete index files of shelves that are gone, and priors' files; return what cannot be."""
     files = [snapshot_path(database.path, shelf) for shelf in shelves]
     # Names only: what a damaged database says leads nowhere else.
-    files += [priors_folder(database.path) / Path(name).name for name in priors]
+    files += [priors_folder(database.path) / Path(name).name for name in priors if name is not None]
     return [file for file in files if not _deleted(file)]
 
 
@@ -155,19 +150,19 @@ def _deleted(file: Path) -> bool:
 
 def delete_traces(connection: Connection, ids: Sequence[int], reason: str) -> Gone:
     """Delete traces, and the shelves that are empty then, with their priors and nights."""
-    found = connection.execute(_SHELVES_OF, {"ids": ids}).all()
-    if not found:
+    rows = connection.execute(_SHELVES_OF, {"ids": ids}).all()
+    if not rows:
         return Gone()
-    told = {"deleted": to_time(datetime.now(UTC)), "evicted": why(reason)}
-    rows = [{"trace": row.id, "shelf": row.shelf, **told} for row in found]
-    connection.execute(insert(deletions), rows)
+    both = {"deleted": to_time(datetime.now(UTC)), "evicted": why(reason)}
+    connection.execute(
+        insert(deletions), [{"trace": row.id, "shelf": row.shelf, **both} for row in rows]
+    )
     for empty in _EMPTY:
         connection.execute(empty, {"ids": ids})
     connection.execute(_DELETE, {"ids": ids})
-    touched = {"shelves": sorted({row.shelf for row in found})}
+    touched = {"shelves": sorted({row.shelf for row in rows})}
     orphans = connection.execute(_ORPHANS, touched).scalars().all()
     emptied = connection.execute(_DELETE_EMPTY, touched).scalars().all()
     connection.execute(_DELETE_SOURCES, {"shelves": emptied})
     connection.execute(_DELETE_DELETIONS, {"shelves": emptied})
-    files = [file for file in orphans if file is not None]
-    return Gone(traces=len(found), shelves=emptied, priors=files)
+    return Gone(traces=len(rows), shelves=emptied, priors=orphans)

@@ -1,15 +1,15 @@
-"""What must go for want of room: of one namespace, and of all together."""
+"""What to evict when a memory is full: of one namespace, and of all together."""
 
 from collections.abc import Collection, Mapping, Set
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from latent_memory.retention.usefulness import most_useful_first
+from latent_memory.retention.selection import most_useful_first
 from latent_memory.tables import shelves, traces
 from latent_memory.trace_rows import to_time
 
-_ROOM = 20  # of what may be held one part in so many is evicted at once
+_ROOM = 20  # a twentieth of what may be held is evicted at once
 
 # Two queries in one: SQLite looks a single extreme up, but reads all rows for two.
 _SPAN = select(
@@ -30,9 +30,9 @@ _RANKED_IN = _RANKED.join(shelves, shelves.c.id == traces.c.shelf).where(_NAMED)
 
 
 def more_than(connection: Connection, most: int | None) -> bool:
-    """Return whether a memory holds more traces than so many."""
+    """Return whether a memory holds more than ``most`` traces."""
     if most is None or (connection.scalar(_SPAN) or 0) <= most:
-        return False  # ids alone say that there are not so many
+        return False  # the span of ids shows it without a count
     return connection.execute(_ALL).scalar_one() > most
 
 
@@ -44,8 +44,8 @@ def counts(connection: Connection) -> dict[str, int]:
 def crowds(held: Mapping[str, int], total: int | None) -> dict[str | None, int]:
     """Return which namespaces hold more than their share of a total, and what that share is.
 
-    The largest give way, so that a namespace that is flooded crowds out none but itself. If there
-    are more namespaces than the total, all are one crowd, named None.
+    The largest give way, so that a flooded namespace evicts only its own traces. If there are more
+    namespaces than the total, all are treated as one, named None.
     """
     if total is None or sum(held.values()) <= total:
         return {}
@@ -75,7 +75,7 @@ def beyond(
     spared: Set[int] = frozenset(),
     gone: Set[int] = frozenset(),
 ) -> list[int]:
-    """Find what must go if a namespace holds more than it may, least useful first.
+    """Return what to evict if a namespace holds more than it may, least useful first.
 
     Some room is made at once, so that not every new trace has to look for the least useful one.
 
@@ -85,7 +85,7 @@ def beyond(
         namespace: Its name; None: all namespaces as one.
         now: The time, for the traces' age.
         spared: Ids of traces that stay, whatever their use.
-        gone: Ids of traces that go anyway.
+        gone: Ids of traces that are erased anyway.
     """
     if most is None or (connection.scalar(_SPAN) or 0) <= most:
         return []

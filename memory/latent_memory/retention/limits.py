@@ -1,7 +1,4 @@
-"""What a memory keeps at most; it is stored in the memory itself.
-
-So all processes hold to the same limits: those that answer, and the one that consolidates.
-"""
+"""What a memory keeps at most: stored in the memory itself, so that all processes agree on it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -83,7 +80,7 @@ def read_limits(connection: Connection) -> Limits:
 
 
 def write_limits(connection: Connection, wanted: Limits) -> None:
-    """Put limits in the place of those that held."""
+    """Replace the limits."""
     age = None if wanted.max_age is None else int(wanted.max_age.total_seconds())
     row = {"capacity": wanted.capacity, "hourly": wanted.hourly, "total": wanted.total}
     connection.execute(delete(limits))

@@ -1,6 +1,7 @@
-"""Which traces to forget, and which to prune."""
+"""Which traces to forget, which to prune, and how useful each is."""
 
-from collections import defaultdict
+import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,14 +9,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 
 from latent_memory.errors import TraceError
-from latent_memory.retention.usefulness import most_useful_first
 from latent_memory.tables import shelves, traces
 from latent_memory.trace_rows import to_time
 from latent_memory.validation import check_name
 
+_DAY = 24 * 3600 * 1_000_000  # microseconds
+
 
 def in_chunks(ids: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
-    """Yield ``ids``, ``size`` at a time: a statement takes so many parameters and no more."""
+    """Yield ``ids``, ``size`` at a time: the number of a statement's parameters is limited."""
     for start in range(0, len(ids), size):
         yield ids[start : start + size]
 
@@ -46,9 +48,9 @@ def matching(
         return list(connection.execute(wanted).scalars())
     these = wanted.where(traces.c.id.in_(bindparam("ids", expanding=True)))
     return [
-        found
+        id_
         for chunk in in_chunks(sorted(set(ids)))
-        for found in connection.execute(these, {"ids": chunk}).scalars()
+        for id_ in connection.execute(these, {"ids": chunk}).scalars()
     ]
 
 
@@ -115,3 +117,29 @@ def _check_conditions(keep: int | None, max_age: timedelta | None, min_score: fl
             f"min_score must lie in [-1, 0], as scores do, got {min_score!r}; -0.5 erases what "
             "scored less than half of what can be had"
         )
+
+
+def usefulness(*, score: float, uses: int, age: int) -> float:
+    """Return how useful a trace is: ``(1 + score / 2) * (1 + uses) / (1 + age)``, age in days.
+
+    The fraction is how often a day a warm start from the trace has given a call's answer; one use
+    and one day are added, so that a new trace gets its chance. A use of a trace whose answer was
+    sure (score 0) counts twice as much as that of one whose answer failed (score -1).
+
+    Args:
+        score: Reward of its answer, in [-1, 0].
+        uses: How many remembered answers came from a warm start that it was part of.
+        age: Microseconds since it was stored.
+    """
+    return (1 + score / 2) * (1 + uses) / (1 + max(age, 0) / _DAY)
+
+
+def most_useful_first(rows: Sequence[Any], now: int) -> list[Any]:
+    """Sort a namespace's ``id``, ``created``, ``score``, ``neighbours``; ties: the newer first."""
+    uses = Counter(used for row in rows for used in json.loads(row.neighbours))
+
+    def rank(row: Any) -> tuple[float, int]:
+        value = usefulness(score=row.score, uses=uses[row.id], age=now - row.created)
+        return -value, -row.id
+
+    return sorted(rows, key=rank)

@@ -28,9 +28,9 @@ from latent_memory.trace_rows import insert_trace
 
 logger = logging.getLogger(__name__)
 
-_UNCOUNTED = 1000  # of the total one part in so many may come before all are counted again
-_LOOK = 3600  # seconds between a writer's looks for what is too old
-_AT_NIGHT, _WHILE_WRITING = 1, 4  # emptied rows for each trace, before the file is written anew
+_UNCOUNTED = 1000  # a thousandth of the total may be added before all are counted again
+_LOOK = 3600  # seconds between a writer's searches for traces that are too old
+_AT_NIGHT, _WHILE_WRITING = 1, 4  # emptied rows for each trace, before the file is rewritten
 
 _OLD = (
     select(traces.c.id, shelves.c.namespace)
@@ -43,12 +43,12 @@ _SOME_OLD = _OLD.limit(AT_ONCE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tidied:
-    """What it took to bring a memory within its limits.
+    """What was erased to bring a memory within its limits.
 
     Attributes:
         expired: Traces that were too old.
-        evicted: Traces that were beyond their namespace's capacity, or all namespaces' total.
-        compacted: Whether the file was written anew.
+        evicted: Traces beyond their namespace's capacity, or all namespaces' total.
+        compacted: Whether the file was rewritten.
     """
 
     expired: int
@@ -57,13 +57,13 @@ class Tidied:
 
 
 class _Room:
-    """What one transaction erases to make room: ``AT_ONCE`` traces at most."""
+    """What one transaction erases to make room: at most ``AT_ONCE`` traces."""
 
     def __init__(self, connection: Connection, database: Database, now: datetime) -> None:
         self._connection, self._database, self._now = connection, database, now
         self.left = AT_ONCE
         self.shelves: list[int] = []
-        self.priors: list[str] = []
+        self.priors: list[str | None] = []
         self.made = False
 
     def erase(self, reason: str, ids: Sequence[int]) -> None:
@@ -120,7 +120,7 @@ class Upkeep:
                     break
                 room.erase(EVICTED, beyond(connection, most, namespace, now, spared=set(ids)))
             if not room.left:
-                self._until_counted = 0  # the next trace goes on
+                self._until_counted = 0  # the next trace continues
             crowded = room.made and compacting.is_due(connection, _WHILE_WRITING)
         drop_files(self._database, room.shelves, room.priors)
         if crowded:
@@ -130,7 +130,7 @@ class Upkeep:
     def _wanting(
         self, connection: Connection, limits: Limits, namespaces: Set[str], new: int
     ) -> Iterator[tuple[str | None, int | None]]:
-        """Yield whose traces may be too many now, and how many there may be."""
+        """Yield each namespace that may hold too many traces now, and how many it may hold."""
         for name in namespaces:
             yield name, limits.capacity
         if limits.total is None:
@@ -144,27 +144,29 @@ class Upkeep:
             yield from crowds(counts(connection), limits.total).items()
 
     def _some_old(self, connection: Connection, limits: Limits, now: datetime) -> Sequence[int]:
-        """Find traces that are too old, now and then, so many that nobody waits for long."""
+        """Return some traces that are too old, from time to time, few enough to be quick."""
         if limits.max_age is None or time.monotonic() < self._look_at:
             return []
-        found = connection.execute(_SOME_OLD, {"oldest": limits.oldest(now)}).scalars().all()
-        if len(found) < AT_ONCE:
+        old = connection.execute(_SOME_OLD, {"oldest": limits.oldest(now)}).scalars().all()
+        if len(old) < AT_ONCE:
             self._look_at = time.monotonic() + _LOOK
-        return found
+        return old
 
     def _compact(self) -> None:
-        """Write the file anew; that it could not be costs no trace."""
+        """Rewrite the file; a failure is only logged: it costs no trace."""
         try:
             compacting.compact(self._database)
         except LatentMemoryError as error:
-            logger.warning("the room of what was erased could not be given back: %s", error)
+            logger.warning(
+                "the space of erased traces could not be returned to the disk: %s", error
+            )
 
     def tidy(self) -> Tidied:
-        """Erase what is too old or too much now, and give its room back once it is half the file.
+        """Erase what is beyond the limits now; return its space once it is half the file.
 
         Raises:
             ReadOnlyError: If the database is open for reading only.
-            StorageError: If the disk or the database refuses; the next time goes on.
+            StorageError: If the disk or the database refuses; the next call continues.
         """
         old, much = self._overdue()
         expired = erase(self._database, old, reason=EXPIRED) if old else 0
@@ -176,14 +178,14 @@ class Upkeep:
         return Tidied(expired=expired, evicted=evicted, compacted=due)
 
     def counted(self) -> Tidied:
-        """Count what ``tidy`` would erase, and do nothing."""
+        """Count what ``tidy`` would erase, and change nothing."""
         old, much = self._overdue()
         with self._database.read() as connection:
             due = compacting.is_due(connection, _AT_NIGHT)
         return Tidied(expired=len(old), evicted=len(much), compacted=due)
 
     def _overdue(self) -> tuple[Sequence[int], Sequence[int]]:
-        """Find what is too old, and what else is beyond a capacity or the total."""
+        """Return what is too old, and what else is beyond a capacity or the total."""
         now = datetime.now(UTC)
         with self._database.read() as connection:
             limits = read_limits(connection)
@@ -193,9 +195,9 @@ class Upkeep:
             for name, expired in Counter(old.values()).items():
                 left[name] -= expired
             for name in left:
-                found = beyond(connection, limits.capacity, name, now, gone=gone)
-                left[name] -= len(found)
-                much += found
+                ids = beyond(connection, limits.capacity, name, now, gone=gone)
+                left[name] -= len(ids)
+                much += ids
             gone.update(much)
             for name, share in crowds(left, limits.total).items():
                 much += beyond(connection, share, name, now, gone=gone)

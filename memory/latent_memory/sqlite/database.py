@@ -15,7 +15,13 @@ from latent_memory.errors import LatentMemoryError, ReadOnlyError, StorageError
 from latent_memory.fork_guard import Gate
 from latent_memory.sqlite.errors import translated
 from latent_memory.sqlite.opening import log_bytes, make_engine
-from latent_memory.sqlite.waiting import BUSY_SECONDS, Turn, attempts, checkpoint, execute_when_free
+from latent_memory.sqlite.waiting import (
+    BUSY_SECONDS,
+    WriterTurn,
+    attempts,
+    checkpoint,
+    execute_when_free,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +38,7 @@ class Database:
         path: The file, which exists.
         readonly: Whether it is open for reading only.
         guard: Raises if the schema is not the expected one. It is called in the first transaction,
-            and in the next one whenever somebody, in any process, has changed the schema.
+            and in the next one after any process has changed the schema.
     """
 
     def __init__(
@@ -43,7 +49,7 @@ class Database:
         self._engine = make_engine(path, readonly=readonly)
         self._gate = Gate(self._engine.dispose)
         self._writer = threading.Lock()
-        self._turn = Turn()
+        self._turn = WriterTurn()
         self._trim_at = _LOG_BYTES
         self._must_empty = False
         finalize(self, self._engine.dispose)
@@ -118,8 +124,8 @@ class Database:
     def empty_log(self) -> bool:
         """Empty the write-ahead log, so that nothing deleted is left in it.
 
-        Waits for other processes' transactions. If they take too long, says so and tries again
-        after the next write and on closing.
+        Waits for other processes' transactions. If they take too long, it logs a warning and tries
+        again after the next write and on closing.
         """
         self._must_empty = not self._checkpoint(BUSY_SECONDS)
         if self._must_empty:
@@ -158,7 +164,7 @@ class Database:
             return checkpoint(raw)
 
     def vacuum(self) -> None:
-        """Write the file anew, without what was deleted; nobody else can write meanwhile.
+        """Rewrite the file without what was deleted; nothing else can write meanwhile.
 
         Raises:
             StorageError: If the disk has no room for a copy, or somebody goes on writing.
@@ -181,10 +187,10 @@ class Database:
             yield raw
 
     def faults(self, connection: Connection) -> list[str]:
-        """Return what SQLite itself finds wrong with the file: broken pages, dangling rows."""
-        found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
+        """Return what SQLite's own checks report: broken pages, dangling rows."""
+        faults = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
         dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-        faults = [] if found == ["ok"] else found
+        faults = [] if faults == ["ok"] else faults
         return faults + [f"row {row[1]} of {row[0]} belongs to no {row[2]}" for row in dangling]
 
     def close(self) -> None:

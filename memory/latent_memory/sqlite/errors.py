@@ -60,7 +60,7 @@ def _ours(error: BaseException | None, path: Path) -> LatentMemoryError | None:
         case "CORRUPT":
             return DamageError(
                 f"a memory must be a sound SQLite database, got {where}; restore a copy, or move "
-                "the file away and start anew"
+                "the file away and start again"
             )
         case _:
             return None

@@ -87,7 +87,7 @@ def look(path: Path) -> Generator[Connection]:
 def make_engine(path: Path, *, readonly: bool) -> Engine:
     """Return an engine whose transactions begin as their execution options say.
 
-    ``begin`` is the statement; what takes the lock waits for it ``within`` so many seconds.
+    ``begin`` is the statement; what takes the lock waits for it at most ``within`` seconds.
 
     Raises:
         LocationError: If the file is to be written and has several hard links.

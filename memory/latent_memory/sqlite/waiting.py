@@ -1,7 +1,7 @@
 """How a process waits for others.
 
-SQLite itself looks only every 100 ms whether a lock is free. Where several processes write all the
-time it is taken nearly always, and one that looks so seldom can wait for ever.
+SQLite itself checks only every 100 ms whether a lock is free. Where several processes write all
+the time it is nearly always taken, and a process that checks so rarely can wait forever.
 """
 
 import random
@@ -16,8 +16,8 @@ _LONGEST_GAP = 0.02  # in seconds at most
 _CHECKPOINT_SECONDS = 0.05  # that writers are held up while one waits for readers to leave
 
 
-class Turn:
-    """Lets other processes write in between: who has just written could always be first again."""
+class WriterTurn:
+    """Lets other processes write in between: the last writer could always be first again."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -47,7 +47,7 @@ def until_free(
     """Do work that another process's lock can refuse, again and again until it is done.
 
     Raises:
-        sqlite3.OperationalError: If somebody has had the lock all the time.
+        sqlite3.OperationalError: If another process has had the lock all the time.
     """
     refusal: sqlite3.Error | None = None
     for _ in attempts(seconds, pause):
@@ -66,14 +66,14 @@ def until_free(
 def execute_when_free(
     connection: sqlite3.Connection, statement: str, within: float | None = None
 ) -> None:
-    """Execute a statement that takes the writer's lock, as soon as nobody has it.
+    """Execute a statement that takes the writer's lock, as soon as it is free.
 
-    As long as others finish what they write, it waits on: on a busy machine a turn can be long in
-    coming, and that is no failure. Unless it must be done ``within`` so many seconds.
+    It waits as long as others finish what they write: on a busy machine that can take long, and is
+    no failure. With ``within`` it waits at most that many seconds.
 
     Raises:
-        sqlite3.OperationalError: If nobody finished a write in ``BUSY_SECONDS``, or the lock was
-            not free ``within`` its time.
+        sqlite3.OperationalError: If no other process finished a write in ``BUSY_SECONDS``, or
+            the lock was not free ``within`` its time.
     """
     _wait(connection, 0)
     seconds = BUSY_SECONDS if within is None else within
@@ -95,7 +95,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def checkpoint(connection: sqlite3.Connection) -> bool:
-    """Empty the write-ahead log, unless somebody reads or writes; return whether it is empty.
+    """Empty the write-ahead log, unless another reads or writes; return whether it is empty.
 
     SQLite would hold writers up for as long as it waits for readers, so it waits for a moment
     only. Try again later if it is not empty.
@@ -108,5 +108,5 @@ def checkpoint(connection: sqlite3.Connection) -> bool:
 
 
 def _wait(connection: sqlite3.Connection, seconds: float) -> None:
-    """Let SQLite itself wait so long for a lock."""
+    """Let SQLite itself wait ``seconds`` for a lock."""
     connection.execute(f"PRAGMA busy_timeout = {1000 * seconds:.0f}")

@@ -1,42 +1,56 @@
-"""Writing an export: see ``transfer_format`` for what it looks like."""
+"""Writing an export: see ``transfer.format`` for what it looks like."""
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
+from sqlalchemy import bindparam, func, select
 
 from latent_memory.errors import LocationError, StorageError
 from latent_memory.files import sync
 from latent_memory.locations import resolve
-from latent_memory.trace import StoredTrace
+from latent_memory.progress import Progress
+from latent_memory.sqlite import Database
+from latent_memory.tables import shelves, traces
+from latent_memory.trace import Arrays, StoredTrace
+from latent_memory.trace_rows import WHOLE, to_trace
 from latent_memory.transfer.format import (
     LINES,
     SHARD,
-    Arrays,
     LastLine,
     shard_name,
     to_arrays,
     to_line,
 )
+from latent_memory.validation import check_name
+
+_AT_ONCE = 200
 
 
-def write_export(traces: Iterable[StoredTrace], folder: Path) -> int:
-    """Write traces to a folder, which is there as a whole afterwards, or not at all.
+def export(
+    database: Database,
+    folder: Path,
+    *,
+    namespace: str | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Export all traces, or those of one namespace; return how many there were.
 
-    At most ``SHARD`` traces are in memory at once.
+    Afterwards the folder is there as a whole, or not at all. At most ``SHARD`` traces are in memory
+    at once.
 
     Args:
-        traces: What to export.
+        database: Where from.
         folder: A new folder, or an empty one.
-
-    Returns:
-        How many traces were exported.
+        namespace: Only this one.
+        progress: Called with how many traces of how many are done.
 
     Raises:
+        DamageError: If a trace is not as it was stored.
         LocationError: If the folder holds something already.
         StorageError: If it cannot be written.
     """
@@ -53,7 +67,7 @@ def write_export(traces: Iterable[StoredTrace], folder: Path) -> int:
     except OSError as error:
         raise _refused(folder, error) from error
     try:
-        count = _write(traces, partial)
+        count = _write(_traces(database, namespace, progress), partial)
         partial.replace(folder)
         sync(folder.parent)
     except (OSError, SafetensorError) as error:
@@ -63,6 +77,28 @@ def write_export(traces: Iterable[StoredTrace], folder: Path) -> int:
     return count
 
 
+def _traces(
+    database: Database, namespace: str | None, progress: Progress | None
+) -> Iterator[StoredTrace]:
+    chosen = traces.c.id > bindparam("after")
+    if namespace is not None:
+        chosen &= shelves.c.namespace == check_name("namespace", namespace)
+    batch = WHOLE.where(chosen).order_by(traces.c.id).limit(_AT_ONCE)
+    count = select(func.count()).select_from(traces).join(shelves, shelves.c.id == traces.c.shelf)
+    with database.read() as connection:
+        total = connection.execute(count.where(chosen), {"after": 0}).scalar_one()
+    done, after = 0, 0
+    while True:
+        with database.read() as connection:  # a short one: a reader keeps the log from shrinking
+            rows = connection.execute(batch, {"after": after}).mappings().all()
+        yield from map(to_trace, rows)
+        if len(rows) < _AT_ONCE:
+            return
+        done, after = done + len(rows), rows[-1]["id"]
+        if progress:
+            progress(done, max(done, total))
+
+
 def _refused(folder: Path, error: Exception) -> StorageError:
     return StorageError(
         f"the disk must take an export, but writing {str(folder)!r} failed ({error}); make room, "
@@ -70,11 +106,11 @@ def _refused(folder: Path, error: Exception) -> StorageError:
     )
 
 
-def _write(traces: Iterable[StoredTrace], folder: Path) -> int:
+def _write(exported: Iterable[StoredTrace], folder: Path) -> int:
     count = 0
     arrays: Arrays = {}
     with (folder / LINES).open("w", encoding="utf-8") as lines:
-        for stored in traces:
+        for stored in exported:
             shard = count // SHARD + 1
             lines.write(to_line(stored, shard).model_dump_json() + "\n")
             arrays |= to_arrays(stored)

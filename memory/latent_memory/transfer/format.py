@@ -6,13 +6,13 @@ noticed. The arrays lie in ``latents-0001.safetensors`` and so on, up to 1,000 t
 (float32).
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from latent_memory.trace import Shelf, StoredTrace, Trace
+from latent_memory.trace import Arrays, Shelf, StoredTrace, Trace
+from latent_memory.trace_rows import names
 
 LINES = "traces.jsonl"
 SHARD = 1000  # traces a file of arrays
@@ -20,7 +20,11 @@ DTYPES = ("F16", "F32")  # of arrays, as safetensors names them
 
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
 Reward = Annotated[float, Field(ge=-1, le=0)]
-Arrays = dict[str, NDArray[Any]]
+
+_COPIED = (
+    *("query", "answer", "tokens", "score", "rewards", "steps", "stopped", "neighbours", "prior"),
+    *("conversation", "settings"),
+)
 
 
 class TraceLine(BaseModel):
@@ -67,20 +71,8 @@ def to_line(stored: StoredTrace, shard: int) -> TraceLine:
         id=stored.id,
         shard=shard,
         created=stored.created,
-        namespace=trace.shelf.namespace,
-        fingerprint=trace.shelf.fingerprint,
-        reward=trace.shelf.reward,
-        query=trace.query,
-        answer=trace.answer,
-        tokens=trace.tokens,
-        score=trace.score,
-        rewards=trace.rewards,
-        steps=trace.steps,
-        stopped=trace.stopped,
-        neighbours=trace.neighbours,
-        prior=trace.prior,
-        conversation=trace.conversation,
-        settings=trace.settings,
+        **names(trace.shelf),
+        **{name: getattr(trace, name) for name in _COPIED},
     )
 
 
@@ -96,20 +88,11 @@ def to_arrays(stored: StoredTrace) -> Arrays:
 
 def to_trace(line: TraceLine, arrays: Arrays) -> Trace:
     """Return the trace of a line and its three arrays, which are not checked yet."""
+    shelf = Shelf(namespace=line.namespace, fingerprint=line.fingerprint, reward=line.reward)
     return Trace(
-        shelf=Shelf(namespace=line.namespace, fingerprint=line.fingerprint, reward=line.reward),
-        query=line.query,
-        answer=line.answer,
+        shelf=shelf,
         embedding=arrays["embedding"],
         base=arrays["base"],
         optimised=arrays["optimised"],
-        tokens=line.tokens,
-        score=line.score,
-        rewards=line.rewards,
-        steps=line.steps,
-        stopped=line.stopped,
-        neighbours=line.neighbours,
-        prior=line.prior,
-        conversation=line.conversation,
-        settings=line.settings,
+        **{name: getattr(line, name) for name in _COPIED},
     )

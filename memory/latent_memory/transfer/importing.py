@@ -1,7 +1,7 @@
-"""Reading an export: see ``transfer_format`` for what it looks like."""
+"""Reading an export: see ``transfer.format`` for what it looks like."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,48 +13,81 @@ from latent_memory.errors import ImportFileError, TraceError
 from latent_memory.json_lines import LONGEST_LINE, json_lines
 from latent_memory.locations import resolve
 from latent_memory.progress import Progress
-from latent_memory.trace import Trace
-from latent_memory.trace_rows import EPOCH
+from latent_memory.sqlite import Database
+from latent_memory.trace import Arrays, Trace, without_texts
+from latent_memory.trace_rows import EPOCH, insert_trace
 from latent_memory.transfer.format import (
     DTYPES,
     LINES,
-    Arrays,
     LastLine,
     TraceLine,
     shard_name,
     to_trace,
 )
-from latent_memory.validation import check_shape, check_trace
+from latent_memory.validation import check_name, check_shape, check_trace
 
 _AHEAD = timedelta(days=1)  # another computer's clock may be
 _ARRAYS = ("embedding", "base", "optimised")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Exported:
-    """A trace as it was exported, checked.
-
-    Attributes:
-        id: The id that it had, by which others in the export name it as their neighbour.
-        created: When it was stored.
-        trace: What it holds.
-    """
+class _Exported:
+    """A checked trace, with the id by which others in the export name it as their neighbour."""
 
     id: int
     created: datetime
     trace: Trace
 
 
-def read_export(folder: Path, progress: Progress | None = None) -> Iterator[Exported]:
-    """Yield the traces of an export, one at a time in memory.
+def import_(
+    database: Database,
+    folder: Path,
+    *,
+    namespace: str | None = None,
+    store_text: bool = True,
+    progress: Progress | None = None,
+) -> int:
+    """Import an export, all of it or nothing; return how many traces there were.
+
+    They get new ids. Neighbours keep pointing at each other; one that was not exported with them
+    is left out. Other processes that write wait until it is done.
 
     Args:
+        database: Where to.
         folder: The folder that was exported to.
-        progress: Told how many bytes of how many have been read.
+        namespace: Put all into this namespace; by default each stays in its own.
+        store_text: Whether questions and answers are stored too.
+        progress: Called with how many bytes of how many have been read.
 
     Raises:
         ImportFileError: If it is not a whole export: with the line where that shows.
+        StorageError: If the disk or the database refuses.
     """
+    if namespace is not None:
+        check_name("namespace", namespace)
+    ids: dict[int, int] = {}
+    with database.write() as connection:
+        for exported in _read_export(folder, progress):
+            trace = _adopted(exported.trace, ids, namespace, store_text)
+            try:
+                ids[exported.id] = insert_trace(connection, trace, exported.created)
+            except TraceError as error:
+                raise ImportFileError(
+                    f"an import must fit what is there, but its trace {exported.id} does not: "
+                    f"{error}; nothing was imported; import it into a namespace of its own"
+                ) from error
+    return len(ids)
+
+
+def _adopted(trace: Trace, ids: dict[int, int], namespace: str | None, store_text: bool) -> Trace:
+    trace = replace(trace, neighbours=tuple(ids[old] for old in trace.neighbours if old in ids))
+    if namespace is not None:
+        trace = replace(trace, shelf=replace(trace.shelf, namespace=namespace))
+    return trace if store_text else without_texts(trace)
+
+
+def _read_export(folder: Path, progress: Progress | None = None) -> Iterator[_Exported]:
+    """Yield the traces of an export, one at a time in memory; see ``import_``."""
     path = _plain_file(resolve(folder) / LINES)
     arrays = _Shards(path.parent)
     seen: set[int] = set()
@@ -128,7 +161,7 @@ def _check_end(
         raise where.error("nothing may come after it")
 
 
-def _exported(line: TraceLine, shards: "_Shards", where: _Where) -> Exported:
+def _exported(line: TraceLine, shards: "_Shards", where: _Where) -> _Exported:
     if not EPOCH <= line.created <= datetime.now(UTC) + _AHEAD:
         raise where.error(
             "created must lie between 1970 and a day after now, or the trace would never grow old, "
@@ -138,7 +171,7 @@ def _exported(line: TraceLine, shards: "_Shards", where: _Where) -> Exported:
         trace = check_trace(to_trace(line, shards.arrays(line)))
     except (SafetensorError, TraceError, OSError) as error:
         raise where.error(str(error)) from error
-    return Exported(id=line.id, created=line.created, trace=trace)
+    return _Exported(id=line.id, created=line.created, trace=trace)
 
 
 class _Shards:
