@@ -159,14 +159,14 @@ def measure(
     tried = list(search_candidates(model, asked[:searched]))
     disturbed = list(zip(asked, harvest(lm, tokenizer, asked, seed), strict=True))
     met = [*drafts, *tried, *disturbed]
-    sources = ["draft"] * len(drafts) + ["met in a search"] * len(tried)
-    sources += ["sampled or disturbed"] * len(disturbed)
+    sources = ["draft"] * len(drafts) + ["in a search"] * len(tried)
+    sources += ["sampled or altered"] * len(disturbed)
     verdicts = judging.verdicts("Check", met)
     accepted = [all(verdicts[name][number] for name in _NEEDED) for number in range(len(met))]
     _print_groups("whole verdict", met, accepted, lambda number: sources[number])
     _print_groups("family", met, accepted, lambda number: met[number][0].family)
     _print_groups("kind of answer", met, accepted, lambda number: kind_of(*met[number]))
-    _print_checks("check, worked", met, verdicts)
+    _print_checks("check, with a written reply", met, verdicts)
     _print_checks("check, at once", met, judging.verdicts("Quick", met))
     _print_grades(judging, met)
 

@@ -108,12 +108,12 @@ def _print_table(talks: Sequence[Talk], given: Sequence[str]) -> None:
         row["json"] += talk.call is not None or talk.kind == "JSON"
     columns = {
         "exactly right": ("exact", "all"),
-        "calls or not, rightly": ("called", "all"),
+        "rightly calls or not": ("called", "all"),
         "right tool": ("named", "calls"),
-        "whole JSON": ("whole", "json"),
-        "says the truth": ("truth", "judged"),
+        "complete JSON": ("whole", "json"),
+        "answer is true": ("truth", "judged"),
     }
-    typer.echo(f"| talk | {' | '.join(columns)} |")
+    typer.echo(f"| conversation | {' | '.join(columns)} |")
     typer.echo("|---" * (len(columns) + 1) + "|")
     for kind, row in sorted(rows.items()):
         cells = [_share(row[hits], row[of]) for hits, of in columns.values()]

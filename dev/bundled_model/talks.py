@@ -60,7 +60,7 @@ def own_name(words: Words) -> Talk:
     name = words.proper()
     told = words.wording(_MY_NAME, _MY_NAME_HELD).format(name)
     if words.chance(0.2):
-        return plain("name told", [user(told)], f"Hello, {name}.", truth=f"Hello, {name}")
+        return plain("name given", [user(told)], f"Hello, {name}.", truth=f"Hello, {name}")
     asked = words.wording(_ASK_NAME, _ASK_NAME_HELD)
     return _told_then_asked(words, told, f"Hello, {name}.", asked, f"Your name is {name}.", "name")
 
@@ -178,7 +178,7 @@ def _dressed(words: Words, talk: Talk) -> Talk:
     if words.chance(0.2):
         messages = ({"role": "system", "content": words.rng.choice(_SYSTEMS)}, *messages)
     tools = talk.tools
-    if talk.kind in ("name", "name told", "fact", "greeting") and words.chance(0.15):
+    if talk.kind in ("name", "name given", "fact", "greeting") and words.chance(0.15):
         tools = on_offer(words, request(words).tool)
     return replace(talk, messages=messages, tools=tools)
 
