@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from latent_agent.model.prompt import Turn
+from latent_agent.model.conversation import Turn
 
 
-def forms(turns: "Sequence[Turn]") -> "Iterator[list[Turn]]":
+def forms(turns: Sequence[Turn]) -> Iterator[list[Turn]]:
     """Yield a conversation as it is, then in other forms that say the same.
 
     All combinations of the milder changes come before a stronger change alone.
@@ -24,19 +22,19 @@ def forms(turns: "Sequence[Turn]") -> "Iterator[list[Turn]]":
             yield form
 
 
-def _systems_as_user(turns: "list[Turn]") -> "list[Turn]":
+def _systems_as_user(turns: list[Turn]) -> list[Turn]:
     return [replace(turn, role="user") if turn.role == "system" else turn for turn in turns]
 
 
-def _tools_as_user(turns: "list[Turn]") -> "list[Turn]":
+def _tools_as_user(turns: list[Turn]) -> list[Turn]:
     return [replace(turn, role="user") if turn.role == "tool" else turn for turn in turns]
 
 
-def _calls_as_text(turns: "list[Turn]") -> "list[Turn]":
+def _calls_as_text(turns: list[Turn]) -> list[Turn]:
     return [replace(turn, content=turn.text, calls=()) for turn in turns]
 
 
-def _merge_neighbours(turns: "list[Turn]") -> "list[Turn]":
+def _merge_neighbours(turns: list[Turn]) -> list[Turn]:
     """Join consecutive turns of one role, as most templates demand."""
     merged: list[Turn] = []
     for turn in turns:
@@ -50,7 +48,7 @@ def _merge_neighbours(turns: "list[Turn]") -> "list[Turn]":
     return merged
 
 
-def _one_call_a_turn(turns: "list[Turn]") -> "list[Turn]":
+def _one_call_a_turn(turns: list[Turn]) -> list[Turn]:
     """Split turns that make several calls, each part followed by its result."""
     results = {turn.call_id: turn for turn in turns if turn.role == "tool"}
     split: list[Turn] = []
@@ -67,7 +65,7 @@ def _one_call_a_turn(turns: "list[Turn]") -> "list[Turn]":
     return split
 
 
-def _text_before_calls(turns: "list[Turn]") -> "list[Turn]":
+def _text_before_calls(turns: list[Turn]) -> list[Turn]:
     """Split turns that hold both a text and calls: some templates write the calls alone."""
     split: list[Turn] = []
     for turn in turns:
@@ -78,7 +76,7 @@ def _text_before_calls(turns: "list[Turn]") -> "list[Turn]":
     return split
 
 
-def _user_first(turns: "list[Turn]") -> "list[Turn]":
+def _user_first(turns: list[Turn]) -> list[Turn]:
     first = turns[0]
     if first.role in ("user", "system"):
         return turns
@@ -86,7 +84,7 @@ def _user_first(turns: "list[Turn]") -> "list[Turn]":
     return [opening, *turns]
 
 
-_CHANGES: "Mapping[Callable[[list[Turn]], list[Turn]], int]" = {
+_CHANGES: Mapping[Callable[[list[Turn]], list[Turn]], int] = {
     _systems_as_user: 16,
     _tools_as_user: 64,
     _calls_as_text: 32,

@@ -8,15 +8,17 @@ them, escape them, or leave an earlier turn's thinking out.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from latent_agent.model.conversation import map_texts
 from latent_agent.model.thinking import split_thought
 from latent_agent.tools.template import REFUSALS
 
-Mark = Callable[[str], str]
-Render = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], str]
+Message = Mapping[str, Any]
 
 
-def check_arrival(
-    render: Render, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+def check_rendering(
+    render: Callable[[Sequence[Message], Sequence[Message]], str],
+    messages: Sequence[Message],
+    tools: Sequence[Message],
 ) -> None:
     """Render messages and tools of the same structure with marks for texts.
 
@@ -35,14 +37,17 @@ def check_arrival(
         marked.append(what)
         return f"mark{len(marked)}mark"
 
-    sent = [_message(message, number, mark) for number, message in enumerate(messages, 1)]
-    rendered = render(sent, [_tool(tool, mark) for tool in tools]).lower()
+    sent = [_marked_message(message, number, mark) for number, message in enumerate(messages, 1)]
+    functions = [tool["function"] for tool in tools]
+    known = [{**each, "name": mark(f"the tool {each['name']!r}")} for each in functions]
+    specs = [{**tool, "function": each} for tool, each in zip(tools, known, strict=True)]
+    rendered = render(sent, specs).lower()
     for number, what in enumerate(marked, 1):
         if f"mark{number}mark" not in rendered:
             raise ValueError(f"the template leaves out {what}")
 
 
-def missing_header(render: Callable[[Sequence[Mapping[str, Any]], bool], str]) -> str:
+def missing_header(render: Callable[[Sequence[Message], bool], str]) -> str:
     """Return what a prompt lacks if its template ignores ``add_generation_prompt``, else nothing.
 
     Args:
@@ -60,34 +65,22 @@ def missing_header(render: Callable[[Sequence[Mapping[str, Any]], bool], str]) -
     return header.rstrip(" ") if answered.startswith(prompt) and header.strip() else ""
 
 
-def _message(message: Mapping[str, Any], number: int, mark: Mark) -> dict[str, Any]:
+def _marked_message(message: Message, number: int, mark: Callable[[str], str]) -> Message:
     role, content = message["role"], message["content"]
     what = f"message {number} ({role})"
     said = split_thought(content)[1] if role == "assistant" else content
     marked = {**message, "content": mark(what) if said.strip() else content}
     if "tool_calls" in message:
         marked["tool_calls"] = [
-            {**call, "function": _call(call["function"], f"a call of {what}", mark)}
+            {
+                **call,
+                "function": {
+                    "name": mark(f"a call of {what}"),
+                    "arguments": map_texts(
+                        call["function"]["arguments"], lambda _: mark(f"a call of {what}")
+                    ),
+                },
+            }
             for call in message["tool_calls"]
         ]
     return marked
-
-
-def _tool(tool: Mapping[str, Any], mark: Mark) -> dict[str, Any]:
-    function = tool["function"]
-    return {**tool, "function": {**function, "name": mark(f"the tool {function['name']!r}")}}
-
-
-def _call(function: Mapping[str, Any], what: str, mark: Mark) -> dict[str, Any]:
-    return {"name": mark(what), "arguments": _marked(function["arguments"], what, mark)}
-
-
-def _marked(value: Any, what: str, mark: Mark) -> Any:
-    """Put marks for every text in a value of the kind that JSON knows, keys included."""
-    if isinstance(value, str):
-        return mark(what)
-    if isinstance(value, Mapping):
-        return {mark(what): _marked(part, what, mark) for part in value.values()}
-    if isinstance(value, (list, tuple)):
-        return [_marked(part, what, mark) for part in value]
-    return value
