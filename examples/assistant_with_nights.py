@@ -1,9 +1,10 @@
-"""An assistant for several users, each with a memory and nights of their own.
+"""An assistant for several users, each with a namespace and nights of their own.
 
-Runs as it is on the bundled model, in some two minutes. For a real one, put its Hugging Face id or
-folder in MODEL and your users' questions in place of the teaching world's. Here each night begins
-as soon as enough is new; ``look`` and ``every`` left out, a service that runs for weeks has one
-every 200 answers. A crontab line and a systemd timer that do the same lie beside this file.
+Runs unchanged on the bundled model, in about two minutes. For a real model, put its Hugging Face id
+or folder in MODEL and use your users' questions instead of the teaching world's. Here each night
+starts as soon as enough traces are new; without ``look`` and ``every``, a service that runs for
+weeks has one every 200 answers. A crontab line and a systemd timer that do the same are beside this
+file.
 """
 
 import tempfile
@@ -51,7 +52,7 @@ def night(memory: Path, user: str) -> NightReport:
 
 
 def chat_with(memory: Path, user: str = "default") -> ChatLatentSeek:
-    """Return the model; all of them share its weights, and the memory in this file."""
+    """Return a chat model; all of them share the weights, and the memory in this file."""
     return ChatLatentSeek(model=MODEL, memory=memory, namespace=user)
 
 
@@ -68,5 +69,5 @@ with tempfile.TemporaryDirectory() as folder:
 
     text = asked_by("ann")[0]
     for user in USERS:
-        (found,) = TraceRetriever(model=MODEL, memory=memory, namespace=user, k=1).invoke(text)
-        print(f"closest to {text!r} for {user}: {found.page_content!r}")
+        (nearest,) = TraceRetriever(model=MODEL, memory=memory, namespace=user, k=1).invoke(text)
+        print(f"closest to {text!r} for {user}: {nearest.page_content!r}")

@@ -1,8 +1,8 @@
 """A prompt, the chat model and a parser in one chain.
 
-Runs as it is on the bundled model, which knows little more than such questions. For a real one,
-put its Hugging Face id or folder in MODEL and ask what you like. With memory=None nothing is kept;
-leave it out, and what is learned stays in your data folder.
+Runs unchanged on the bundled model, which knows little more than such questions. For a real model,
+put its Hugging Face id or folder in MODEL and ask what you like. With memory=None nothing is
+stored; without it, traces are stored in your data folder.
 """
 
 from langchain_core.output_parsers import StrOutputParser

@@ -1,9 +1,9 @@
-"""Retrieval: facts out of a vector store, found by the model's hidden states, before a question.
+"""Retrieval: facts from a vector store, retrieved by the model's hidden states, for a question.
 
-Runs as it is on the bundled model, which can do no more than sums like these. For a real one, put
-its Hugging Face id or folder in MODEL, your own texts in FACTS, and say in the prompt what it is to
-do with them. Any vector store does in place of InMemoryVectorStore, and so does any embedding
-model: one that was trained for search finds more than the hidden states of a chat model do.
+Runs unchanged on the bundled model, which can do only sums like these. For a real model, put its
+Hugging Face id or folder in MODEL, your own texts in FACTS, and say in the prompt what to do with
+them. Any vector store can replace InMemoryVectorStore, and any embedding model the embeddings: one
+that was trained for search retrieves better than the hidden states of a chat model.
 """
 
 from operator import itemgetter
@@ -32,7 +32,7 @@ ASKED = [
 
 
 def joined(documents: list[Document]) -> str:
-    """Write the documents one after the other."""
+    """Join the documents' texts."""
     return " ".join(document.page_content for document in documents)
 
 

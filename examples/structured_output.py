@@ -1,9 +1,9 @@
 """Structured output: what a question asks for, as an instance of a Pydantic class.
 
-Runs as it is on the bundled model, whose jokes are not good: it was taught that there are such
-things. Whatever a model knows, a grammar holds its answer to the class.
+Runs unchanged on the bundled model, whose jokes are not good. Whatever the model, a grammar makes
+its answer fit the class.
 
-For a real one, put its Hugging Face id or folder in MODEL and write your own class; say in the
+For a real model, put its Hugging Face id or folder in MODEL and write your own class; say in the
 prompt what its fields mean.
 """
 

@@ -1,11 +1,11 @@
-"""A LangGraph agent with two tools: it keeps its talks in a checkpointer and facts in a store.
+"""A LangGraph agent with two tools, conversations in a checkpointer and facts in a store.
 
-It needs `pip install langchain langgraph-checkpoint-sqlite`. It runs as it is on the bundled
-model, which was taught simple calls; put otherwise, it chooses the wrong tool now and then.
+It needs `pip install langchain langgraph-checkpoint-sqlite`. It runs unchanged on the bundled
+model, which was trained on simple calls; with other wordings it sometimes chooses the wrong tool.
 
-For a real one, put its Hugging Face id or folder in MODEL, one whose chat template knows tools, and
-your own tools in place of these. What the model learns from its answers is kept apart by the
-namespace in the config, talks by the thread.
+For a real model, put its Hugging Face id or folder in MODEL (its chat template must support tools)
+and use your own tools. Traces are separated by the namespace in the config, conversations by the
+thread.
 """
 
 import tempfile
