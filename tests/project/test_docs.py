@@ -84,7 +84,7 @@ NOT_RUN: dict[str, list[str]] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """`latent-agent` first on PATH, without seconds of imports for each command."""
     folder = tmp_path_factory.mktemp("warm")
@@ -109,12 +109,14 @@ def read(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     return Page(ROOT / name, ROOT).run()
 
 
+@pytest.mark.slow
 def test_the_tutorial_runs_in_an_empty_home(tutorial: tuple[Page, Path]) -> None:
     page, _ = tutorial
     assert page.ran
     assert page.not_run == NOT_RUN.get(TUTORIAL, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PAGES if name != TUTORIAL])
 def test_every_block_runs(
     name: str, tutorial: tuple[Page, Path], home: Path, monkeypatch: pytest.MonkeyPatch
@@ -133,7 +135,7 @@ def test_what_is_not_run_is_known() -> None:
     [
         ("```python\nassert False\n```", "^$"),
         ("```python\nprint(1)\n```\n\n```text\n2\n```", "but the block before it printed"),
-        ("```bash\nlatent-agent prior rollback\n```", "exit code 2"),
+        ("```bash\nexit 2\n```", "exit code 2"),
         ("```bash\nfalse | true\n```", "exit code 1"),
         ("```sh\ntrue\n```", "must be python, bash or text, got 'sh'"),
         ("```\ntrue\n```", "must be python, bash or text, got ''"),
@@ -149,14 +151,15 @@ def test_a_block_that_does_not_hold_fails(
         Page(home / "page.md", ROOT).run()
 
 
-def test_a_marked_block_is_told_and_not_run(home: Path) -> None:
+def test_a_marked_block_is_listed_and_not_run(home: Path) -> None:
     marked = '<!--- skip: next "a download" -->\n```bash\nfalse\n```\n'
     (home / "page.md").write_text(marked, "utf-8")
     page = Page(home / "page.md", ROOT).run()
     assert (page.ran, page.not_run) == (0, ["false: a download"])
 
 
-def test_the_first_error_of_an_empty_home_says_what_helps(home: Path) -> None:
+@pytest.mark.slow
+def test_the_first_error_of_an_empty_home_says_what_helps(command: None, home: Path) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["latent-agent", *words], capture_output=True, text=True, check=False, cwd=home
@@ -183,8 +186,8 @@ def test_the_command_lines_page_is_not_stale(home: Path) -> None:
 def test_the_reference_lacks_no_public_name(package: Any) -> None:
     module = package.__name__
     page = (ROOT / "docs" / "reference" / f"{module}.md").read_text("utf-8")
-    told = re.findall(rf"^::: {module}\.(\w+)$", page, re.MULTILINE)
-    assert sorted(told) == sorted(package.__all__)
+    documented = re.findall(rf"^::: {module}\.(\w+)$", page, re.MULTILINE)
+    assert sorted(documented) == sorted(package.__all__)
 
 
 def test_every_page_is_in_the_navigation() -> None:

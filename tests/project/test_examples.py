@@ -58,6 +58,7 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", EXPECTED)
 def test_it_runs_as_it_is(name: str, home: Path) -> None:

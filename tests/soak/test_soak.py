@@ -24,6 +24,7 @@ from tests.soak.watch import Growth, Rest, Sample, growth
 from tests.support.memories import in_namespace, trace
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_twenty_seconds_of_everything(tmp_path: Path) -> None:
     arguments = ["--folder", str(tmp_path / "soak"), "--minutes", "0.33", "--json"]
