@@ -19,10 +19,13 @@ demo: $(STAMP) ## Answer held-out questions with the bundled model, draft beside
 test: $(STAMP) ## Run the tests, without the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(STAMP) ## Run what `make test` leaves out
+# A folder that a run found something in stays.
+test-slow: $(STAMP) ## Run what `make test` leaves out: slow tests, a hundred kills, five minutes of soak
 	$(BIN)/python -m pytest -m slow
+	folder=$$(mktemp -d) && $(BIN)/python -m tests.crash --kills 100 --folder $$folder && rm -r $$folder
+	folder=$$(mktemp -d) && $(BIN)/python -m tests.soak --minutes 5 --folder $$folder && rm -r $$folder
 
-test-all: test test-slow ## Run all tests, the slow ones too
+test-all: test test-slow ## Run all of both, as CI does
 
 lint: $(STAMP) ## Check the code with ruff (rules and format)
 	$(BIN)/ruff check
