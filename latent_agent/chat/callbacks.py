@@ -3,15 +3,19 @@
 ``stream`` and ``astream`` keep their run from ``_stream``, so a handler of ours learns its id.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler, CallbackManager, Callbacks
+from langchain_core.callbacks import (
+    BaseCallbackHandler,
+    CallbackManager,
+    CallbackManagerForLLMRun,
+)
 from langchain_core.callbacks.manager import handle_event
-from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config
 from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
+
+from latent_agent.call.progress import Progress
 
 
 class ModelRun(BaseCallbackHandler):
@@ -31,26 +35,36 @@ class ModelRun(BaseCallbackHandler):
         """Learn the run's id."""
         self._id = run_id
 
-    def __call__(self, event: str, told: Mapping[str, Any]) -> None:
+    def __call__(self, event: str, details: Mapping[str, Any]) -> None:
         """Pass an event on."""
         if self._id is None:
             return
         if self._others:
             handle_event(
-                self._others, "on_custom_event", "ignore_custom_event", event, told, run_id=self._id
+                self._others,
+                "on_custom_event",
+                "ignore_custom_event",
+                event,
+                details,
+                run_id=self._id,
             )
         if self._tracers:
             manager = CallbackManager(list(self._tracers), parent_run_id=self._id)
-            manager.on_chain_start({"name": event}, {}, name=event).on_chain_end(dict(told))
+            manager.on_chain_start({"name": event}, {}, name=event).on_chain_end(dict(details))
 
 
-def with_run(
-    config: RunnableConfig | None, own: Callbacks = None
-) -> tuple[RunnableConfig, ModelRun]:
-    """Return a config whose next run will be known, and that run; ``own`` are the model's."""
-    given = ensure_config(config)
-    # Configured here, so that tracers which the environment or a context names are in it too.
-    manager = CallbackManager.configure(given.get("callbacks"), own)
-    run = ModelRun(list(manager.handlers))
-    manager.add_handler(run, inherit=False)
-    return {**given, "callbacks": manager}, run
+def progress_of(
+    arguments: Mapping[str, Any],
+    run_manager: CallbackManagerForLLMRun | None,
+    on_draft: Callable[[int], None] | None = None,
+) -> Progress:
+    """Return the progress of a call with these arguments, for its run and its own listener."""
+    run = arguments.get("run")
+    if run is None and run_manager is not None:
+        run = ModelRun(run_manager.handlers, run_manager.run_id)
+    return Progress(
+        *(listener for listener in (run, arguments["on_progress"]) if listener is not None),
+        on_draft=on_draft,
+        cancelled=arguments.get("cancelled"),
+        place=arguments.get("place"),
+    )

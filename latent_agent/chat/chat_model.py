@@ -1,41 +1,59 @@
-"""ChatLatentSeek: the LangChain face. It adapts; `LatentAgent` does the work."""
+"""ChatLatentSeek: the LangChain chat model. It adapts; `LatentAgent` does the work."""
 
 import difflib
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Literal, Self
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Literal, Self
 
 from langchain_core.caches import BaseCache
-from langchain_core.language_models import LangSmithParams, ModelProfile
-from langchain_core.messages import BaseMessage
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import (
+    BaseChatModel,
+    LangSmithParams,
+    LanguageModelInput,
+    ModelProfile,
+)
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
 from pydantic import Field, model_validator
 
 from latent_agent.call.outcome import Outcome
-from latent_agent.call.progress import Listener, Progress
+from latent_agent.call.progress import Listener
+from latent_agent.chat.call_arguments import Arguments, agent_of, call_arguments, settings_of
+from latent_agent.chat.call_config import (
+    many_at_once,
+    model_parameters,
+    prepared,
+    with_namespace,
+    with_run,
+)
+from latent_agent.chat.callbacks import progress_of
 from latent_agent.chat.from_langchain import read_turns, to_turns
-from latent_agent.chat.generation import checked_choices
 from latent_agent.chat.model_profile import profile_of
-from latent_agent.chat.tool_calling import ToolCallingChatModel
-from latent_agent.errors import SettingError
+from latent_agent.chat.setting_arguments import SETTING_NAMES, SettingArguments, settings_section
+from latent_agent.chat.structured_output import Method, parsed, structured
+from latent_agent.chat.threads import in_thread
+from latent_agent.chat.to_langchain import answer_chunks, message_of
 from latent_agent.model.held_models import HeldModels
 from latent_agent.model.loading import Place, place_name
 from latent_agent.model.prompt import encode_chat, encode_text
 from latent_agent.model.registry import SharedModel, shared_by_copies
-from latent_agent.reward import Reward, as_reward
+from latent_agent.reward import as_reward
 from latent_agent.setting_rules import check_prior, stop_texts
-from latent_agent.settings import Settings, settings_for
-from latent_agent.tools.specs import tools_from
+from latent_agent.settings import settings_for
+from latent_agent.tools.specs import forced_by, tools_from
 
-if TYPE_CHECKING:
-    from latent_agent.recall.memory_adapter import TraceMemory
-
-_SETTINGS = tuple(
-    field.name for field in fields(Settings) if field.name not in ("stop", "reward_offset", "judge")
-)
+Stop = list[str] | None
+SyncRun = CallbackManagerForLLMRun | None
+AsyncRun = AsyncCallbackManagerForLLMRun | None
 
 
-class ChatLatentSeek(ToolCallingChatModel):
+class ChatLatentSeek(SettingArguments):
     """A chat model that drafts, judges its own draft, and searches its latents for a better one.
 
     Setup:
@@ -44,17 +62,16 @@ class ChatLatentSeek(ToolCallingChatModel):
         folder. Building the object reads no weights.
 
     Attributes: Key init args, completion
-        temperature: 0 (default) is greedy; see ``samples``.
-        max_tokens: Longest answer, the optimised prefix and a thought before it included.
+        recipe: ``"default"``, ``"latentseek"`` or ``"latentevolve"``: the settings that are not
+            given. Each setting is an argument, and a keyword of a call; ``help(ChatLatentSeek)``
+            and the reference page, docs/reference/settings.md, tell what they mean.
         stop: Texts that end an answer; they are not part of it.
-        sample_draft: Sample the draft too, not only the search's answers.
-        top_p: Only the likeliest tokens that together reach this probability are sampled.
         n: Answers to one conversation, in `generate` and `agenerate`; above 1 needs a
             temperature. All but the first sample their draft too, and leave the memory alone.
             ``timeout`` and ``max_forwarded_tokens`` hold for all together; answers for which
             nothing is left are left out, but never the first.
-        timeout: Seconds after which the best answer so far is returned.
-        seed: Seed of all sampling.
+        reward: A built-in reward or any ``(question, answer) -> float`` in [-1, 0]; by default
+            the model judges itself.
 
     Attributes: Key init args, client
         model: ``"bundled"``, a Hugging Face id, a local folder (a text or a path), or a
@@ -64,27 +81,6 @@ class ChatLatentSeek(ToolCallingChatModel):
         device: Torch device; by default CUDA where there is one.
         stream_draft, on_progress: See Stream.
         cache: LangChain's cache of answers; off: one from there is neither judged nor learned from.
-
-    Attributes: Key init args, search
-        recipe: ``"default"``, ``"latentseek"`` or ``"latentevolve"``; explicit arguments
-            override it.
-        max_iterations: Gradient steps at most (K); 0 is plain generation, unjudged.
-        samples: Answers sampled in each step (M); above 1 needs a temperature.
-        learning_rate: Adam's learning rate on the latents.
-        fraction: Share of the draft's latents to optimise (rho), in (0, 1].
-        prefix_tokens: A fixed number of latents instead (N).
-        threshold: Rewards above it are accepted (tau), in [-1, 0).
-        patience: Rounds without a better mean reward before the search ends.
-        max_forwarded_tokens: Budget of one call in forwarded tokens.
-        search, positions, position_share, baseline, step, rest, ties, verdict: How the search
-            goes where it need not be LatentSeek's own; see ``latent_agent.settings.Settings``.
-        max_waiting: Calls that may wait for the model while ``max_calls`` (32) are answered; one
-            more raises ``BusyError`` at once. By default all share the model's passes.
-        log_text: Whether logs tell questions and answers too.
-        chat_template_kwargs: Arguments of the model's chat template, such as
-            ``{"enable_thinking": False}``; a call's replace the constructor's.
-        reward: A built-in reward or any ``(question, answer) -> float`` in [-1, 0]; by default
-            the model judges itself.
 
     Attributes: Key init args, memory
         memory: Where past questions' latents are kept: ``"default"`` (a database in the user's
@@ -97,10 +93,6 @@ class ChatLatentSeek(ToolCallingChatModel):
         prior: ``"auto"`` (the latent prior that the last night published), None, or a version.
         embeddings: Any LangChain ``Embeddings`` to find similar questions with, in place of the
             model's own hidden states.
-        neighbours: Similar past questions recalled (k); 0 recalls none.
-        momentum: Factor on the neighbours' journeys.
-        momentum_temperature: Of the softmax over the neighbours' similarities.
-        archive: Least reward at which a call leaves a trace.
 
     Instantiate:
         ```python
@@ -124,9 +116,9 @@ class ChatLatentSeek(ToolCallingChatModel):
 
         The search ends before the answer's first chunk. With ``stream_draft=True`` the draft comes
         before it while it is made, word by word, in chunks without content:
-        ``chunk.additional_kwargs["draft"]``. What goes on meanwhile (the events ``draft``,
-        ``recall``, ``verdict`` and ``step``) is told to ``on_progress``, to callbacks and in
-        ``astream_events`` as custom events, and to tracers as child runs.
+        ``chunk.additional_kwargs["draft"]``. Progress meanwhile (the events ``draft``, ``recall``,
+        ``verdict`` and ``step``) goes to ``on_progress``, to callbacks and ``astream_events`` as
+        custom events, and to tracers as child runs.
 
     Async:
         ```python
@@ -141,8 +133,8 @@ class ChatLatentSeek(ToolCallingChatModel):
         model.invoke("How is the weather in Oslo?").tool_calls
         ```
 
-        The tokenizer's own chat template tells the model of the tools; calls are read back in the
-        formats of Hermes and Qwen, Llama 3 and Mistral. Forced calls are held to the tools'
+        The tokenizer's own chat template describes the tools to the model; calls are read back in
+        the formats of Hermes and Qwen, Llama 3 and Mistral. Forced calls are held to the tools'
         schemas by a grammar, in the optimised prefix too. A turn that calls tools is not judged:
         it passes if its calls fit their schemas, and leaves no trace.
 
@@ -161,8 +153,8 @@ class ChatLatentSeek(ToolCallingChatModel):
         is never accepted.
 
     Token usage:
-        ``message.usage_metadata`` counts the prompt and the answer that the user sees; the whole
-        bill is in ``response_metadata["latent_agent"]["forwarded_tokens"]``.
+        ``message.usage_metadata`` counts the prompt and the answer that the user sees; all that was
+        spent is in ``response_metadata["latent_agent"]["forwarded_tokens"]``.
 
     Response metadata:
         ``message.response_metadata["latent_agent"]`` is a plain dict: draft, rewards, iterations,
@@ -177,38 +169,8 @@ class ChatLatentSeek(ToolCallingChatModel):
     dtype: str | None = None
     device: str | None = None
     recipe: str = "default"
-    temperature: float | None = None
-    top_p: float | None = None
-    sample_draft: bool | None = None
     n: int = 1
-    max_tokens: int | None = None
     stop: list[str] | str | None = None
-    timeout: float | None = None
-    seed: int | None = None
-    max_iterations: int | None = None
-    samples: int | None = None
-    learning_rate: float | None = None
-    fraction: float | None = None
-    prefix_tokens: int | None = None
-    threshold: float | None = None
-    patience: int | None = None
-    max_forwarded_tokens: int | None = None
-    search: str | None = None
-    positions: str | None = None
-    position_share: float | None = None
-    baseline: str | None = None
-    step: str | None = None
-    rest: str | None = None
-    ties: str | None = None
-    verdict: str | None = None
-    max_calls: int | None = None
-    max_waiting: int | None = None
-    log_text: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
-    neighbours: int | None = None
-    momentum: float | None = None
-    momentum_temperature: float | None = None
-    archive: float | None = None
     reward: Any = None
     memory: Any = "default"
     memory_mode: Literal["read-write", "read", "write"] = "read-write"
@@ -230,6 +192,17 @@ class ChatLatentSeek(ToolCallingChatModel):
     """Not to be given: a field, since LangChain's configured copies take over no more than those.
     So a model that a call's config names stays loaded for the next call."""
 
+    invoke = prepared(BaseChatModel.invoke, with_run)
+    ainvoke = prepared(BaseChatModel.ainvoke, with_run)
+    stream = prepared(BaseChatModel.stream, with_run)
+    astream = prepared(BaseChatModel.astream, with_run)
+    # Version v3 of the events goes through none of these.
+    stream_events = prepared(BaseChatModel.stream_events, with_namespace)
+    astream_events = prepared(BaseChatModel.astream_events, with_namespace)
+    batch = prepared(BaseChatModel.batch, many_at_once)
+    abatch = prepared(BaseChatModel.abatch, many_at_once)
+    batch_as_completed = prepared(BaseChatModel.batch_as_completed, many_at_once)
+
     @classmethod
     def from_model_id(cls, model_id: str, **kwargs: Any) -> "ChatLatentSeek":
         """Build from a Hugging Face id or folder, as in langchain-huggingface."""
@@ -249,9 +222,8 @@ class ChatLatentSeek(ToolCallingChatModel):
             hint = f"; did you mean {near[0]!r}?" if near else "; it has no effect"
             warnings.warn(f"ChatLatentSeek has no argument {name!r}{hint}", stacklevel=2)
         # Before pydantic looks at the types: our errors say the remedy.
-        settings_for(
-            given.get("recipe", "default"), **{name: given.get(name) for name in _SETTINGS}
-        )
+        settings = {name: given.get(name) for name in SETTING_NAMES}
+        settings_for(given.get("recipe", "default"), **settings)
         stop_texts(given.get("stop"))
         check_prior(given.get("prior", "auto"))
         return given
@@ -261,12 +233,21 @@ class ChatLatentSeek(ToolCallingChatModel):
         """Refuse bad arguments at once; no weights are read for that."""
         if self.reward is not None:
             as_reward(self.reward)
-        self._shared_model({})
+        self._shared_model()
         return self
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Copy all but a loaded model and its tokenizer, which the copy shares."""
         return super().__deepcopy__(shared_by_copies(memo, self.model, self.tokenizer))
+
+    def close(self) -> None:
+        """Release the model: its weights are freed unless another user holds them.
+
+        So they are when the last chat model that uses them is dropped. Calls that are under way
+        end as usual, and the next one loads the model again. A model object that was handed over
+        stays with its loader; a memory stays open.
+        """
+        self.held_models = HeldModels()
 
     @property
     def _llm_type(self) -> str:
@@ -275,35 +256,34 @@ class ChatLatentSeek(ToolCallingChatModel):
     @property
     def model_name(self) -> str:
         """The model's name, as it stands in the response metadata."""
-        return self._name(self.model)
-
-    def _name(self, model: Any) -> str:
-        model = place_name(model)
-        if isinstance(model, str):
-            return model
-        return model.config.name_or_path or type(model).__name__
+        return _name(self.model)
 
     def _resolve_model_profile(self) -> ModelProfile:
         return profile_of(self.model)
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        settings = {
-            name: getattr(self, name) for name in (*_SETTINGS, "stop", "recipe", "namespace")
-        }
+        names = (*SETTING_NAMES, "stop", "recipe", "namespace")
+        settings = {name: getattr(self, name) for name in names}
         return {"model": self.model_name, "reward": repr(self.reward), **settings}
 
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+    def _get_ls_params(self, stop: Stop = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
         params["ls_provider"] = "latent-agent"
-        params["ls_model_name"] = self._name(kwargs.get("model") or self.model)
+        params["ls_model_name"] = _name(kwargs.get("model") or self.model)
         return params
+
+    def _get_invocation_params(self, stop: Stop = None, **kwargs: Any) -> dict[str, Any]:
+        return super()._get_invocation_params(stop=stop, **model_parameters(kwargs))
+
+    def _get_llm_string(self, stop: Stop = None, **kwargs: Any) -> str:
+        return super()._get_llm_string(stop=stop, **model_parameters(kwargs))
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return a text's tokens as a prompt holds them; special tokens in it are plain text."""
         if self.custom_get_token_ids is not None:
             return super().get_token_ids(text)
-        return encode_text(self._shared_model({}).tokenizer, text)
+        return encode_text(self._shared_model().tokenizer, text)
 
     def get_num_tokens_from_messages(
         self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
@@ -324,65 +304,176 @@ class ChatLatentSeek(ToolCallingChatModel):
         """
         if not messages:
             return 0
-        tokenizer, plain = self._shared_model({}).tokenizer, tools_from(tools or ())
+        tokenizer, plain = self._shared_model().tokenizer, tools_from(tools or ())
         given = self.chat_template_kwargs or {}
         return len(encode_chat(tokenizer, read_turns(messages), plain, given, part=True))
 
-    def _shared_model(self, given: Mapping[str, Any]) -> SharedModel:
-        """Return the model, or the one that a call names in its place."""
-        if given.get("model") is None:
-            return self.held_models.open(self.model, self.tokenizer, self.dtype, self.device)
-        return self.held_models.open(
-            given["model"], given.get("tokenizer"), self.dtype, self.device
-        )
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Offer tools to the model, by its own chat template.
 
-    def close(self) -> None:
-        """Let go of the model: its weights are freed unless another user holds them.
+        Args:
+            tools: Functions, ``BaseTool`` objects, Pydantic classes or schemas.
+            tool_choice: ``"auto"`` (default): the model calls a tool or answers in text.
+                ``"none"``: none is offered. ``"any"``, ``"required"`` or True: a grammar
+                forces it to call one. A tool's name, or OpenAI's dict with it: that one.
+            strict: Refuse schemas that the grammar cannot express in full.
+            parallel_tool_calls: Whether one answer may make several calls. By default it may
+                where nothing is forced, and makes one where a call is.
+            kwargs: Other keywords of the call.
 
-        So they are when the last chat model that uses them is dropped. Calls that are under way
-        end as usual, and the next one loads the model again. A model object that was handed over
-        stays with whoever loaded it; a memory stays open.
+        Raises:
+            SettingError: If a tool is none, or the choice names none.
         """
-        self.held_models = HeldModels()
+        plain = tools_from(tools, strict=strict)
+        forced_by(tool_choice, plain)
+        given = {"tool_choice": tool_choice, "parallel_tool_calls": parallel_tool_calls, **kwargs}
+        given = {name: value for name, value in given.items() if value is not None}
+        return self.bind(tools=[dict(tool.spec) for tool in plain], **given)
 
-    def _settings(self, given: dict[str, Any], stop: list[str] | None = None) -> Settings:
-        """Merge the constructor's settings with one call's; the latter win."""
-        chosen = {name: getattr(self, name) for name in _SETTINGS}
-        chosen |= {name: given[name] for name in _SETTINGS if given.get(name) is not None}
-        chosen["stop"] = stop_texts(self.stop if stop is None else stop)
-        return settings_for(given.get("recipe", self.recipe), **chosen)
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Answer in JSON that fits a schema; a grammar sees to it.
+
+        Nothing is added to the prompt: say there what the fields mean.
+
+        Args:
+            schema: A Pydantic class (answers are its objects), a TypedDict or a JSON schema.
+            method: ``"json_schema"``: the answer's text is the JSON, and is judged like any other
+                answer. ``"json_mode"``: the same, and without a schema any JSON object will do.
+                ``"function_calling"``: a forced call of one tool, which the chat template must
+                know; scored by its validity alone.
+            include_raw: Return ``{"raw", "parsed", "parsing_error"}``.
+            strict: Refuse a schema that the grammar cannot express in full.
+            kwargs: Other keywords of the call.
+
+        Raises:
+            SettingError: If method or schema are none of these.
+        """
+        return parsed(*structured(self, schema, method, strict, **kwargs), include_raw)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: Stop = None,
+        run_manager: SyncRun = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        arguments = self._arguments(kwargs, stop)
+        outcomes = self._answers(messages, arguments, run_manager)
+        answers = [_message(outcome, arguments) for outcome in outcomes]
+        return ChatResult(generations=[ChatGeneration(message=answer) for answer in answers])
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: Stop = None,
+        run_manager: AsyncRun = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with self._awaited(kwargs, stop, run_manager) as given:
+            return await in_thread(self._generate, messages, **given)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: Stop = None,
+        run_manager: SyncRun = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        arguments = self._arguments({**kwargs, "n": 1}, stop)
+        for message in self._chunks(messages, arguments, run_manager):
+            chunk = ChatGenerationChunk(message=message)
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: Stop = None,
+        run_manager: AsyncRun = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        with self._awaited(kwargs, stop, run_manager) as given:
+            chunks = self._stream(messages, **given)
+            while (chunk := await in_thread(next, chunks, None)) is not None:
+                yield chunk
+
+    @contextmanager
+    def _awaited(
+        self, given: Arguments, stop: Stop, run_manager: AsyncRun
+    ) -> Generator[dict[str, Any]]:
+        """Prepare a call in another thread; yields its keywords."""
+        from latent_agent.chat.serving import awaited
+
+        arguments = self._arguments(given, stop)
+        sync = run_manager.get_sync() if run_manager else None
+        with awaited(self._shared_model(arguments), settings_of(arguments)) as call:
+            yield {**given, **call, "stop": stop, "run_manager": sync}
+
+    def _chunks(
+        self, messages: list[BaseMessage], arguments: dict[str, Any], run_manager: SyncRun
+    ) -> Iterator[AIMessageChunk]:
+        """Yield the draft while it is made, if that is wanted, then the answer."""
+        answers = partial(self._answers, messages, arguments, run_manager)
+        if arguments["stream_draft"]:
+            from latent_agent.chat.draft_text import drafting
+
+            cancelled = arguments.setdefault("cancelled", threading.Event())
+            tokenizer = self._shared_model(arguments).tokenizer
+            (outcome,) = yield from drafting(answers, tokenizer, cancelled)
+        else:
+            (outcome,) = answers()
+        yield from answer_chunks(_message(outcome, arguments))
 
     def _answers(
         self,
         messages: Sequence[BaseMessage],
-        stop: list[str] | None,
-        given: dict[str, Any],
-        progress: Progress,
+        arguments: Arguments,
+        run_manager: SyncRun,
+        on_draft: Callable[[int], None] | None = None,
     ) -> list[Outcome]:
-        from latent_agent.call.agent import LatentAgent, reward_for
-        from latent_agent.chat.choices import choices
+        """Answer a conversation as often as ``n`` says."""
+        from latent_agent.chat.serving import checked_choices, serve_choices
 
-        settings, turns = self._settings(given, stop), to_turns(messages)
-        count = checked_choices(given.get("n", self.n), settings)
-        reward = reward_for(settings, given.get("reward", self.reward))
-        form, model = self._form(given), self._shared_model(given)
-        traces = self._memory(given, form.reward(reward))
-        agent = LatentAgent(model, settings, reward, traces, form)
-        return choices(agent, turns, progress, count)
+        settings, turns = settings_of(arguments), to_turns(messages)
+        count = checked_choices(arguments["n"], settings)
+        agent = agent_of(arguments, settings, self._shared_model(arguments))
+        return serve_choices(agent, turns, progress_of(arguments, run_manager, on_draft), count)
 
-    def _memory(self, given: dict[str, Any], reward: Reward) -> "TraceMemory | None":
-        from latent_agent.recall.memory_adapter import TraceMemory
-        from latent_agent.recall.open_memory import open_memory
+    def _arguments(self, given: Arguments, stop: Stop) -> dict[str, Any]:
+        return call_arguments(dict(self), given, stop)
 
-        mode = given.get("memory_mode", self.memory_mode)
-        memory = open_memory(given.get("memory", self.memory), mode)
-        if memory is None:
-            return None
-        namespace = given.get("namespace", self.namespace)
-        if not isinstance(namespace, str):
-            raise SettingError(
-                f"namespace must be a text, got {namespace!r}; for example "
-                "config={'configurable': {'namespace': 'ann'}}"
-            )
-        prior = given.get("prior", self.prior)
-        return TraceMemory(memory, namespace, reward.id, mode, self.embeddings, prior)
+    def _shared_model(self, arguments: Arguments | None = None) -> SharedModel:
+        """Return the model, or the one of a call with these arguments."""
+        at = arguments or dict(self)
+        return self.held_models.open(at["model"], at["tokenizer"], at["dtype"], at["device"])
+
+
+def _message(outcome: Outcome, arguments: Arguments) -> AIMessage:
+    return message_of(outcome, _name(arguments["model"]))
+
+
+def _name(model: Any) -> str:
+    model = place_name(model)
+    if isinstance(model, str):
+        return model
+    return model.config.name_or_path or type(model).__name__
+
+
+ChatLatentSeek.__doc__ = f"{ChatLatentSeek.__doc__}\n    {settings_section()}\n"

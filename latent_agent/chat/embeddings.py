@@ -64,7 +64,7 @@ class LatentSeekEmbeddings(BaseModel, Embeddings):
         return super().__deepcopy__(shared_by_copies(memo, self.model, self.tokenizer))
 
     def close(self) -> None:
-        """Let go of the model, as `ChatLatentSeek.close` does."""
+        """Release the model, as `ChatLatentSeek.close` does."""
         self._held_models = HeldModels()
 
     def _shared_model(self) -> SharedModel:

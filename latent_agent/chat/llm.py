@@ -15,9 +15,8 @@ from langchain_core.outputs import ChatGeneration, Generation, GenerationChunk, 
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import Field
 
+from latent_agent.chat.call_config import many_at_once, prepared, with_namespace
 from latent_agent.chat.chat_model import ChatLatentSeek
-from latent_agent.chat.configured import with_namespace
-from latent_agent.chat.threads import at_once
 from latent_agent.errors import SettingError
 
 
@@ -33,7 +32,7 @@ class LatentSeekLLM(BaseLLM):
 
     It takes the arguments of `ChatLatentSeek`, or one that is there already:
     ``LatentSeekLLM(chat=chat)``. Keywords of a call reach it too, and so does the namespace in
-    ``config={"configurable": {"namespace": "ann"}}``. How an answer came about stands in
+    ``config={"configurable": {"namespace": "ann"}}``. How an answer was made stands in
     ``generation_info["latent_agent"]`` of what `generate` returns. In a trace, the chat model's
     run is a child of this one's.
     """
@@ -56,7 +55,7 @@ class LatentSeekLLM(BaseLLM):
         super().__init__(**own)
 
     def close(self) -> None:
-        """Let go of the model, as `ChatLatentSeek.close` does."""
+        """Release the model, as `ChatLatentSeek.close` does."""
         self.chat.close()
 
     @property
@@ -89,78 +88,18 @@ class LatentSeekLLM(BaseLLM):
         """Return how many tokens the chat model would read."""
         return self.chat.get_num_tokens_from_messages(messages, tools)
 
-    def invoke(
-        self,
-        input: LanguageModelInput,
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> str:
-        """Answer a prompt."""
-        return super().invoke(input, config, stop=stop, **with_namespace(config, kwargs))
+    invoke = prepared(BaseLLM.invoke, with_namespace)
+    ainvoke = prepared(BaseLLM.ainvoke, with_namespace)
+    stream = prepared(BaseLLM.stream, with_namespace)
+    astream = prepared(BaseLLM.astream, with_namespace)
+    # Each config may name a namespace of its own, so a batch is a call for each input.
+    batch = prepared(Runnable[LanguageModelInput, str].batch, many_at_once)
+    abatch = prepared(Runnable[LanguageModelInput, str].abatch, many_at_once)
 
-    async def ainvoke(
-        self,
-        input: LanguageModelInput,
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> str:
-        """Answer a prompt."""
-        return await super().ainvoke(input, config, stop=stop, **with_namespace(config, kwargs))
-
-    def stream(
-        self,
-        input: LanguageModelInput,
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> Iterator[str]:
-        """Answer a prompt in chunks."""
-        yield from super().stream(input, config, stop=stop, **with_namespace(config, kwargs))
-
-    async def astream(
-        self,
-        input: LanguageModelInput,
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[str]:
-        """Answer a prompt in chunks."""
-        given = with_namespace(config, kwargs)
-        async for chunk in super().astream(input, config, stop=stop, **given):
-            yield chunk
-
-    # Each config may name a namespace of its own, so a batch is so many calls.
-    async def abatch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[str]:
-        """Answer many prompts together, as `batch` does."""
-        configs = at_once(config, len(inputs), self.chat.max_calls) if inputs else None
-        return await Runnable.abatch(
-            self, inputs, configs, return_exceptions=return_exceptions, **kwargs
-        )
-
-    def batch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[str]:
-        """Answer many prompts together; ``max_concurrency`` in the config says how many."""
-        configs = at_once(config, len(inputs), self.chat.max_calls) if inputs else None
-        return Runnable.batch(self, inputs, configs, return_exceptions=return_exceptions, **kwargs)
+    @property
+    def max_calls(self) -> int | None:
+        """The chat model's."""
+        return self.chat.max_calls
 
     def _generate(
         self,

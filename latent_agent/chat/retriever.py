@@ -9,11 +9,10 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
-from latent_agent.chat.configured import with_namespace
+from latent_agent.chat.call_config import prepared, with_namespace
 from latent_agent.chat.embeddings import embed_texts
 from latent_agent.errors import SettingError
 from latent_agent.model.held_models import HeldModels
@@ -85,17 +84,8 @@ class TraceRetriever(BaseRetriever):
         """Copy all but a loaded model and its tokenizer, which the copy shares."""
         return super().__deepcopy__(shared_by_copies(memo, self.model, self.tokenizer))
 
-    def invoke(
-        self, input: str, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> list[Document]:
-        """Find past questions and answers."""
-        return super().invoke(input, config, **with_namespace(config, kwargs))
-
-    async def ainvoke(
-        self, input: str, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> list[Document]:
-        """Find past questions and answers."""
-        return await super().ainvoke(input, config, **with_namespace(config, kwargs))
+    invoke = prepared(BaseRetriever.invoke, with_namespace)
+    ainvoke = prepared(BaseRetriever.ainvoke, with_namespace)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **given: Any
@@ -145,7 +135,7 @@ class TraceRetriever(BaseRetriever):
         return embed_texts(self._shared_model(), [query], self.chat_template_kwargs)[0].numpy()
 
     def close(self) -> None:
-        """Let go of the model, as `ChatLatentSeek.close` does."""
+        """Release the model, as `ChatLatentSeek.close` does."""
         self._held_models = HeldModels()
 
     def _shared_model(self) -> SharedModel:

@@ -1,4 +1,4 @@
-"""A `LatentAgent` as a step of a LangChain chain, which hands on whole outcomes."""
+"""A `LatentAgent` as a step of a LangChain chain, which returns whole outcomes."""
 
 from typing import Any
 
@@ -11,10 +11,9 @@ from langchain_core.runnables.config import run_in_executor
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.outcome import Outcome
 from latent_agent.call.progress import Progress
+from latent_agent.chat.call_arguments import checked_namespace
 from latent_agent.chat.from_langchain import to_turns
-from latent_agent.chat.serving import serve
-from latent_agent.chat.streaming import cancelling
-from latent_agent.errors import SettingError
+from latent_agent.chat.serving import awaited, serve
 from latent_agent.model.prompt import Turn
 
 
@@ -30,11 +29,8 @@ def as_runnable(agent: LatentAgent) -> Runnable[LanguageModelInput, Outcome]:
 
     async def answer_later(given: LanguageModelInput, config: RunnableConfig) -> Outcome:
         asked, turns = _within(agent, config), _turns(given)
-        with cancelling() as cancelled:  # whoever stops waiting stops the work
-            progress = Progress(cancelled=cancelled)
-            with agent.model.queue.place(agent.settings) as place:
-                progress.place = place
-                return await run_in_executor(config, serve, asked, turns, progress)
+        with awaited(agent.model, agent.settings) as call:
+            return await run_in_executor(config, serve, asked, turns, Progress(**call))
 
     return RunnableLambda(answer, answer_later, name="LatentAgent")
 
@@ -44,13 +40,7 @@ def _within(agent: LatentAgent, config: RunnableConfig) -> LatentAgent:
     configurable: dict[str, Any] = config.get("configurable") or {}
     if "namespace" not in configurable or agent.memory is None:
         return agent
-    namespace = configurable["namespace"]
-    if not isinstance(namespace, str):
-        raise SettingError(
-            f"namespace must be a text, got {namespace!r}; for example "
-            "config={'configurable': {'namespace': 'ann'}}"
-        )
-    memory = agent.memory.within(namespace)
+    memory = agent.memory.within(checked_namespace(configurable["namespace"]))
     return LatentAgent(agent.model, agent.settings, agent.reward, memory)
 
 

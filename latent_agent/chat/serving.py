@@ -1,14 +1,23 @@
-"""A call that somebody waits for: it takes its turn, and is told of.
+"""A call that somebody waits for: it takes its turn, and is logged and measured.
 
 Replays at night and measurements ask the agent itself.
 """
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
+from typing import Any
 
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.outcome import Outcome
 from latent_agent.call.progress import Progress
+from latent_agent.errors import BusyError, SettingError
 from latent_agent.model.prompt import Turn
+from latent_agent.model.registry import SharedModel
+from latent_agent.settings import Settings
 from latent_agent.telemetry.calls import observed
 
 
@@ -27,3 +36,80 @@ def serve(agent: LatentAgent, turns: Sequence[Turn], progress: Progress | None =
             seen.begins(waited)
             outcome = agent.without(waited).answer(turns, progress)
         return seen.ends(outcome)
+
+
+@contextmanager
+def awaited(model: SharedModel, settings: Settings) -> Generator[dict[str, Any]]:
+    """Take a place in the model's queue, before a thread is free to answer in.
+
+    Yields the ``place`` and the event ``cancelled`` for the call's progress. The event is set on
+    the way out, and stops what is still at work then.
+    """
+    cancelled = threading.Event()
+    with model.queue.place(settings) as place:
+        try:
+            yield {"cancelled": cancelled, "place": place}
+        finally:
+            cancelled.set()
+
+
+def serve_choices(
+    agent: LatentAgent, turns: Sequence[Turn], progress: Progress, count: int
+) -> list[Outcome]:
+    """Answer ``count`` times; all but the first sample their draft, and leave the memory alone.
+
+    ``timeout`` and ``max_forwarded_tokens`` hold for all together: each answer has what those
+    before it left. The first always comes back. One that not a single token is left for, or that
+    gets no turn because others keep the model busy, is left out, and so are those after it.
+
+    Raises:
+        BusyError: If the first gets no turn.
+        PromptError: If the messages make no prompt, or the prompt does not fit.
+        CallCancelled: If ``progress.cancelled`` is set before all answers stand.
+    """
+    if count > 1:
+        agent.model.backbone()  # reading the weights is on no call's clock
+    began = time.monotonic()
+    outcomes = [serve(agent, turns, progress)]
+    for other in range(1, count):
+        spent = sum(sum(outcome.forwarded_tokens.values()) for outcome in outcomes)
+        left = _left(agent.settings, time.monotonic() - began, spent)
+        if left is None:
+            break
+        another = copy(agent)
+        another.memory = None
+        another.settings = replace(left, seed=left.seed + other, sample_draft=True)
+        try:
+            outcome = serve(another, turns, progress)
+        except BusyError:
+            break
+        if outcome.finish in ("time", "tokens") and not outcome.answer_tokens:
+            break
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _left(settings: Settings, seconds: float, tokens: int) -> Settings | None:
+    """Return settings with what is left of the budgets; None if nothing is left of one."""
+    timeout, most = settings.timeout, settings.max_forwarded_tokens
+    timeout = None if timeout is None else timeout - seconds
+    most = None if most is None else most - tokens
+    if any(left is not None and left <= 0 for left in (timeout, most)):
+        return None
+    return replace(settings, timeout=timeout, max_forwarded_tokens=most)
+
+
+def checked_choices(n: Any, settings: Settings) -> int:
+    """Return how many answers are asked for.
+
+    Raises:
+        SettingError: If that is no number of answers, or greedy decoding would repeat one.
+    """
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise SettingError(f"n must be a whole number, got {n!r}; give 1 or more")
+    if n > 1 and settings.temperature == 0:
+        raise SettingError(
+            f"n={n!r} needs a temperature above 0, got temperature={settings.temperature!r}: "
+            "greedy answers are all the same; set temperature=0.7, or n=1"
+        )
+    return n

@@ -1,11 +1,11 @@
-"""Structured answers out of messages, and what is told where one was cut off."""
+"""Answers in JSON that fits a schema, read out of messages; one that was cut off is refused."""
 
 import json
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
-from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import (
@@ -14,6 +14,44 @@ from langchain_core.output_parsers.openai_tools import (
 )
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableMap, RunnablePassthrough
 from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from latent_agent.errors import SettingError
+from latent_agent.tools.schema import ANY_OBJECT
+from latent_agent.tools.specs import json_schema, tools_from
+
+Method = Literal["json_schema", "function_calling", "json_mode"]
+
+
+def structured(
+    model: BaseChatModel, schema: Any, method: Method, strict: bool | None, **given: Any
+) -> tuple[Runnable[LanguageModelInput, AIMessage], BaseOutputParser[Any]]:
+    """Return a model whose answers fit a schema, and what reads them.
+
+    Raises:
+        SettingError: If method or schema are none that `with_structured_output` takes.
+    """
+    methods = get_args(Method)
+    if method not in methods or (schema is None and method != "json_mode"):
+        raise SettingError(
+            f"method must be one of {', '.join(methods)}, and only json_mode needs no schema, "
+            f"got method={method!r} with schema={schema!r}; for example "
+            "with_structured_output(Answer)"
+        )
+    traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema or ANY_OBJECT}
+    given["ls_structured_output_format"] = traced
+    typed: Any = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
+    if method != "function_calling":
+        json_format = {"schema": dict(json_schema(schema)), "strict": bool(strict)}
+        response_format = {"type": "json_schema", "json_schema": json_format}
+        parser = PydanticOutputParser(pydantic_object=typed) if typed else JsonOutputParser()
+        return model.bind(response_format=response_format, **given), parser
+    (tool,) = tools_from([schema], strict=strict)
+    if typed:
+        parser = PydanticToolsParser(tools=[typed], first_tool_only=True)
+    else:
+        parser = JsonOutputKeyToolsParser(key_name=tool.name, first_tool_only=True)
+    forced = {"tool_choice": tool.name, "strict": strict, "parallel_tool_calls": False}
+    return model.bind_tools([schema or {}], **forced, **given), parser
 
 
 def parsed(
@@ -36,20 +74,6 @@ def parsed(
     return RunnableMap(raw=model) | given.with_fallbacks([failed], exception_key="parsing_error")
 
 
-def text_parser(schema: Any) -> BaseOutputParser[Any]:
-    """Return what reads an answer whose text is JSON."""
-    if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return PydanticOutputParser(pydantic_object=schema)
-    return JsonOutputParser()
-
-
-def call_parser(schema: Any, name: str) -> BaseOutputParser[Any]:
-    """Return what reads the arguments of an answer's first tool call."""
-    if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return PydanticToolsParser(tools=[schema], first_tool_only=True)
-    return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-
-
 class _Reading:
     """Parses a message; a stream is read at its end, so that nothing half-made passes."""
 
@@ -60,12 +84,12 @@ class _Reading:
         if message.response_metadata.get("finish_reason") != "length":
             return self._parser.invoke(message)
         try:
-            found = None if message.invalid_tool_calls else self._strictly(message)
+            answer = None if message.invalid_tool_calls else self._strictly(message)
         except (OutputParserException, ValueError) as error:
             raise _cut_off(message) from error
-        if found is None:
+        if answer is None:
             raise _cut_off(message)
-        return found
+        return answer
 
     def _strictly(self, message: AIMessage) -> Any:
         """Parse what may be cut off: half an object must not be fixed to a whole one."""

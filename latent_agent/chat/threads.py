@@ -5,7 +5,10 @@ small.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import os
+import queue
+import threading
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import ParamSpec, TypeVar
@@ -14,11 +17,13 @@ from weakref import WeakKeyDictionary
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list, run_in_executor
 
+from latent_agent.errors import LatentAgentError
 from latent_agent.settings import CALLS
 from latent_memory.fork_renewal import in_forked_child
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 # One for each event loop, as asyncio's own: a call may start a loop of its own and wait for it.
 _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
@@ -26,7 +31,7 @@ in_forked_child(_threads.clear)  # where their threads are gone
 
 
 async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Do work in a thread, in the context of whoever awaits it."""
+    """Do work in a thread, in the context of its awaiter."""
     loop = asyncio.get_running_loop()
     if loop not in _threads:
         _threads[loop] = ThreadPoolExecutor(CALLS, thread_name_prefix="latent-agent")
@@ -45,3 +50,36 @@ def at_once(
         if each.get("max_concurrency") is None:
             each["max_concurrency"] = min(most or CALLS, CALLS)
     return configs
+
+
+def in_background(
+    work: Callable[[Callable[[T], None]], R], cancelled: threading.Event
+) -> Generator[T, None, R]:
+    """Do work in a thread, yielding the pieces that it emits while it goes on.
+
+    Args:
+        work: Called with a function that takes the pieces.
+        cancelled: Set once nobody listens any more; the work must stop then.
+
+    Returns:
+        What the work returned.
+
+    Raises:
+        LatentAgentError: In a child that was forked meanwhile.
+    """
+    process = os.getpid()
+    pieces: queue.SimpleQueue[T | None] = queue.SimpleQueue()
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(copy_context().run, work, pieces.put)
+        done.add_done_callback(lambda _: pieces.put(None))
+        try:
+            while (piece := pieces.get()) is not None:
+                yield piece
+                if os.getpid() != process:  # the thread stayed in the parent
+                    raise LatentAgentError(
+                        f"a stream must be read by the process that began it, {process}, got "
+                        f"process {os.getpid()}, which was forked meanwhile; ask again there"
+                    )
+        finally:
+            cancelled.set()
+        return done.result()

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from latent_agent.call.agent import reward_for
 from latent_agent.call.stored_call import StoredSearch
 from latent_agent.errors import PriorError, SettingError
+from latent_agent.model.loading import Place
 from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.nights.job import NightJob
@@ -17,8 +18,19 @@ from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
 from latent_memory import LatentMemory, Shelf, ShelfInfo
 
-if TYPE_CHECKING:
-    from latent_agent.chat.chat_model import ChatLatentSeek
+
+class ChatArguments(Protocol):
+    """What the night of a chat model depends on; its settings are arguments too."""
+
+    model: Place
+    tokenizer: Place
+    dtype: str | None
+    device: str | None
+    recipe: str
+    reward: Any
+    memory: Any
+    namespace: str
+    embeddings: Any
 
 
 def shelves_for(
@@ -67,7 +79,7 @@ def _refuse_other_embedders(here: Mapping[Shelf, StoredSearch], model: SharedMod
             )
 
 
-def job_for(chat: "ChatLatentSeek") -> NightJob:
+def job_for(chat: ChatArguments) -> NightJob:
     """Return the night of the shelf that a chat model fills, judged and searched as it does.
 
     Raises:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from pydantic.v1 import BaseModel as BaseModelV1
 
 from latent_agent import ChatLatentSeek
+from latent_agent.chat.call_arguments import form_of
 from latent_agent.errors import PromptError, SettingError
 from latent_agent.reward import Score
 from latent_agent.reward.base import Case, Reward
@@ -155,8 +156,8 @@ def test_with_tools_at_hand_it_is_a_call_or_the_schema(calling):
     }  # fmt: skip
     wanted = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
     bound = calling.bind_tools([tool], response_format=wanted)
-    form = calling._form(bound.kwargs)
-    backbone = calling._shared_model({}).backbone()
+    form = form_of(bound.kwargs)
+    backbone = calling._shared_model().backbone()
     for text, allowed in (
         ('{"day": "Monday", "ago": 3}', True),
         ('<tool_call>\n{"name": "pick", "arguments": {"n": 1}}\n</tool_call>', True),

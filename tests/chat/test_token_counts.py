@@ -76,7 +76,7 @@ def test_messages_count_as_the_call_reads_them(chat: ChatLatentSeek) -> None:
 def test_a_text_counts_as_it_would_within_a_prompt(chat: ChatLatentSeek, text: str) -> None:
     ids = chat.get_token_ids(text)
     assert chat.get_num_tokens(text) == len(ids)
-    tokenizer = chat._shared_model({}).tokenizer  # pyright: ignore[reportPrivateUsage]
+    tokenizer = chat._shared_model().tokenizer  # pyright: ignore[reportPrivateUsage]
     assert tokenizer.decode(ids) == text
     assert tokenizer.eos_token_id not in ids
     llm = LatentSeekLLM(chat=chat)

@@ -99,7 +99,7 @@ def test_a_thought_cannot_end_its_turn() -> None:
 def test_for_a_model_that_knows_no_thought_the_tags_are_text() -> None:
     model = ChatLatentSeek(model="bundled", memory=None)
     said = "<think>\nHm.\n</think>\n\nIt is 4."
-    tokenizer: Any = model._shared_model({}).tokenizer
+    tokenizer: Any = model._shared_model().tokenizer
     turns = to_turns([HumanMessage("2+2?"), AIMessage(said), HumanMessage("Sure?")])
     assert said in tokenizer.decode(encode_chat(tokenizer, turns))
 
@@ -226,7 +226,7 @@ def test_tags_that_are_no_tokens_are_read_in_the_text() -> None:
 def test_a_model_without_thoughts_writes_tags_as_text() -> None:
     tokenizer = thinking_tokenizer("qwen3", tags=False)
     tokenizer.chat_template = (
-        ChatLatentSeek(model="bundled")._shared_model({}).tokenizer.chat_template
+        ChatLatentSeek(model="bundled")._shared_model().tokenizer.chat_template
     )
     model = scripted(tokenizer, ("\n", "<th", "ink>", " is", " a", " tag", END_OF_TURN))
     message: Any = ChatLatentSeek(

@@ -1,0 +1,113 @@
+"""A call's arguments, and what answers it: settings, form, memory, agent.
+
+The arguments are the chat model's own, with the call's keywords over them.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from latent_agent.call.answer_format import Form
+from latent_agent.chat.setting_arguments import SETTING_NAMES
+from latent_agent.errors import SettingError
+from latent_agent.model.registry import SharedModel
+from latent_agent.reward import Reward
+from latent_agent.setting_rules import stop_texts
+from latent_agent.settings import Settings, settings_for
+from latent_agent.tools.schema import ANY_OBJECT
+from latent_agent.tools.specs import check_names, forced_by, json_schema, tools_from
+
+if TYPE_CHECKING:
+    from latent_agent.call.agent import LatentAgent
+    from latent_agent.recall.memory_adapter import TraceMemory
+
+Arguments = Mapping[str, Any]
+
+
+def call_arguments(own: Arguments, given: Arguments, stop: object = None) -> dict[str, Any]:
+    """Return a chat model's own arguments with those of one call over them.
+
+    A setting, ``stop`` or model that the call gives as None is the chat model's own, and so are
+    dtype, device and embeddings in any case. A model comes with a tokenizer of its own, or none.
+    """
+    arguments: dict[str, Any] = {**own, **given, "stop": own["stop"] if stop is None else stop}
+    arguments |= {name: own[name] for name in SETTING_NAMES if given.get(name) is None}
+    arguments |= {name: own[name] for name in ("dtype", "device", "embeddings")}
+    other = given.get("model") is not None
+    arguments["model"] = given["model"] if other else own["model"]
+    arguments["tokenizer"] = given.get("tokenizer") if other else own["tokenizer"]
+    return arguments
+
+
+def settings_of(arguments: Arguments) -> Settings:
+    """Return a call's settings.
+
+    Raises:
+        SettingError: If the recipe is unknown, or a value is out of range.
+    """
+    given = {name: arguments[name] for name in SETTING_NAMES}
+    return settings_for(arguments["recipe"], stop=stop_texts(arguments["stop"]), **given)
+
+
+def agent_of(arguments: Arguments, settings: Settings, model: SharedModel) -> "LatentAgent":
+    """Return the agent that answers a call.
+
+    Raises:
+        SettingError: If a tool, the schema or the namespace is none.
+        RewardError: If the reward is none.
+    """
+    from latent_agent.call.agent import LatentAgent, reward_for
+
+    reward = reward_for(settings, arguments["reward"])
+    form = form_of(arguments)
+    memory = _memory(arguments, form.reward(reward))
+    return LatentAgent(model, settings, reward, memory, form)
+
+
+def _memory(arguments: Arguments, reward: Reward) -> "TraceMemory | None":
+    from latent_agent.recall.memory_adapter import TraceMemory
+    from latent_agent.recall.open_memory import open_memory
+
+    mode = arguments["memory_mode"]
+    memory = open_memory(arguments["memory"], mode)
+    if memory is None:
+        return None
+    namespace, prior = checked_namespace(arguments["namespace"]), arguments["prior"]
+    return TraceMemory(memory, namespace, reward.id, mode, arguments["embeddings"], prior)
+
+
+def checked_namespace(namespace: object) -> str:
+    """Return a namespace.
+
+    Raises:
+        SettingError: If it is no text.
+    """
+    if not isinstance(namespace, str):
+        raise SettingError(
+            f"namespace must be a text, got {namespace!r}; for example "
+            "config={'configurable': {'namespace': 'ann'}}"
+        )
+    return namespace
+
+
+def form_of(arguments: Arguments) -> Form:
+    """Return what form a call's answer is to have."""
+    choice, several = arguments.get("tool_choice"), arguments.get("parallel_tool_calls")
+    tools = tools_from(arguments.get("tools") or ())
+    forced = forced_by(choice, tools)
+    check_names(tools)
+    schema, strict = _response_schema(arguments.get("response_format"))
+    return Form(
+        tools=() if choice == "none" else tools,
+        forced=forced,
+        several=not forced if several is None else bool(several),
+        schema=schema,
+        strict=strict,
+    )
+
+
+def _response_schema(response_format: Any) -> tuple[Mapping[str, Any] | None, bool]:
+    """Read OpenAI's ``response_format``."""
+    if response_format is None or response_format.get("type") == "text":
+        return None, False
+    given = response_format.get("json_schema") or {"schema": ANY_OBJECT}
+    return json_schema(given["schema"]), bool(given.get("strict"))
