@@ -46,7 +46,14 @@ def locate(location: str | Path) -> Path:
             "memory.sqlite3, or switch the memory off"
         )
     file = resolve(path)
-    if _is_folder(file):
+    try:
+        is_folder = file.is_dir()
+    except OSError as error:
+        raise LocationError(
+            f"a memory must lie in a folder that can be read, got {str(file)!r} ({error}); choose "
+            "a folder that you may enter"
+        ) from error
+    if is_folder:
         raise LocationError(
             f"a memory must be kept in a file, got the folder {text!r}; give a file in it, for "
             f"example {str(file / 'memory.sqlite3')!r}"
@@ -66,16 +73,6 @@ def resolve(path: str | Path) -> Path:
         raise LocationError(
             f"a path must lead somewhere, got {str(path)!r} ({error}); give an absolute path, "
             "without links in a circle"
-        ) from error
-
-
-def _is_folder(file: Path) -> bool:
-    try:
-        return file.is_dir()
-    except OSError as error:
-        raise LocationError(
-            f"a memory must lie where it can be looked for, got {str(file)!r} ({error}); choose a "
-            "folder that you may enter"
         ) from error
 
 

@@ -1,10 +1,10 @@
-"""A memory in figures: sums by stretches of days, computed by the database.
+"""A memory in figures: sums by periods of days, computed by the database.
 
-Only the narrow table of traces is read, so a hundred thousand of them take well under a second.
+Only the narrow table of traces is read: a hundred thousand of them take well under a second.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -55,15 +55,15 @@ class Overview:
         stopped: Traces by why the search ended, the commonest first.
     """
 
-    traces: int
-    oldest: datetime | None
-    newest: datetime | None
-    whole: Stretch | None
-    days: int
-    stretches: Sequence[Stretch]
-    scores: Sequence[int]
-    steps: Mapping[int, int]
-    stopped: Mapping[str, int]
+    traces: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    whole: Stretch | None = None
+    days: int = 1
+    stretches: Sequence[Stretch] = ()
+    scores: Sequence[int] = (0,) * _BINS
+    steps: Mapping[int, int] = field(default_factory=dict[int, int])
+    stopped: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def overview(database: Database, *, namespace: str | None = None, most: int = 60) -> Overview:
@@ -82,10 +82,7 @@ def _read(connection: Connection, namespace: str | None, most: int) -> Overview:
     ends = (func.min(traces.c.created), func.max(traces.c.created), func.count())
     ((oldest, newest, count),) = _rows(connection, namespace, *ends)
     if not count:
-        return Overview(
-            traces=0, oldest=None, newest=None, whole=None, days=1, stretches=(),
-            scores=(0,) * _BINS, steps={}, stopped={},
-        )  # fmt: skip
+        return Overview()
     first, last = oldest // _DAY, newest // _DAY
     days = -(-(last - first + 1) // most)
     sums = _sums(connection, namespace, (traces.c.created - first * _DAY) // (days * _DAY))

@@ -97,19 +97,17 @@ def migrate(location: str | Path, *, dry_run: bool = False) -> Migration:
         head=latent_migrations.head(),
         pending=_pending(revision, path),
     )
-    return plan if dry_run or not plan.pending else _upgrade(plan)
-
-
-def _upgrade(plan: Migration) -> Migration:
-    database = Database(plan.path, readonly=not is_writable(plan.path))
+    if dry_run or not plan.pending:
+        return plan
+    database = Database(path, readonly=not is_writable(path))
     try:
         with database.write() as connection:
-            if latent_migrations.current(connection) != plan.current:
+            if latent_migrations.current(connection) != revision:
                 raise SchemaError(
                     f"a memory must be migrated by one process alone, but another one changed "
-                    f"{str(plan.path)!r} meanwhile; look again with: {_command(plan.path)}"
+                    f"{str(path)!r} meanwhile; look again with: {_command(path)}"
                 )
-            copy = backup(plan.path, plan.current)
+            copy = backup(path, revision)
             latent_migrations.upgrade(connection)
     finally:
         database.close()

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 from latent_memory import listing
@@ -36,8 +35,8 @@ DEFAULT_INDEX = IndexSettings()
 class LatentMemory:
     """A memory of traces, for many threads and processes at once.
 
-    A copy (``copy.copy``, ``copy.deepcopy``) and a pickle are opened anew, at the same location and
-    with the same arguments: both then see the same traces.
+    A copy (``copy.copy``, ``copy.deepcopy``) and a pickle are opened again, at the same location
+    and with the same arguments: both then see the same traces.
 
     Args:
         location: A path or a ``sqlite:///`` URL; a new database is made where there is none.
@@ -90,8 +89,8 @@ class LatentMemory:
             TraceError: If the trace cannot be stored as it is.
             ReadOnlyError: If the memory is open for reading only.
             RateError: If the namespace has had its traces of this hour.
-            StorageError: If the disk or the database refuses, or others keep it too long; nothing
-                was stored.
+            StorageError: If the disk or the database refuses, or others keep it locked too long;
+                nothing was stored.
         """
         return self._upkeep.add([self._storable(check_trace(trace))], within)[0]
 
@@ -105,7 +104,7 @@ class LatentMemory:
     def recall(self, embedding: Vector, *, shelf: Shelf, k: int = 5) -> list[Neighbour]:
         """Return the ``k`` traces of a shelf whose questions are most similar, best first.
 
-        What is older than the limits allow is passed over.
+        What is older than the limits allow is skipped.
 
         Raises:
             TraceError: If the embedding is none, or not as long as the shelf's.
@@ -133,11 +132,11 @@ class LatentMemory:
         """Yield a shelf's traces by id, beyond ``after``, with ``batch`` of them in memory."""
         while True:
             with self._database.read() as connection:
-                found = rows.read_after(connection, shelf, after, batch)
-            yield from found
-            if len(found) < batch:
+                stored = rows.read_after(connection, shelf, after, batch)
+            yield from stored
+            if len(stored) < batch:
                 return
-            after = found[-1].id
+            after = stored[-1].id
 
     def shelves(self) -> list[ShelfInfo]:
         """List the shelves that hold traces."""
@@ -162,7 +161,7 @@ class LatentMemory:
         Their bytes leave the database, its log, the index files and our backups. With ``dry_run``
         they are only counted.
 
-        Priors that learnt from them are trained anew in the next night, or with ``strict``
+        Priors that learnt from them are trained again in the next night, or with ``strict``
         withdrawn at once.
 
         Raises:
@@ -171,12 +170,12 @@ class LatentMemory:
             StorageError: If the disk or the database refuses; what is left can be forgotten again.
         """
         with self._database.read() as connection:
-            found = matching(connection, ids=ids, namespace=namespace, older_than=older_than)
+            chosen = matching(connection, ids=ids, namespace=namespace, older_than=older_than)
         if dry_run:
-            return len(found)
+            return len(chosen)
         given = {"ids": ids, "namespace": namespace, "age": older_than}
         by = ", ".join(name for name, value in given.items() if value is not None)
-        return erase(self._database, found, reason=f"{FORGOTTEN} by {by}", strict=strict)
+        return erase(self._database, chosen, reason=f"{FORGOTTEN} by {by}", strict=strict)
 
     def prune(
         self,
@@ -197,10 +196,10 @@ class LatentMemory:
             StorageError: If the disk or the database refuses; what is left can be pruned again.
         """
         with self._database.read() as connection:
-            found = least_useful(
+            chosen = least_useful(
                 connection, keep=keep, max_age=max_age, min_score=min_score, namespace=namespace
             )
-        return len(found) if dry_run else erase(self._database, found, reason=PRUNED)
+        return len(chosen) if dry_run else erase(self._database, chosen, reason=PRUNED)
 
     def limits(self) -> Limits:
         """Return what is kept at most: of each namespace, and of all together."""
@@ -208,7 +207,7 @@ class LatentMemory:
             return read_limits(connection)
 
     def set_limits(self, limits: Limits) -> None:
-        """Set other limits, for all processes; what is beyond them goes by and by.
+        """Set other limits, for all processes; what is beyond them is erased later, step by step.
 
         All are replaced: what ``Limits`` is not given goes back to its default. To change one,
         ``memory.set_limits(dataclasses.replace(memory.limits(), capacity=20_000))``.
@@ -221,25 +220,36 @@ class LatentMemory:
             write_limits(connection, limits)
 
     def tidy(self, *, dry_run: bool = False) -> Tidied:
-        """Erase what is beyond the limits now; give the room back once it is half the file.
+        """Erase what is beyond the limits now; return its space once it is half the file.
 
         A night does this too. With ``dry_run`` the traces are only counted.
 
         Raises:
             ReadOnlyError: If the memory is open for reading only.
-            StorageError: If the disk or the database refuses; the next time goes on.
+            StorageError: If the disk or the database refuses; the next call continues.
         """
-        return self._upkeep.counted() if dry_run else self._upkeep.tidy()
+        return self._upkeep.tidy(dry_run=dry_run)
 
     def erasures(self, limit: int = 50) -> "list[Erasure]":
-        """List when and why traces were erased, newest first; what they held is not told."""
+        """List when and why traces were erased, newest first; what they held is not recorded."""
         with self._database.read() as connection:
             return list_erasures(connection, limit)
 
     def export(
         self, folder: Path, *, namespace: str | None = None, progress: Progress | None = None
     ) -> int:
-        """Export all traces, or a namespace's, to a new folder; return how many there were."""
+        """Export all traces, or a namespace's; return how many there were.
+
+        Args:
+            folder: A new or empty folder: it is there as a whole afterwards, or not at all.
+            namespace: Only this one.
+            progress: Called with how many traces of how many are done.
+
+        Raises:
+            DamageError: If a trace is not as it was stored.
+            LocationError: If the folder holds something already.
+            StorageError: If it cannot be written.
+        """
         return export(self._database, folder, namespace=namespace, progress=progress)
 
     def import_(
@@ -247,8 +257,17 @@ class LatentMemory:
     ) -> int:
         """Import an export, all or nothing, under new ids; return how many traces there were.
 
+        Neighbours keep pointing at each other; one that was not exported with them is left out.
+        Other processes that write wait until it is done.
+
+        Args:
+            folder: The folder that was exported to.
+            namespace: Put all into this namespace; by default each stays in its own.
+            progress: Called with how many bytes of how many have been read.
+
         Raises:
             ImportFileError: If it is not a whole export, with the line where that shows.
+            StorageError: If the disk or the database refuses.
         """
         return import_(
             self._database,
@@ -269,7 +288,7 @@ class LatentMemory:
         ]
 
     def compact(self) -> None:
-        """Give the space of what was forgotten back to the disk; writers wait meanwhile.
+        """Return the space of erased traces to the disk; writers wait meanwhile.
 
         Raises:
             ReadOnlyError: If the memory is open for reading only.
@@ -289,12 +308,7 @@ class LatentMemory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def list(
@@ -310,7 +324,7 @@ class LatentMemory:
         Args:
             namespace: Only those in this namespace.
             shelf: Only those on this shelf.
-            limit: At most so many.
+            limit: The most traces to list.
             before: Only those whose id is lower: the last one's of the list before.
         """
         with self._database.read() as connection:

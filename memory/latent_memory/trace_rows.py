@@ -157,21 +157,13 @@ def _new_shelf(connection: Connection, shelf: Shelf, dimension: int, width: int)
 
 
 def read_traces(connection: Connection, ids: Iterable[int]) -> dict[int, StoredTrace]:
-    """Read the traces under ``ids``; those that are gone are left out.
-
-    Raises:
-        DamageError: If one is not as it was stored.
-    """
+    """Read the traces under ``ids``; those that are gone are left out. See ``to_trace``."""
     rows = connection.execute(_BY_ID, {"ids": list(ids)})
     return {row["id"]: to_trace(row) for row in rows.mappings()}
 
 
 def read_after(connection: Connection, shelf: Shelf, after: int, limit: int) -> list[StoredTrace]:
-    """Read the next traces of a shelf, by id, beyond ``after``.
-
-    Raises:
-        DamageError: If one is not as it was stored.
-    """
+    """Read the next traces of a shelf, by id, beyond ``after``. See ``to_trace``."""
     rows = connection.execute(_AFTER, {**names(shelf), "after": after, "limit": limit})
     return [to_trace(row) for row in rows.mappings()]
 

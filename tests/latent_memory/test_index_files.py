@@ -21,15 +21,21 @@ LISTS = IndexSettings(centre_from=10**9, flat_until=40, members=2, probes=10_000
 COUNT = 120
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A memory with a snapshot of its index."""
-    path = tmp_path / "m.sqlite3"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a memory with a snapshot of its index; it is only copied."""
+    path = tmp_path_factory.mktemp("made") / "m.sqlite3"
     with LatentMemory(path, index=LISTS) as memory:
         memory.add_many(trace(number) for number in range(COUNT))
         recalled(memory, vector(0))
     assert snapshot(path).is_file()
-    return path
+    return path.parent
+
+
+@pytest.fixture
+def path(made: Path, tmp_path: Path) -> Path:
+    """A memory with a snapshot of its index."""
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True) / "m.sqlite3"
 
 
 def snapshot(path: Path) -> Path:

@@ -1,35 +1,29 @@
 """Capacity, age and rate: what a memory keeps of each namespace at most."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from typer.testing import CliRunner
 
 from latent_agent.cli import app
 from latent_agent.errors import PriorError, SettingError
 from latent_agent.nights.night import consolidate
 from latent_memory import LatentMemory, Limits, RateError, StoredTrace, TraceError
-from latent_memory.retention import compacting, upkeep
+from latent_memory.retention import upkeep
 from latent_memory.retention.eviction import fair_share
 from latent_memory.retention.limits import CAPACITY, TOTAL
 from latent_memory.retention.selection import usefulness
 from tests.support.memories import (
     SHELF,
-    Worker,
     age,
     bytes_beside,
+    held,
     in_namespace,
     recalled,
     run_python,
@@ -39,11 +33,6 @@ from tests.support.memories import (
 
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
-
-
-def held(memory: LatentMemory, namespace: str = "default") -> list[int]:
-    """Ids of a namespace's traces, ascending."""
-    return sorted(info.id for info in memory.list(namespace=namespace, limit=10_000))
 
 
 def test_limits_are_stored_in_the_memory(tmp_path: Path) -> None:
@@ -339,112 +328,6 @@ def test_a_clock_that_is_set_back_stops_no_namespace(tmp_path: Path, clock: type
             memory.add(trace(9))
 
 
-def _add(path: Path, first: int, count: int) -> list[int]:
-    with LatentMemory(path) as memory:
-        return [memory.add(trace(seed)) for seed in range(first, first + count)]
-
-
-def test_writers_in_several_processes_keep_the_limit(tmp_path: Path) -> None:
-    path = tmp_path / "m.sqlite3"
-    with LatentMemory(path) as memory:
-        memory.set_limits(Limits(capacity=20))
-        workers = [Worker(_add, path, 1000 * number, 25) for number in range(3)]
-        most = 0
-        while any(worker._process.is_alive() for worker in workers):
-            most = max(most, len(held(memory)))
-            time.sleep(0.01)
-        ids = [id_ for worker in workers for id_ in worker.result()]
-        assert len(set(ids)) == 75
-        assert most <= 20
-        assert set(held(memory)) <= set(ids)
-        assert memory.erasures()[0].traces == 75 - len(held(memory))
-        assert memory.verify() == []
-
-
-_FLOOD = """
-import sys
-from latent_memory import LatentMemory
-from tests.support.memories import trace
-with LatentMemory(sys.argv[1]) as memory:
-    seed = int(sys.argv[2])
-    while True:
-        print(memory.add(trace(seed)), flush=True)
-        seed += 1
-"""
-
-
-def test_a_kill_in_the_middle_leaves_the_memory_within_its_limits(tmp_path: Path) -> None:
-    """Every fourth add evicts; all that was acknowledged is there or in the record."""
-    path = tmp_path / "m.sqlite3"
-    with LatentMemory(path) as memory:
-        memory.set_limits(Limits(capacity=20))
-    told: list[int] = []
-    for round_ in range(3):
-        flood = subprocess.Popen(
-            [sys.executable, "-c", _FLOOD, str(path), str(1000 * round_)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert flood.stdout is not None
-        lines = [flood.stdout.readline() for _ in range(25 + 3 * round_)]
-        os.kill(flood.pid, signal.SIGKILL)
-        rest, _ = flood.communicate()
-        told += [int(line) for line in [*lines, *rest.split("\n")[:-1]]]
-        with LatentMemory(path) as memory:
-            ids = held(memory)
-            assert 0 < len(ids) <= 20
-            assert told[-1] in ids
-            (entry,) = memory.erasures()
-            with memory.database.read() as connection:
-                ever = connection.scalar(
-                    text("SELECT seq FROM sqlite_sequence WHERE name='traces'")
-                )
-            assert entry.traces + len(ids) == ever
-            assert sorted(recalled(memory, vector(0), k=50)) == ids
-            assert memory.verify() == []
-
-
-def test_a_full_memory_stops_growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Emptied rows keep some room until the file is written anew: by the writer, if need be."""
-    monkeypatch.setattr(compacting, "_FEW", 50)
-    sizes: list[int] = []
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
-        memory.set_limits(Limits(capacity=50))
-        for round_ in range(24):
-            memory.add_many(
-                trace(25 * round_ + seed, rows=8, width=64, query="x" * 300) for seed in range(25)
-            )
-            memory.database.empty_log()
-            sizes.append(memory.stats().database_bytes)
-        assert max(sizes[12:]) <= 1.05 * max(sizes[:12])
-        assert memory.verify() == []
-        assert sorted(recalled(memory, vector(0), k=99)) == held(memory)
-        with memory.database.read() as connection:
-            deletions = connection.scalar(text("SELECT count(*) FROM deletions"))
-        assert deletions is not None
-        assert deletions < 5 * 50
-
-
-def test_tidying_gives_room_back_and_other_processes_recall_as_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compacting, "_FEW", 10)
-    path = tmp_path / "m.sqlite3"
-    with LatentMemory(path) as memory, LatentMemory(path) as other:
-        memory.add_many(trace(seed, rows=16, width=256) for seed in range(100))
-        assert len(recalled(other, vector(0), k=200)) == 100
-        memory.database.empty_log()
-        size = memory.stats().database_bytes
-        memory.set_limits(Limits(capacity=20))
-        assert memory.tidy(dry_run=True) == memory.tidy(dry_run=True)
-        tidied = memory.tidy()
-        assert (tidied.expired, tidied.evicted, tidied.compacted) == (0, 81, True)
-        assert memory.stats().database_bytes < size / 2
-        assert sorted(recalled(other, vector(0), k=200)) == held(memory)
-        assert memory.tidy().compacted is False
-        assert memory.verify() == []
-
-
 def test_the_room_is_not_looked_for_while_there_is_plenty(tmp_path: Path) -> None:
     """However many traces there are, an add reads none of them."""
     seen: list[str] = []
@@ -467,7 +350,7 @@ def test_the_room_is_not_looked_for_while_there_is_plenty(tmp_path: Path) -> Non
     assert not [step for step in plans if step.startswith("SCAN traces")]
 
 
-def test_forgetting_is_told_in_the_record_without_what_it_held(tmp_path: Path) -> None:
+def test_forgetting_is_recorded_without_what_was_held(tmp_path: Path) -> None:
     path = tmp_path / "m.sqlite3"
     with LatentMemory(path) as memory:
         memory.add_many(
@@ -487,84 +370,6 @@ def test_forgetting_is_told_in_the_record_without_what_it_held(tmp_path: Path) -
         ]
         assert memory.verify() == []
     assert b"SECRET" not in bytes_beside(path)
-
-
-def new_prior(memory: LatentMemory) -> int:
-    """Note a prior, with its file, that learnt from all that lies on the first shelf."""
-    from latent_memory.priors.nights import begin_night
-    from latent_memory.priors.priors import source_of
-    from latent_memory.priors.publishing import note_file, reserve
-
-    source = source_of(memory.database, SHELF)
-    assert source is not None
-    night = begin_night(memory.database, SHELF, seed=0, inputs={})
-    version = reserve(memory.database, [source], night=night, positions=3)
-    note_file(memory.database, version, "f", "c")
-    return version
-
-
-def test_a_compaction_forgets_no_deletion_that_a_prior_must_know(tmp_path: Path) -> None:
-    from latent_memory.priors.priors import find_prior
-
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
-        memory.add_many(trace(seed) for seed in range(10))
-        version = new_prior(memory)
-        memory.set_limits(Limits(capacity=5))
-        assert memory.tidy().evicted == 5
-        assert not find_prior(memory.database, version).stale  # eviction is no wish to be forgotten
-        memory.forget(ids=held(memory)[:1])
-        assert find_prior(memory.database, version).stale
-        with memory.database.write() as connection:  # a month later
-            connection.execute(text(f"UPDATE deletions SET deleted = deleted - {30 * DAY}"))
-        memory.compact()
-        assert find_prior(memory.database, version).stale
-        with memory.database.read() as connection:
-            assert connection.scalar(text("SELECT count(*) FROM deletions")) == 1
-        assert np.isfinite(len(recalled(memory, vector(0))))
-        assert memory.verify() == []
-
-
-@pytest.mark.parametrize("forgotten", [False, True])
-def test_a_shared_namespace_that_is_evicted_leaves_priors_that_learnt_from_it(
-    tmp_path: Path, forgotten: bool
-) -> None:
-    from latent_memory.priors.nights import begin_night
-    from latent_memory.priors.priors import find_prior, source_of
-    from latent_memory.priors.publishing import reserve
-
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
-        memory.add_many(trace(seed) for seed in range(4))
-        memory.add_many(trace(seed, shelf=in_namespace("ann"), score=-1.0) for seed in range(2))
-        shared = [source_of(memory.database, shelf) for shelf in (SHELF, in_namespace("ann"))]
-        learnt_from = [source for source in shared if source is not None]
-        assert len(learnt_from) == 2
-        night = begin_night(memory.database, SHELF, seed=0, inputs={})
-        version = reserve(memory.database, learnt_from, night=night, positions=3)
-        if forgotten:  # one of them, before the others go for want of room
-            memory.forget(ids=held(memory, "ann")[:1])
-        other = replace(in_namespace("ann"), fingerprint="another model")
-        memory.set_limits(Limits(capacity=4))
-        memory.add_many(trace(seed, shelf=other) for seed in range(4))
-        assert source_of(memory.database, in_namespace("ann")) is None
-        assert find_prior(memory.database, version).stale is forgotten
-
-
-def test_a_compaction_keeps_no_deletion_for_a_prior_that_has_no_file(tmp_path: Path) -> None:
-    from latent_memory.priors.publishing import drop_files
-
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
-        memory.add_many(trace(seed) for seed in range(10))
-        version = new_prior(memory)
-        memory.forget(ids=held(memory)[:4])
-        with memory.database.write() as connection:  # a month later
-            connection.execute(text(f"UPDATE deletions SET deleted = deleted - {30 * DAY}"))
-        for file, left in ((True, 4), (False, 0)):
-            if not file:
-                drop_files(memory.database, [version])
-            memory.compact()
-            with memory.database.read() as connection:
-                assert connection.scalar(text("SELECT count(*) FROM deletions")) == left
-        assert len(recalled(memory, vector(0), k=20)) == 6
 
 
 def test_a_recall_reads_no_more_traces_whole_than_it_returns(
@@ -647,8 +452,8 @@ def test_limits_for_people(tmp_path: Path) -> None:
             app, ["memory", "limits", "--apply", "--memory", str(path)], catch_exceptions=False
         )
     runner.invoke(app, ["memory", "limits", "--apply", "--yes", "--memory", str(path)])
-    told = runner.invoke(app, ["memory", "record", "--memory", str(path)], catch_exceptions=False)
-    assert "evicted" in told.stdout
+    shown = runner.invoke(app, ["memory", "record", "--memory", str(path)], catch_exceptions=False)
+    assert "evicted" in shown.stdout
 
 
 def test_a_night_brings_the_memory_within_its_limits(tmp_path: Path) -> None:
@@ -663,51 +468,3 @@ def test_a_night_brings_the_memory_within_its_limits(tmp_path: Path) -> None:
             consolidate(job)
         assert len(held(memory)) == 10
         assert memory.erasures()[0].traces == 20
-
-
-def _published(memory: LatentMemory, namespace: str) -> Path:
-    """Leave an active prior, as a night does; return its file."""
-    from latent_memory.priors.nights import begin_night
-    from latent_memory.priors.priors import priors_folder, source_of
-    from latent_memory.priors.publishing import note_file, publish, reserve
-
-    shelf = in_namespace(namespace)
-    source = source_of(memory.database, shelf)
-    assert source is not None
-    night = begin_night(memory.database, shelf, seed=0, inputs={})
-    version = reserve(memory.database, [source], night=night, positions=3)
-    folder = priors_folder(memory.path)
-    folder.mkdir(exist_ok=True)
-    file = folder / f"{version}.safetensors"
-    file.write_bytes(b"weights")
-    note_file(memory.database, version, file.name, "c")
-    publish(memory.database, version)
-    return file
-
-
-def test_a_forgotten_namespace_leaves_no_prior_behind(tmp_path: Path) -> None:
-    """Its weights learnt from what is forgotten: no night need come by to delete them."""
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
-        memory.add_many(trace(seed, shelf=in_namespace("ann")) for seed in range(5))
-        memory.add_many(trace(seed, shelf=in_namespace("bob")) for seed in range(5))
-        ann, bob = _published(memory, "ann"), _published(memory, "bob")
-        memory.forget(namespace="ann")
-        assert not ann.exists()
-        assert bob.exists()
-        memory.forget(ids=held(memory, "bob")[:1])
-        assert bob.exists()  # until the next night
-        memory.forget(ids=held(memory, "bob")[:1], strict=True)
-        assert not bob.exists()
-        assert memory.verify() == []
-
-
-def test_a_prior_of_a_damaged_database_leads_to_no_other_file(tmp_path: Path) -> None:
-    outside = tmp_path / "keep.txt"
-    outside.write_text("mine")
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
-        memory.add(trace(1))
-        _published(memory, "default")
-        with memory.database.write() as connection:
-            connection.execute(text("UPDATE priors SET file = '../keep.txt'"))
-        memory.forget(namespace="default")
-    assert outside.read_text() == "mine"

@@ -1,6 +1,6 @@
 """The store against a plain dict, through crashes, reopenings and lost index files.
 
-The long form:
+`make test-all` tries more examples; for as many as you like:
 ``PROPERTY_EXAMPLES=10000 python -m pytest tests/latent_memory/test_store_machine.py -n 0``.
 """
 
@@ -339,4 +339,9 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStore = StoreMachine.TestCase
-TestStore.settings = examples(200, stateful_step_count=20)
+TestStore.settings = examples(50, stateful_step_count=20)
+
+
+@pytest.mark.slow
+class TestStoreForLong(StoreMachine.TestCase):
+    settings = examples(300, stateful_step_count=20)

@@ -26,26 +26,35 @@ from latent_memory import (
 from tests.support.memories import SHELF, in_namespace, recalled, trace, vector
 
 
-@pytest.fixture
-def memory(tmp_path: Path):
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A memory, its export, and another memory; they are only copied."""
+    folder = tmp_path_factory.mktemp("made")
+    with LatentMemory(folder / "m.sqlite3") as memory:
         memory.add_many(trace(number) for number in range(30))
         memory.add(trace(30, neighbours=(3, 29), prior="7"))
         memory.add(trace(31, shelf=in_namespace("other"), query=None, answer=None))
         memory.forget(ids=[5])
+        assert memory.export(folder / "export") == 31
+    with LatentMemory(folder / "other" / "m.sqlite3") as other:
+        other.add_many(trace(100 + number, shelf=in_namespace("before")) for number in range(3))
+    return folder
+
+
+@pytest.fixture
+def memory(made: Path, tmp_path: Path):
+    with LatentMemory(shutil.copy(made / "m.sqlite3", tmp_path)) as memory:
         yield memory
 
 
 @pytest.fixture
-def folder(memory: LatentMemory, tmp_path: Path) -> Path:
-    assert memory.export(tmp_path / "export") == 31
-    return tmp_path / "export"
+def folder(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made / "export", tmp_path / "export")
 
 
 @pytest.fixture
-def other(tmp_path: Path):
-    with LatentMemory(tmp_path / "other" / "m.sqlite3") as memory:
-        memory.add_many(trace(100 + number, shelf=in_namespace("before")) for number in range(3))
+def other(made: Path, tmp_path: Path):
+    with LatentMemory(shutil.copytree(made / "other", tmp_path / "other") / "m.sqlite3") as memory:
         yield memory
 
 

@@ -1,5 +1,6 @@
-"""Whether damage is noticed, by verify and by whoever reads; and what can be done then."""
+"""Whether damage is noticed, by verify and by every reader; and what can be done then."""
 
+import shutil
 import struct
 from datetime import datetime
 from pathlib import Path
@@ -12,10 +13,18 @@ from latent_memory.trace_rows import insert_trace
 from tests.support.memories import SHELF, recalled, trace, vector
 
 
-@pytest.fixture
-def memory(tmp_path: Path):
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A memory that is only copied; more traces than `verify` reads in one batch."""
+    path = tmp_path_factory.mktemp("sound") / "m.sqlite3"
+    with LatentMemory(path) as memory:
         memory.add_many(trace(number) for number in range(300))
+    return path
+
+
+@pytest.fixture
+def memory(sound: Path, tmp_path: Path):
+    with LatentMemory(shutil.copy(sound, tmp_path)) as memory:
         yield memory
 
 
@@ -87,7 +96,7 @@ def test_every_flipped_byte_of_an_array_is_noticed(memory: LatentMemory, table: 
 
 @pytest.mark.parametrize("when", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
 def test_a_date_that_no_calendar_has_is_damage(tmp_path: Path, when: str) -> None:
-    """Imports refuse it; whoever writes to the database does not."""
+    """Imports refuse it; a direct write to the database does not."""
     with LatentMemory(tmp_path / "m.sqlite3") as memory:
         with memory.database.write() as connection:
             insert_trace(connection, trace(), datetime.fromisoformat(when))

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, create_engine, text
 
 import latent_migrations
 from latent_memory import LatentMemory, LocationError, SchemaError, migrate
-from latent_memory.priors import tables as prior_tables
 from latent_memory.sqlite import Database, make_file, mark
 from latent_memory.tables import metadata
 from tests.crash.migrating import REVISION, extended_migrations, migrate_copy
@@ -167,7 +166,6 @@ def test_revisions_are_numbered_in_order_and_named() -> None:
 
 
 def test_migrations_lead_to_the_tables_that_the_program_uses(tmp_path: Path) -> None:
-    assert prior_tables.priors.metadata is metadata
     with LatentMemory(tmp_path / "m.sqlite3") as memory, memory.database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 

@@ -74,6 +74,11 @@ def recalled(memory: LatentMemory, query: NDArray[np.float32], shelf: Shelf = SH
     return [neighbour.stored.id for neighbour in memory.recall(query, shelf=shelf, k=k)]
 
 
+def held(memory: LatentMemory, namespace: str = "default") -> list[int]:
+    """Ids of a namespace's traces, ascending."""
+    return sorted(info.id for info in memory.list(namespace=namespace, limit=10_000))
+
+
 def run_python(code: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a program in a process of its own, which must succeed."""
     done = subprocess.run(

@@ -36,11 +36,6 @@ _GONE = select(deletions.c.trace).where(
     deletions.c.shelf == bindparam("shelf"), deletions.c.seq > bindparam("after")
 )
 
-_COUNT = _IDS.with_only_columns(func.count())
-_COUNT_GONE = _GONE.with_only_columns(func.count(deletions.c.trace.distinct())).where(
-    deletions.c.trace <= bindparam("until")
-)
-
 START = Position(trace=0, deletion=0)
 
 
@@ -131,13 +126,6 @@ def read_ids(connection: Connection, shelf: ShelfRow, at: Position) -> set[int]:
     gone = {"shelf": shelf.id, "after": at.deletion}
     there = set(connection.execute(_IDS, known).scalars())
     return there.union(one for one in connection.execute(_GONE, gone).scalars() if one <= at.trace)
-
-
-def count_ids(connection: Connection, shelf: ShelfRow, at: Position) -> int:
-    """Count the traces that an index which is up to date to ``at`` must hold."""
-    known = {"shelf": shelf.id, "until": at.trace}
-    gone = {**known, "after": at.deletion}
-    return (connection.scalar(_COUNT, known) or 0) + (connection.scalar(_COUNT_GONE, gone) or 0)
 
 
 def _unpacked(rows: Sequence[Row[int, bytes]], dimension: int) -> tuple[Ids, Matrix]:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latent_memory.errors import TraceError
-from latent_memory.index.faiss_threads import one_thread
 from latent_memory.index.ivf_layout import (
     IndexSettings,
     Layout,
     learn_layout,
+    one_thread,
     row_lengths,
     unit_rows,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import update
 
 from latent_memory.errors import LatentMemoryError
-from latent_memory.index.embeddings import ShelfRow, count_ids, find_shelf, read_vectors
+from latent_memory.index.embeddings import ShelfRow, find_shelf, read_ids, read_vectors
 from latent_memory.index.index import Ids, VectorIndex
 from latent_memory.index.snapshot import (
     Position,
@@ -30,7 +30,7 @@ _SAVE_SECONDS = 1.0  # that opening an index waits for one that is being saved, 
 class Known:
     """An index of the shelf ``row`` that is up to date to ``position``.
 
-    ``unsaved`` counts what came and left since the last snapshot.
+    ``unsaved`` counts what was added and removed since the last snapshot.
     """
 
     row: ShelfRow
@@ -137,7 +137,7 @@ class SnapshotState:
 def check_snapshot(database: Database, shelf: Shelf) -> SnapshotState:
     """Check that a shelf's snapshot is whole, of the database's generation, and complete.
 
-    No embedding is read, nor any trace.
+    No embedding is read, and of the traces only their ids.
     """
     with database.read() as connection:
         row = find_shelf(connection, shelf)
@@ -149,7 +149,7 @@ def check_snapshot(database: Database, shelf: Shelf) -> SnapshotState:
             return SnapshotState()
         except (OSError, UntrustedError) as problem:
             return SnapshotState(fault=str(problem))
-        wanted = count_ids(connection, row, head.position)
+        wanted = len(read_ids(connection, row, head.position))
     fault = None
     if head.generation != row.generation:
         fault = f"it is of generation {head.generation}, the database of {row.generation}"

@@ -9,9 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
 
 from latent_memory.errors import TraceError
-from latent_memory.priors.tables import nights, priors
 from latent_memory.sqlite import Database
-from latent_memory.tables import shelves, traces
+from latent_memory.tables import nights, priors, shelves, traces
 from latent_memory.trace import Shelf
 from latent_memory.trace_rows import ON_SHELF, from_time, names, to_shelf, to_time
 
@@ -91,20 +90,22 @@ _PLAIN = ("verdict", "reason", "seconds", "last")
 
 def count_new(database: Database, shelf: Shelf) -> int:
     """Count the traces on a shelf that no night has decided about yet."""
-    with database.read() as connection:
-        return connection.scalar(_COUNT_NEW, names(shelf)) or 0
+    return _count(database, _COUNT_NEW, shelf)
 
 
 def count_unread(database: Database, shelf: Shelf) -> int:
     """Count the traces on a shelf since the last night that was not interrupted."""
-    with database.read() as connection:
-        return connection.scalar(_COUNT_UNREAD, names(shelf)) or 0
+    return _count(database, _COUNT_UNREAD, shelf)
 
 
 def count_judged(database: Database, shelf: Shelf) -> int:
     """Count the nights of a shelf that a gate judged since the last one that published a prior."""
+    return _count(database, _COUNT_JUDGED, shelf)
+
+
+def _count(database: Database, wanted: Select[int], shelf: Shelf) -> int:
     with database.read() as connection:
-        return connection.scalar(_COUNT_JUDGED, names(shelf)) or 0
+        return connection.scalar(wanted, names(shelf)) or 0
 
 
 def begin_night(

@@ -13,9 +13,8 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, exists, fu
 
 from latent_memory.erasure_log import FOR_ROOM, WISHED
 from latent_memory.errors import LatentMemoryError
-from latent_memory.priors.tables import priors, sources
 from latent_memory.sqlite import Database
-from latent_memory.tables import deletions, shelves, traces
+from latent_memory.tables import deletions, priors, shelves, sources, traces
 from latent_memory.trace import Shelf
 from latent_memory.trace_rows import ON_SHELF, extreme, from_time, names, to_shelf
 

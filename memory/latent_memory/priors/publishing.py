@@ -16,9 +16,8 @@ from latent_memory.priors.priors import (
     read_active,
     read_prior,
 )
-from latent_memory.priors.tables import priors, sources
 from latent_memory.sqlite import Database
-from latent_memory.tables import shelves
+from latent_memory.tables import priors, shelves, sources
 from latent_memory.trace import Shelf
 from latent_memory.trace_rows import ON_SHELF, names, to_time
 

@@ -7,9 +7,17 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 
 from latent_memory.erasure_log import count_emptied, none_emptied
 from latent_memory.priors.priors import ERASED_SINCE
-from latent_memory.priors.tables import priors, sources
 from latent_memory.sqlite import Database
-from latent_memory.tables import deletions, embeddings, latents, shelves, texts, traces
+from latent_memory.tables import (
+    deletions,
+    embeddings,
+    latents,
+    priors,
+    shelves,
+    sources,
+    texts,
+    traces,
+)
 from latent_memory.trace_rows import to_time
 
 _COUNT = select(func.count()).select_from(traces)
@@ -18,12 +26,7 @@ _WEEK = timedelta(days=7)  # longer than any night, which must notice what is fo
 
 
 def compact(database: Database) -> None:
-    """Return the space of erased traces to the disk; the file is rewritten.
-
-    Raises:
-        ReadOnlyError: If the database is open for reading only.
-        StorageError: If the disk has no room for a copy.
-    """
+    """Rewrite the file without what was erased: see ``LatentMemory.compact``."""
     with database.write() as connection:
         for content in (texts, latents, embeddings):
             connection.execute(delete(content).where(content.c.trace.not_in(select(traces.c.id))))

@@ -13,10 +13,18 @@ from latent_memory.errors import StorageError
 from latent_memory.index.index_state import snapshot_path
 from latent_memory.priors.priors import FORGOTTEN, erased_from, priors_folder
 from latent_memory.priors.publishing import withdraw_forgotten
-from latent_memory.priors.tables import priors, sources
 from latent_memory.retention.selection import in_chunks
 from latent_memory.sqlite import Database, backups
-from latent_memory.tables import deletions, embeddings, latents, shelves, texts, traces
+from latent_memory.tables import (
+    deletions,
+    embeddings,
+    latents,
+    priors,
+    shelves,
+    sources,
+    texts,
+    traces,
+)
 from latent_memory.trace_rows import to_time
 
 logger = logging.getLogger(__name__)

@@ -31,8 +31,7 @@ def matching(
 ) -> list[int]:
     """Return the ids of the traces that meet every condition given, ascending.
 
-    Raises:
-        TraceError: If no condition is given, or one makes no sense.
+    Raises TraceError if none is given, or one makes no sense.
     """
     if ids is None and namespace is None and older_than is None:
         raise TraceError(
@@ -43,7 +42,11 @@ def matching(
         named = shelves.c.namespace == check_name("namespace", namespace)
         wanted = wanted.join(shelves, shelves.c.id == traces.c.shelf).where(named)
     if older_than is not None:
-        wanted = wanted.where(traces.c.created < to_time(_aware(older_than)))
+        if older_than.tzinfo is None:
+            raise TraceError(
+                f"a time must have a time zone, got {older_than!r}; for example datetime.now(UTC)"
+            )
+        wanted = wanted.where(traces.c.created < to_time(older_than))
     if ids is None:
         return list(connection.execute(wanted).scalars())
     these = wanted.where(traces.c.id.in_(bindparam("ids", expanding=True)))
@@ -52,14 +55,6 @@ def matching(
         for chunk in in_chunks(sorted(set(ids)))
         for id_ in connection.execute(these, {"ids": chunk}).scalars()
     ]
-
-
-def _aware(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise TraceError(
-            f"a time must have a time zone, got {moment!r}; for example datetime.now(UTC)"
-        )
-    return moment
 
 
 def least_useful(
@@ -74,9 +69,7 @@ def least_useful(
 
     These are all that are older than ``max_age`` or scored below ``min_score``, and of the rest
     what each shelf holds beyond ``keep``, least useful first (see ``usefulness``).
-
-    Raises:
-        TraceError: If no condition is given, or one makes no sense.
+    Raises TraceError if no condition is given, or one makes no sense.
     """
     _check_conditions(keep, max_age, min_score)
     wanted = select(traces.c.id, traces.c.shelf, traces.c.created, traces.c.score)

@@ -84,11 +84,7 @@ class _Room:
 
 
 class Upkeep:
-    """Keeps a database within its limits.
-
-    Args:
-        database: The database.
-    """
+    """Keeps a database within its limits."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -98,12 +94,7 @@ class Upkeep:
     def add(self, traces: Iterable[Trace], within: float | None = None) -> list[int]:
         """Store traces, and make room for them, in one transaction; return their ids.
 
-        Args:
-            traces: The traces.
-            within: Seconds to wait for other writers at most; None: until they have finished.
-
-        Raises:
-            RateError: If a namespace has had its traces of this hour; none is stored.
+        See ``LatentMemory.add``; none is stored if one is refused.
         """
         now, ids, namespaces = datetime.now(UTC), list[int](), set[str]()
         with self._database.write(within) as connection:
@@ -161,28 +152,18 @@ class Upkeep:
                 "the space of erased traces could not be returned to the disk: %s", error
             )
 
-    def tidy(self) -> Tidied:
-        """Erase what is beyond the limits now; return its space once it is half the file.
-
-        Raises:
-            ReadOnlyError: If the database is open for reading only.
-            StorageError: If the disk or the database refuses; the next call continues.
-        """
+    def tidy(self, *, dry_run: bool = False) -> Tidied:
+        """Erase what is beyond the limits now: see ``LatentMemory.tidy``."""
         old, much = self._overdue()
-        expired = erase(self._database, old, reason=EXPIRED) if old else 0
-        evicted = erase(self._database, much, reason=EVICTED) if much else 0
+        expired, evicted = len(old), len(much)
+        if not dry_run:
+            expired = erase(self._database, old, reason=EXPIRED) if old else 0
+            evicted = erase(self._database, much, reason=EVICTED) if much else 0
         with self._database.read() as connection:
             due = compacting.is_due(connection, _AT_NIGHT)
-        if due:
+        if due and not dry_run:
             compacting.compact(self._database)
         return Tidied(expired=expired, evicted=evicted, compacted=due)
-
-    def counted(self) -> Tidied:
-        """Count what ``tidy`` would erase, and change nothing."""
-        old, much = self._overdue()
-        with self._database.read() as connection:
-            due = compacting.is_due(connection, _AT_NIGHT)
-        return Tidied(expired=len(old), evicted=len(much), compacted=due)
 
     def _overdue(self) -> tuple[Sequence[int], Sequence[int]]:
         """Return what is too old, and what else is beyond a capacity or the total."""

@@ -79,7 +79,7 @@ class Database:
                 "writable"
             )
         # The lock is taken before the first read (IMMEDIATE): a reader that turns writer fails
-        # at once, whatever the timeout, if somebody has written meanwhile.
+        # at once, whatever the timeout, if another connection has written meanwhile.
         with (
             self._gate.use(),
             self._first_of_ours(within) as left,
@@ -96,7 +96,7 @@ class Database:
         if not self._writer.acquire(timeout=-1 if within is None else within):
             raise StorageError(
                 f"other threads must leave the memory {str(self.path)!r} to a call within what is "
-                f"left of its timeout, {within:.1f} seconds, but went on writing; nothing was "
+                f"left of its timeout, {within:.1f} seconds, but kept writing; nothing was "
                 "changed; try again, or give a longer timeout"
             )
         try:
@@ -112,14 +112,11 @@ class Database:
             self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
-            self._check(connection)
+            version = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
+            if self._guard and version != self._guarded:
+                self._guard(connection)
+                self._guarded = version
             yield connection
-
-    def _check(self, connection: Connection) -> None:
-        version = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
-        if self._guard and version != self._guarded:
-            self._guard(connection)
-            self._guarded = version
 
     def empty_log(self) -> bool:
         """Empty the write-ahead log, so that nothing deleted is left in it.
@@ -130,7 +127,7 @@ class Database:
         self._must_empty = not self._checkpoint(BUSY_SECONDS)
         if self._must_empty:
             logger.warning(
-                "what was forgotten must leave %s-wal too, but somebody went on reading for %d "
+                "what was forgotten must leave %s-wal too, but a reader was active for %d "
                 "seconds; its bytes stay there until the next write after that, or until the last "
                 "process closes the memory",
                 self.path,
@@ -157,17 +154,17 @@ class Database:
 
     def _checkpoint(self, seconds: float) -> bool:
         """Empty the log within ``seconds``; between two attempts others get their turn."""
-        return any(self._try_checkpoint() for _ in attempts(seconds, pause=0.1))
-
-    def _try_checkpoint(self) -> bool:
-        with self._alone() as raw:
-            return checkpoint(raw)
+        for _ in attempts(seconds, pause=0.1):
+            with self._alone() as raw:
+                if checkpoint(raw):
+                    return True
+        return False
 
     def vacuum(self) -> None:
         """Rewrite the file without what was deleted; nothing else can write meanwhile.
 
         Raises:
-            StorageError: If the disk has no room for a copy, or somebody goes on writing.
+            StorageError: If the disk has no room for a copy, or another process keeps writing.
         """
         with self._alone() as raw:
             execute_when_free(raw, "VACUUM")

@@ -142,7 +142,9 @@ def _connect(path: Path, mode: str, pragmas: Sequence[str]) -> sqlite3.Connectio
     connection.text_factory = _text
     try:
         # Two processes that switch one new file to WAL: SQLite doesn't wait there by itself.
-        until_free(lambda: _set(connection, pragmas), pause=0.02)
+        until_free(
+            lambda: [connection.execute(f"PRAGMA {pragma}") for pragma in pragmas], pause=0.02
+        )
     except BaseException:
         connection.close()
         raise
@@ -152,11 +154,6 @@ def _connect(path: Path, mode: str, pragmas: Sequence[str]) -> sqlite3.Connectio
 def _text(stored: bytes) -> str:
     """Decode a text; one that is damaged is noticed by its trace's checksum, not here."""
     return stored.decode(errors="replace")
-
-
-def _set(connection: sqlite3.Connection, pragmas: Sequence[str]) -> None:
-    for pragma in pragmas:
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def log_bytes(path: Path) -> int:

@@ -1,10 +1,9 @@
 """Writing an export: see ``transfer.format`` for what it looks like."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
@@ -32,28 +31,9 @@ _AT_ONCE = 200
 
 
 def export(
-    database: Database,
-    folder: Path,
-    *,
-    namespace: str | None = None,
-    progress: Progress | None = None,
+    database: Database, folder: Path, *, namespace: str | None, progress: Progress | None
 ) -> int:
-    """Export all traces, or those of one namespace; return how many there were.
-
-    Afterwards the folder is there as a whole, or not at all. At most ``SHARD`` traces are in memory
-    at once.
-
-    Args:
-        database: Where from.
-        folder: A new folder, or an empty one.
-        namespace: Only this one.
-        progress: Called with how many traces of how many are done.
-
-    Raises:
-        DamageError: If a trace is not as it was stored.
-        LocationError: If the folder holds something already.
-        StorageError: If it cannot be written.
-    """
+    """Export traces, ``SHARD`` of them in memory at most: see ``LatentMemory.export``."""
     folder = resolve(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise LocationError(
@@ -62,18 +42,18 @@ def export(
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Made with mode 0700: for its owner's eyes only.
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise _refused(folder, error) from error
-    try:
-        count = _write(_traces(database, namespace, progress), partial)
-        partial.replace(folder)
-        sync(folder.parent)
+        # Made with mode 0700: for its owner's eyes only. Gone from here once it has its name.
+        with TemporaryDirectory(
+            prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
+        ) as partial:
+            count = _write(_traces(database, namespace, progress), Path(partial))
+            Path(partial).replace(folder)
+            sync(folder.parent)
     except (OSError, SafetensorError) as error:
-        raise _refused(folder, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise StorageError(
+            f"the disk must take an export, but writing {str(folder)!r} failed ({error}); make "
+            "room, or give a folder that you may write to"
+        ) from error
     return count
 
 
@@ -97,13 +77,6 @@ def _traces(
         done, after = done + len(rows), rows[-1]["id"]
         if progress:
             progress(done, max(done, total))
-
-
-def _refused(folder: Path, error: Exception) -> StorageError:
-    return StorageError(
-        f"the disk must take an export, but writing {str(folder)!r} failed ({error}); make room, "
-        "or give a folder that you may write to"
-    )
 
 
 def _write(exported: Iterable[StoredTrace], folder: Path) -> int:

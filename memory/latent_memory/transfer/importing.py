@@ -43,26 +43,11 @@ def import_(
     database: Database,
     folder: Path,
     *,
-    namespace: str | None = None,
-    store_text: bool = True,
-    progress: Progress | None = None,
+    namespace: str | None,
+    store_text: bool,
+    progress: Progress | None,
 ) -> int:
-    """Import an export, all of it or nothing; return how many traces there were.
-
-    They get new ids. Neighbours keep pointing at each other; one that was not exported with them
-    is left out. Other processes that write wait until it is done.
-
-    Args:
-        database: Where to.
-        folder: The folder that was exported to.
-        namespace: Put all into this namespace; by default each stays in its own.
-        store_text: Whether questions and answers are stored too.
-        progress: Called with how many bytes of how many have been read.
-
-    Raises:
-        ImportFileError: If it is not a whole export: with the line where that shows.
-        StorageError: If the disk or the database refuses.
-    """
+    """Import an export: see ``LatentMemory.import_``."""
     if namespace is not None:
         check_name("namespace", namespace)
     ids: dict[int, int] = {}
@@ -86,8 +71,8 @@ def _adopted(trace: Trace, ids: dict[int, int], namespace: str | None, store_tex
     return trace if store_text else without_texts(trace)
 
 
-def _read_export(folder: Path, progress: Progress | None = None) -> Iterator[_Exported]:
-    """Yield the traces of an export, one at a time in memory; see ``import_``."""
+def _read_export(folder: Path, progress: Progress | None) -> Iterator[_Exported]:
+    """Yield the traces of an export, one at a time in memory."""
     path = _plain_file(resolve(folder) / LINES)
     arrays = _Shards(path.parent)
     seen: set[int] = set()
