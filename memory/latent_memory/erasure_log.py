@@ -49,11 +49,6 @@ _TODAY = select(func.max(erasures.c.id)).where(
 _EMPTIED = select(func.coalesce(func.sum(erasures.c.emptied), 0))
 
 
-def why(reason: str) -> int:
-    """Return a reason as the deletions have it."""
-    return {EVICTED: FOR_ROOM, EXPIRED: FOR_AGE}.get(reason, WISHED)
-
-
 def note(
     connection: Connection, reason: str, count: int, now: datetime, entry: int | None = None
 ) -> int:

@@ -1,6 +1,5 @@
 """Whether what is stored is what was written."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,17 +71,15 @@ def verify_traces(database: Database, progress: Progress | None = None) -> list[
     with database.read() as connection:
         total = connection.execute(select(func.count()).select_from(traces)).scalar_one()
     done, after = 0, 0
-    while rows := _rows(database, after):
+    while True:
+        with database.read() as connection:
+            rows = connection.execute(_NEXT, {"after": after}).mappings().all()
+        if not rows:
+            return problems
         problems += [problem for row in rows if (problem := _problem(row)) is not None]
         done, after = done + len(rows), rows[-1]["id"]
         if progress:
             progress(done, max(total, done))
-    return problems
-
-
-def _rows(database: Database, after: int) -> Sequence[RowMapping]:
-    with database.read() as connection:
-        return connection.execute(_NEXT, {"after": after}).mappings().all()
 
 
 def _problem(row: RowMapping) -> Problem | None:

@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_entered_is_named(open_folder: Path, mode: Mode)
     place.mkdir(mode=0o000)
 
     def work() -> None:
-        with pytest.raises(LocationError, match=r"looked for.*shut.*may enter"):
+        with pytest.raises(LocationError, match=r"can be read.*shut.*may enter"):
             LatentMemory(place / "m.sqlite3", mode=mode)
 
     as_nobody(work)

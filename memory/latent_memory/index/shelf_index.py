@@ -26,13 +26,7 @@ _STALE = 0.1  # a snapshot that lacks a larger share of what the index knows is 
 
 
 class ShelfIndex:
-    """The index of one shelf, for many threads.
-
-    Args:
-        database: Where the shelf lies.
-        shelf: Its names.
-        settings: How the index is built.
-    """
+    """The index of one shelf, for many threads."""
 
     def __init__(self, database: Database, shelf: Shelf, settings: IndexSettings) -> None:
         self._database, self._shelf, self._settings = database, shelf, settings
@@ -128,12 +122,7 @@ class ShelfIndex:
 
 
 class OpenIndexes(Renewed):
-    """The ``OPEN`` indexes that were used last, for many threads.
-
-    Args:
-        database: Where the shelves lie.
-        settings: How an index is built.
-    """
+    """The ``OPEN`` indexes that were used last, for many threads."""
 
     def __init__(self, database: Database, settings: IndexSettings) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
-from latent_memory.erasure_log import EVICTED, EXPIRED, FOR_ROOM, note, why
+from latent_memory.erasure_log import EVICTED, EXPIRED, FOR_AGE, FOR_ROOM, WISHED, note
 from latent_memory.errors import StorageError
 from latent_memory.index.index_state import snapshot_path
 from latent_memory.priors.priors import FORGOTTEN, erased_from, priors_folder
@@ -29,6 +29,7 @@ from latent_memory.trace_rows import to_time
 
 logger = logging.getLogger(__name__)
 
+_WHY = {EVICTED: FOR_ROOM, EXPIRED: FOR_AGE}
 AT_ONCE = 500  # traces a transaction: other writers get their turn, and the log stays short
 
 _THESE = traces.c.id.in_(bindparam("ids", expanding=True))
@@ -161,7 +162,7 @@ def delete_traces(connection: Connection, ids: Sequence[int], reason: str) -> Go
     rows = connection.execute(_SHELVES_OF, {"ids": ids}).all()
     if not rows:
         return Gone()
-    both = {"deleted": to_time(datetime.now(UTC)), "evicted": why(reason)}
+    both = {"deleted": to_time(datetime.now(UTC)), "evicted": _WHY.get(reason, WISHED)}
     connection.execute(
         insert(deletions), [{"trace": row.id, "shelf": row.shelf, **both} for row in rows]
     )
