@@ -70,6 +70,42 @@ def check_settings(settings: Any) -> None:
             check(field.name, value)
 
 
+def parse_setting(text: str, rules: Mapping[str, Sequence[Check]]) -> tuple[str, Any]:
+    """Read ``name=value``, the value as JSON or else as text.
+
+    Args:
+        text: What was written.
+        rules: The names that there are, each with what its value must be.
+
+    Raises:
+        SettingError: If it is no such assignment, or a rule does not hold.
+    """
+    name, equals, written = text.partition("=")
+    if not equals or name not in rules:
+        raise SettingError(
+            f"a setting must be name=value with one of {', '.join(sorted(rules))}, got {text!r}; "
+            "for example prefix_tokens=5"
+        )
+    value = _value(written)
+    if name == "stop":
+        value = tuple(map(str, value)) if isinstance(value, list) else (written,)
+    if value is not None:
+        for check in rules[name]:
+            check(name, value)
+    return name, value
+
+
+def _value(text: str) -> Any:
+    for read in (json.loads, float):  # .5 and 05 are numbers, but no JSON
+        try:
+            value = read(text)
+        except (ValueError, RecursionError):
+            continue
+        whole_number = isinstance(value, float) and value.is_integer()
+        return int(value) if whole_number else value
+    return text
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -211,6 +211,10 @@ class Settings:
         return min(max(wanted, 1), answer_tokens)
 
 
+RULES: Mapping[str, Any] = {field.name: field.metadata["rules"] for field in fields(Settings)}
+"""What each setting must be; `parse_setting` reads by it."""
+
+
 def _check_together(settings: Settings) -> None:
     samples, temperature = settings.samples, settings.temperature
     if samples > 1 and temperature == 0:

@@ -1,7 +1,7 @@
 """A method as it is named on a command line: ``latentseek:learning_rate=0.1``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from latent_agent.call.agent import reward_for
@@ -10,24 +10,20 @@ from latent_agent.evaluation.bench import Bench, Method
 from latent_agent.evaluation.controls import CONTROLS
 from latent_agent.evaluation.methods import METHODS, STREAM
 from latent_agent.reward import Reward, SelfReward
-from latent_agent.setting_rules import rules_of
-from latent_agent.settings import Settings
+from latent_agent.setting_rules import NUMBER, parse_setting
+from latent_agent.settings import RULES, Settings
 from latent_agent.teaching.misjudging import Misjudging
 
 KNOWN: Mapping[str, Method] = {**METHODS, **CONTROLS}
 TRAINED = ("latentseek+memory", "latentseek+prior", "latentseek+both", *list(CONTROLS)[2:])
 PLAIN = ("greedy", "self-consistency", "best-of-n", "latentseek", "latentseek+psrm")
 ALL = (*PLAIN, "latentseek+memory", "latentseek+prior", "latentseek+both", *CONTROLS)
-_SETTINGS = {field.name for field in fields(Settings)} - {"seed", "stop"}
-_WHOLE = {field.name for field in fields(Settings) if field.type in (int, int | None)}
-_CHOICES = {
-    field.name: rule.choices
-    for field in fields(Settings)
-    for rule in rules_of(field)
-    if rule.choices
-}
+_OWN = {"sampling": (NUMBER,), "misjudge": (NUMBER,)}
+"""Beside the settings: the samples' temperature, and the share of answers misjudged."""
+
+_NOT_BY_TEXT = {"seed", "stop", "chat_template_kwargs"}
+_RULES = {name: rules for name, rules in RULES.items() if name not in _NOT_BY_TEXT} | _OWN
 Value = float | str
-_OWN = ("sampling", "misjudge")  # the samples' temperature; share of answers misjudged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +42,8 @@ class Spec:
         """Read a method's name.
 
         Raises:
-            EvaluationError: If the method or a setting is unknown.
+            EvaluationError: If the method is unknown.
+            SettingError: If a setting is unknown, or its value is not what it must be.
         """
         name, *given = text.strip().split(":")
         if name not in KNOWN:
@@ -124,33 +121,13 @@ def swept(specs: Sequence[Spec], sweeps: Sequence[str]) -> list[Spec]:
 
 def shown(value: Value) -> str:
     """Render a value as it is written on a command line."""
-    return value if isinstance(value, str) else f"{value:g}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def setting(text: str) -> tuple[str, Value]:
-    """Read a setting: its name, and a number or one of its words.
+    """Read a setting of a method.
 
     Raises:
-        EvaluationError: If it is none.
+        SettingError: If it is none.
     """
-    name, _, value = text.partition("=")
-    known = sorted([*_SETTINGS, *_OWN])
-    try:
-        if name not in known:
-            raise ValueError(f"there is no setting {name!r}")
-        return name, _fitting(name, value)
-    except ValueError as error:
-        raise EvaluationError(
-            f"a method's setting must be written name=value, got {text!r} ({error}); the names "
-            f"are {', '.join(known)}"
-        ) from error
-
-
-def _fitting(name: str, text: str) -> Value:
-    """Return a word where the setting is one, a whole number where it is one."""
-    if name in _CHOICES:
-        if text not in _CHOICES[name]:
-            raise ValueError(f"{name} is one of {', '.join(_CHOICES[name])}")
-        return text
-    value = float(text)
-    return int(value) if name in _WHOLE and value == int(value) else value
+    return parse_setting(text, _RULES)

@@ -1,6 +1,5 @@
 """How a night searches: as the newest traces of its shelf were, unless it is given otherwise."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +7,17 @@ from typing import Any
 
 from latent_agent.call.stored_call import REPLAYED, StoredSearch, search_of
 from latent_agent.errors import SettingError
-from latent_agent.settings import Settings, settings_for
+from latent_agent.setting_rules import parse_setting
+from latent_agent.settings import RULES, Settings, settings_for
 from latent_memory import LatentMemory, Shelf
 from latent_memory.listing import newest_settings
 
 NEWEST = 100
-"""So many traces say how calls are searched now."""
+"""How many traces decide how calls are searched now."""
 
 _SHELF = "chat_template_kwargs"  # a shelf has but one
 SETTABLE = (*(name for name in REPLAYED if name != _SHELF), "timeout", "seed")
+_RULES = {name: RULES[name] for name in SETTABLE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def _of_traces(memory: LatentMemory, shelf: Shelf) -> tuple[Settings, str]:
         newest = newest_settings(connection, shelf, NEWEST)
     known = Counter(text for text in newest if text is not None)
     if not known:
-        return settings_for(), "recipe default, since the traces do not tell how they were searched"
+        return settings_for(), "recipe default, since no trace says how it was searched"
     (text, count) = known.most_common(1)[0]
     source = f"as {count} of the newest {len(newest)} traces"
     try:
@@ -83,32 +84,17 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     return Settings(**known)
 
 
-def parsed(assignments: Sequence[str]) -> dict[str, Any]:
-    """Read ``name=value``, the value as JSON or else as text.
+def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
+    """Read settings written ``name=value``.
 
     Raises:
         SettingError: If one is no such assignment, or a replay has no such setting.
     """
-    given: dict[str, Any] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals or name not in SETTABLE:
-            raise SettingError(
-                f"--set must be name=value with one of {', '.join(SETTABLE)}, got {assignment!r}; "
-                "for example --set prefix_tokens=5"
-            )
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = text
-        if name == "stop":
-            value = tuple(map(str, value)) if isinstance(value, list) else (text,)
-        given[name] = value
-    return given
+    return dict(parse_setting(text, _RULES) for text in assignments)
 
 
 def newest_search(memory: LatentMemory, shelf: Shelf) -> StoredSearch:
-    """Return how a shelf's newest trace was searched, as far as it tells."""
+    """Return how a shelf's newest trace was searched, as far as it is recorded."""
     with memory.database.read() as connection:
         (text,) = newest_settings(connection, shelf, 1) or [None]
     return search_of(text)

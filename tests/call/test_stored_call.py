@@ -19,8 +19,8 @@ from latent_agent.model.prompt import Turn
 from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.nights.dataset import part_of
 from latent_agent.nights.regression_set import Anchor, read_anchors
-from latent_agent.nights.replay import Bench, pick_questions
-from latent_agent.nights.search_settings import parsed, search_for
+from latent_agent.nights.replay import Replayer, pick_questions
+from latent_agent.nights.search_settings import parse_settings, search_for
 from latent_agent.nights.targets import shelves_for
 from latent_agent.recall.memory_adapter import TraceMemory, embedder_name
 from latent_agent.reward import Case, Reward, Score
@@ -83,7 +83,7 @@ def test_a_call_with_a_history_is_asked_again_with_it(memory: LatentMemory) -> N
     asked, here = call_of(kept), Noted()
     assert asked is not None
     assert asked.turns == TALK
-    replay = Bench(model=model(), settings=SEARCH, reward=here).replay(asked, None)
+    replay = Replayer(model=model(), settings=SEARCH, reward=here).replay(asked, None)
     assert here.cases == there.cases
     assert "You answer with one word." in here.cases[0][0]
     assert replay.forwarded == sum(outcome.forwarded_tokens.values())
@@ -218,8 +218,8 @@ def test_arguments_of_the_chat_template_are_the_nights_too(memory: LatentMemory)
     for recipe in (None, "latentseek"):
         found = search_for(memory, kept.shelf, recipe)
         assert found.settings.chat_template_kwargs == {"enable_thinking": False}
-    with pytest.raises(SettingError, match="--set must be"):
-        parsed(["chat_template_kwargs={}"])
+    with pytest.raises(SettingError, match="a setting must be"):
+        parse_settings(["chat_template_kwargs={}"])
     assert redraft(kept, model(), "tiny").text is not None
 
 
@@ -241,7 +241,7 @@ def shelf_with(memory: LatentMemory, *lengths: int | None) -> Shelf:
 @pytest.mark.parametrize(
     ("lengths", "expected", "source"),
     [
-        ([None, None], 3, "recipe default, since the traces do not tell"),
+        ([None, None], 3, "recipe default, since no trace says"),
         ([None, 7], 7, "as 1 of the newest 2 traces"),
         ([7, 7, 7, 9, 9], 7, "as 3 of the newest 5 traces"),
         ([7, 9], 9, "as 1 of the newest 2 traces"),
@@ -258,20 +258,22 @@ def test_a_night_searches_as_most_of_the_newest_traces_were(
 
 def test_what_is_given_goes_over_what_the_traces_tell(memory: LatentMemory) -> None:
     shelf = shelf_with(memory, 7)
-    found = search_for(memory, shelf, given=parsed(["rest=kept", "max_tokens=9", 'stop=["a"]']))
+    found = search_for(
+        memory, shelf, given=parse_settings(["rest=kept", "max_tokens=9", 'stop=["a"]'])
+    )
     assert (found.settings.prefix_tokens, found.settings.rest) == (7, "kept")
     assert (found.settings.max_tokens, found.settings.stop) == (9, ("a",))
     assert found.source == "as 1 of the newest 1 traces, and max_tokens, rest, stop as given"
-    share = search_for(memory, shelf, given=parsed(["fraction=0.5"]))
+    share = search_for(memory, shelf, given=parse_settings(["fraction=0.5"]))
     assert (share.settings.prefix_tokens, share.settings.fraction) == (None, 0.5)
     assert search_for(memory, shelf, "latentevolve").settings.prefix_tokens == 15
     for wrong, said in (("max_tokens=0", "max_tokens must be at least 1, got 0"),
                         ("samples=4", "needs a temperature above 0")):  # fmt: skip
         with pytest.raises(SettingError, match=said):
-            search_for(memory, shelf, given=parsed([wrong]))
+            search_for(memory, shelf, given=parse_settings([wrong]))
     for wrong in ("prefix=3", "prefix_tokens", "neighbours=3", ""):
-        with pytest.raises(SettingError, match="--set must be name=value with one of"):
-            parsed([wrong])
+        with pytest.raises(SettingError, match="a setting must be name=value with one of"):
+            parse_settings([wrong])
 
 
 @pytest.mark.parametrize("settings", ["no JSON", "[]", '{"stop": 5, "later": 1}'])

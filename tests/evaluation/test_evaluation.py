@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.cli import app
 from latent_agent.cli.evaluate import given_settings
-from latent_agent.errors import EvaluationError
+from latent_agent.errors import EvaluationError, SettingError
 from latent_agent.evaluation.calibration import calibrate
 from latent_agent.evaluation.checking import Told, World
 from latent_agent.evaluation.items import Item
@@ -392,7 +392,7 @@ def test_methods_by_name():
     assert (own.fraction, own.prefix_tokens, own.seed) == (0.5, None, 3)
     with pytest.raises(EvaluationError, match=r"a method must be one of greedy, .* got 'magic'"):
         parse_methods("magic")
-    with pytest.raises(EvaluationError, match="there is no setting 'rate'"):
+    with pytest.raises(SettingError, match=r"must be name=value with one of .*, got 'rate=1'"):
         parse_methods("latentseek:rate=1")
     with pytest.raises(EvaluationError, match="need training questions, got none"):
         experiment(Asked(methods="latentseek+memory"))
@@ -411,7 +411,7 @@ def test_a_method_can_have_a_judge_of_its_own():
     assert own.settings.search == "flip"
     assert own.reward.id == SelfReward("checks", verdict="logits").id
     assert made.bench.reward.id == SelfReward("checks", strict=True).id
-    with pytest.raises(EvaluationError, match="search is one of gradient, flip"):
+    with pytest.raises(SettingError, match=r"search must be one of gradient, flip, got .luck."):
         parse_methods("latentseek:search=luck")
     other = experiment(Asked(questions=1, reward=lambda _q, _a: -0.5))
     with pytest.raises(EvaluationError, match="where the model judges itself, got the reward"):
