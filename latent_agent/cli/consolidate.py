@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +14,9 @@ import typer
 from rich.console import Console
 
 from latent_agent.cli.options import Json, MemoryAt, Model, built_in_reward, named_embedder
+from latent_agent.cli.plain_text import plain
 from latent_agent.cli.watching import watching
-from latent_agent.errors import NightRunningError, NightStoppedError, PriorError, TooLittleError
+from latent_agent.errors import NightRunningError, NightStoppedError, TooLittleError
 
 if TYPE_CHECKING:
     from latent_agent.nights.job import NightJob, NightReport
@@ -53,9 +54,9 @@ def consolidate(
     if_new: Annotated[
         int | None,
         typer.Option(
-            help="Run only if so many traces came since the last night, whatever that came to; 1 "
-            "with --schedule. Without both: if any is new, or the last night failed or could not "
-            "be judged.",
+            help="Run only if at least this many traces are new since the last night, whatever its "
+            "outcome; 1 with --schedule. Without both: if any is new, or the last night failed or "
+            "could not be judged.",
             min=1,
         ),
     ] = None,
@@ -73,82 +74,70 @@ def consolidate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a latent prior on what is remembered, and publish it if it wins.
+    """Train a latent prior on the stored traces, and publish it if it wins.
 
     Exit codes: 0 done, whether or not a prior was published. 1 or 2 an error. 3 another night is
     running on this memory. 4 stopped by SIGTERM or SIGINT, nothing published. 5 trained, but
     there was no way to judge, so nothing was published. With --schedule: 0 once it is stopped.
     """
+    from latent_agent.nights.gate import GateSettings
     from latent_agent.nights.job import NightReport, NightSettings, Watch, plan
-    from latent_agent.nights.search_settings import parsed
+    from latent_agent.nights.night import consolidate as run_night
     from latent_memory import LatentMemory, default_location
 
-    waits = if_new or (None if schedule is None else 1)
+    settings = NightSettings(
+        if_new=if_new or (None if schedule is None else 1),
+        seed=seed,
+        gate=GateSettings(calls=calls),
+    )
 
-    def run(stop: threading.Event) -> list[NightReport]:
+    def run(stop: threading.Event) -> Sequence[NightReport]:
         with watching() as report, LatentMemory(at or default_location()) as memory:
             jobs = _jobs(
                 memory, namespace, model, recipe, reward,
-                given=parsed(set_ or ()),
+                set_=set_ or (),
                 embeddings=embeddings,
-                share=tuple(share or ()),
                 anchor=anchor,
-                settings=NightSettings.told(if_new=waits, calls=calls, seed=seed),
+                share=tuple(share or ()),
+                settings=settings,
                 watch=Watch(report=report, stop=stop),
             )  # fmt: skip
-            if dry_run:
-                return [plan(job) for job in _worth_a_night(jobs, plan)]
-            return _nights(_worth_a_night(jobs, plan), as_json)
+            return _run_all(jobs, plan if dry_run else run_night, as_json)
 
     with _stopped_by_signals() as stop:
         if schedule is not None:
-            _stay(schedule, lambda: _print(run(stop), as_json), stop)
+            _run_at(schedule, lambda: _print(run(stop), as_json), stop)
             return
-        _leave(lambda: _print(run(stop), as_json))
+        _exit_code_of(lambda: _print(run(stop), as_json))
 
 
-def _worth_a_night(
-    jobs: Sequence["NightJob"], plan: Callable[["NightJob"], object]
-) -> Sequence["NightJob"]:
-    """Pass over rewards with too few traces, as long as another one has enough."""
-    if len(jobs) == 1:
-        return jobs
-    worth: list[NightJob] = []
-    passed: TooLittleError | None = None
-    for job in jobs:
-        try:
-            plan(job)
-            worth.append(job)
-        except TooLittleError as error:
-            passed = error
-            typer.echo(f"latent-agent: passed over: {error}", err=True)
-        except PriorError:  # its night says and records the same, and costs no other its own
-            worth.append(job)
-    if passed is not None and not worth:
-        raise passed
-    return worth
+def _run_all(
+    jobs: Sequence["NightJob"], run: Callable[["NightJob"], "NightReport"], as_json: bool
+) -> "Sequence[NightReport]":
+    """Run the nights of all; one that fails costs no other its night, and is raised at the end.
 
-
-def _nights(jobs: Sequence["NightJob"], as_json: bool) -> "list[NightReport]":
-    """Run the nights of all; one that fails costs no other its night, and is raised at the end."""
-    from latent_agent.nights.night import consolidate as night
-
+    Rewards with too few traces are passed over, as long as another one has enough.
+    """
     reports: list[NightReport] = []
     failures: list[Exception] = []
+    passed: list[TooLittleError] = []
     for job in jobs:
         try:
-            reports.append(night(job))
+            reports.append(run(job))
         except (NightRunningError, NightStoppedError):
             raise
+        except TooLittleError as error:
+            passed.append(error)
         except Exception as failure:
-            if failures:
-                typer.echo(f"latent-agent: {failure}", err=True)
             failures.append(failure)
-    if failures:
-        if reports:
-            _print(reports, as_json)
-        raise failures[0]
-    return reports
+    lines = [f"passed over: {error}" for error in passed if len(jobs) > 1]
+    for line in [*lines, *failures[1:]]:
+        typer.echo(f"latent-agent: {line}", err=True)
+    if reports and not failures:
+        return reports
+    if reports:
+        _print(reports, as_json)
+    raise (failures or passed)[0]
 
 
 def _jobs(
@@ -158,33 +147,36 @@ def _jobs(
     recipe: str | None,
     reward: str | None,
     *,
-    given: Mapping[str, Any],
+    set_: Sequence[str],
     embeddings: str | None,
     anchor: Path | None,
-    **told: Any,
+    **given: Any,
 ) -> Sequence["NightJob"]:
     """Look up what was named; one job for each shelf that fits."""
     from latent_agent.call.agent import reward_for
     from latent_agent.model.registry import open_model
     from latent_agent.nights.job import NightJob
     from latent_agent.nights.regression_set import read_anchors
-    from latent_agent.nights.search_settings import search_for
+    from latent_agent.nights.search_settings import parse_settings, search_for
     from latent_agent.nights.targets import shelves_for
     from latent_agent.settings import settings_for
 
+    search = parse_settings(set_)
     opened = open_model(model)
     judge = None
     if reward is not None:
         judge = reward_for(settings_for(recipe or "default"), built_in_reward(reward))
     embedder = None if embeddings is None else named_embedder(embeddings)
     anchors = [] if anchor is None else read_anchors(anchor)
+    shelves = shelves_for(memory, opened, namespace, judge, embedder)
     jobs: list[NightJob] = []
-    for shelf in shelves_for(memory, opened, namespace, judge, embedder):
-        search = search_for(memory, shelf, recipe, given)
+    for shelf in shelves:
+        searched = search_for(memory, shelf, recipe, search)
         jobs.append(
             NightJob(
                 memory=memory, model=opened, shelf=shelf, reward=judge, embedder=embedder,
-                search=search.settings, search_source=search.source, anchors=anchors, **told,
+                search=searched.settings, search_source=searched.source, anchors=anchors,
+                optional=len(shelves) > 1, **given,
             )
         )  # fmt: skip
     return jobs
@@ -192,14 +184,14 @@ def _jobs(
 
 @contextmanager
 def _stopped_by_signals() -> Generator[threading.Event]:
-    """Set an event at SIGTERM and SIGINT, in the place of what they do otherwise."""
+    """Set an event at SIGTERM and SIGINT, in place of their usual effect."""
     stop = threading.Event()
     numbers = (signal.SIGTERM, signal.SIGINT)
 
-    def tell(_number: int, _frame: object) -> None:
+    def on_signal(_number: int, _frame: object) -> None:
         stop.set()
 
-    before = [signal.signal(number, tell) for number in numbers]
+    before = [signal.signal(number, on_signal) for number in numbers]
     try:
         yield stop
     finally:
@@ -207,8 +199,8 @@ def _stopped_by_signals() -> Generator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _stay(schedule: str, run: Callable[[], object], stop: threading.Event) -> None:
-    """Run nights at the times of a schedule until told to stop."""
+def _run_at(schedule: str, run: Callable[[], object], stop: threading.Event) -> None:
+    """Run nights at the times of a schedule until they are stopped."""
     from latent_agent.nights.cron import cron_trigger
     from latent_agent.nights.scheduler import Nights
 
@@ -219,8 +211,8 @@ def _stay(schedule: str, run: Callable[[], object], stop: threading.Event) -> No
     nights.stop()
 
 
-def _leave(run: Callable[[], Sequence["NightReport"]]) -> None:
-    """Run once, and leave with the exit code that fits."""
+def _exit_code_of(run: Callable[[], Sequence["NightReport"]]) -> None:
+    """Run once, and exit with the code of the outcome."""
     try:
         reports = run()
     except NightRunningError as busy:
@@ -241,7 +233,7 @@ def _print(reports: Sequence["NightReport"], as_json: bool) -> Sequence["NightRe
     for report in reports:
         reward = report.shelf.reward.split(" ")[0]
         console.print(f"[bold]{report.shelf.namespace}[/bold], {reward}: {report.verdict}")
-        console.print(f"  {_plain(report.reason)}")
+        console.print(f"  {plain(report.reason)}")
         for line in _lines(report.figures):
             console.print(f"  [dim]{line}[/dim]")
     return reports
@@ -256,7 +248,7 @@ def _lines(figures: Any) -> Sequence[str]:
             f"{figures['skipped']} of no use"
         )
     if "searched" in figures:
-        lines.append(f"the gate's search: {_plain(figures['searched'])}")
+        lines.append(f"the gate's search: {plain(figures['searched'])}")
     if "losses" in figures:
         first, *later = figures["losses"]
         best = figures["best_loss"]
@@ -267,7 +259,3 @@ def _lines(figures: Any) -> Sequence[str]:
             f"{means['at_once']:.0%} at once, {means['forwarded_tokens']:.0f} tokens"
         )
     return lines
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -1,7 +1,6 @@
 """``latent-agent prior``: look at latent priors, make one active, go back."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -34,14 +33,15 @@ def _open(at: str | None, *, read: bool = False) -> LatentMemory:
 def list_(at: MemoryAt = None, namespace: OneNamespace = None, as_json: Json = False) -> None:
     """List priors, newest first."""
     with _open(at, read=True) as memory:
-        found = [_told(memory.database, info) for info in _priors(memory, namespace)]
+        priors = list_priors(memory.database, namespace=namespace)
+        rows = [_row(memory.database, info) for info in priors]
     if as_json:
-        typer.echo(json.dumps({"priors": found}, default=str))
+        typer.echo(json.dumps({"priors": rows}, default=str))
         return
     table = Table(caption="Times are in UTC")
     for name in ("Version", "Namespace", "Reward", "N", "Traces", "Trained", "State"):
         table.add_column(name, overflow="ellipsis", no_wrap=name != "State")
-    for row in found:
+    for row in rows:
         table.add_row(
             str(row["version"]),
             plain(row["namespace"]),
@@ -59,34 +59,33 @@ def show(version: Version, at: MemoryAt = None, as_json: Json = False) -> None:
     """Show one prior, and the night that trained it."""
     with _open(at, read=True) as memory:
         info = find_prior(memory.database, version)
-        told = _told(memory.database, info)
+        row = _row(memory.database, info)
         night = find_night(memory.database, info.night)
-    told["night"] = None if night is None else asdict(night)
     if as_json:
-        typer.echo(json.dumps(told, default=str))
+        shown = {**row, "night": None if night is None else asdict(night)}
+        typer.echo(json.dumps(shown, default=str))
         return
-    result = None if night is None else night.result
-    told["night"] = info.night
-    if result is not None:
-        told |= {"verdict": result.verdict, "reason": result.reason}
-        told["seconds"] = round(result.seconds, 1)
-        told["gate"] = json.dumps(result.gate.get("contestants", {}))
+    if night is not None and night.result is not None:
+        result = night.result
+        row |= {"verdict": result.verdict, "reason": result.reason}
+        row["seconds"] = round(result.seconds, 1)
+        row["gate"] = json.dumps(result.gate.get("contestants", {}))
     table = Table(show_header=False, box=None, padding=(0, 1))
-    for name, value in told.items():
+    for name, value in row.items():
         table.add_row(f"[dim]{name}[/dim]", plain(str(value)))
     Console().print(table)
 
 
 @prior.command()
 def publish(version: Version, at: MemoryAt = None, as_json: Json = False) -> None:
-    """Make a prior active, whatever the gate said of it."""
+    """Make a prior active, whatever the gate's verdict."""
     from latent_agent.recall.active_prior import ActivePrior
 
     with _open(at) as memory:
         info = find_prior(memory.database, version)
         ActivePrior.of(info, info.shelf, memory.path)  # a damaged one is not published
         published = publish_prior(memory.database, version)
-    _say(as_json, active=published.version, namespace=published.shelf.namespace)
+    _print(as_json, active=published.version, namespace=published.shelf.namespace)
 
 
 @prior.command()
@@ -98,16 +97,12 @@ def rollback(
     """Withdraw the active prior; the one before it is active again."""
     with _open(at) as memory:
         gone, now = roll_back(memory.database, _only_shelf(memory, namespace))
-    _say(
+    _print(
         as_json,
         withdrawn=gone.version,
         active=None if now is None else now.version,
         namespace=namespace,
     )
-
-
-def _priors(memory: LatentMemory, namespace: str | None) -> Sequence[PriorInfo]:
-    return list_priors(memory.database, namespace=namespace)
 
 
 def _only_shelf(memory: LatentMemory, namespace: str) -> Shelf:
@@ -116,7 +111,7 @@ def _only_shelf(memory: LatentMemory, namespace: str) -> Shelf:
     Raises:
         PriorError: If no prior is active in the namespace.
     """
-    known = {info.shelf for info in _priors(memory, namespace)}
+    known = {info.shelf for info in list_priors(memory.database, namespace=namespace)}
     latest = [info for shelf in known if (info := active_prior(memory.database, shelf)) is not None]
     if not latest:
         raise PriorError(
@@ -126,7 +121,7 @@ def _only_shelf(memory: LatentMemory, namespace: str) -> Shelf:
     return max(latest, key=lambda info: info.published or 0).shelf
 
 
-def _told(database: Database, info: PriorInfo) -> dict[str, Any]:
+def _row(database: Database, info: PriorInfo) -> dict[str, Any]:
     now = active_prior(database, info.shelf)
     return {
         "version": info.version,
@@ -145,8 +140,8 @@ def _told(database: Database, info: PriorInfo) -> dict[str, Any]:
     }
 
 
-def _say(as_json: bool, **told: Any) -> None:
+def _print(as_json: bool, **values: Any) -> None:
     if as_json:
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(values))
     else:
-        typer.echo(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in told.items()))
+        typer.echo(", ".join(f"{name}: {value}" for name, value in values.items()))

@@ -18,6 +18,7 @@ from latent_agent.evaluation.specs import parse_methods, swept
 from latent_agent.model.loading import place_name
 from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.model.registry import open_model
+from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.job import NightSettings
 from latent_agent.settings import settings_for
 from latent_agent.teaching.misjudging import Misjudging
@@ -86,7 +87,7 @@ def experiment(asked: Asked) -> Experiment:
         items=load_items(asked.data, asked.questions, asked.draw, asked.families),
         seeds=range(asked.seeds),
         days=training_days(asked) if asked.train or any(spec.trained for spec in specs) else (),
-        night=NightSettings.told(if_new=1, calls=asked.night_calls, seed=0),
+        night=NightSettings(if_new=1, seed=0, gate=GateSettings(calls=asked.night_calls)),
     )
     return Experiment(bench=bench, plan=plan)
 

@@ -22,10 +22,10 @@ _PART = re.compile(r"(?:(\w+)(?:-(\w+))?|\*)(/\d+)?", re.ASCII)
 
 
 def cron_trigger(expression: str) -> Any:
-    """Return what fires at the times of a cron expression, in local time.
+    """Return the trigger of a cron expression, in local time.
 
     Raises:
-        SettingError: If it is none; says which field is wrong.
+        SettingError: If the expression is invalid; names the field that is wrong.
     """
     parts = expression.split()
     if len(parts) != len(_FIELDS):
@@ -69,10 +69,10 @@ def _checked(field: str, name: str, part: str, expression: str) -> str:
 
 def _in_numbers(field: str, part: str) -> str:
     """Write names as numbers, and days of the week by name."""
-    found = _PART.fullmatch(part)
-    if found is None:
+    match = _PART.fullmatch(part)
+    if match is None:
         raise ValueError(f"{part!r} is no number, name, range or step")
-    first, last, step = found.groups()
+    first, last, step = match.groups()
     ends = [_number(field, end) for end in (first, last) if end]
     if field == "day_of_week" and (ends or step):
         if len(ends) < 2:

@@ -26,7 +26,7 @@ NO_TOKEN = -1
 _SHUFFLED_BYTES = 64 << 20
 
 Stream = Callable[[], Iterator[StoredTrace]]
-"""Reads all traces anew, oldest first."""
+"""Reads all traces from the start, oldest first."""
 
 
 def part_of(stored: StoredTrace) -> Part:
@@ -57,71 +57,70 @@ def usable(trace: Trace, vocabulary: int) -> bool:
 
 @dataclass(kw_only=True)
 class Survey:
-    """What a first reading of the traces finds.
+    """Counts and sizes of the traces, from a first reading.
 
     Attributes:
-        trained: Traces to train on.
-        validation: Traces that choose the epoch.
-        gate: Traces kept for the gate.
+        parts: Usable traces by what they are for.
         skipped: Traces of no use: NaNs, no tokens, or tokens that the model does not have.
-        first: Id of the oldest usable trace; 0 if there is none.
-        last: Id of the newest.
         weight: Sum of the training weights.
         centre: Mean embedding of the traces to train on, (e,).
+        width: Of the latents (d).
+        lengths: How many traces to train on have how many latents.
     """
 
-    trained: int = 0
-    validation: int = 0
-    gate: int = 0
+    parts: Counter[Part] = field(default_factory=Counter[Part])
     skipped: int = 0
-    first: int = 0
-    last: int = 0
     weight: float = 0.0
     centre: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
-    _width: int = 0
-    _lengths: Counter[int] = field(default_factory=Counter[int])
+    width: int = 0
+    lengths: Counter[int] = field(default_factory=Counter[int])
 
-    def take(self, stored: StoredTrace, vocabulary: int) -> None:
+    def add(self, stored: StoredTrace, vocabulary: int) -> None:
         """Count one trace."""
-        trace = stored.trace
+        trace, part = stored.trace, part_of(stored)
         if not usable(trace, vocabulary):
             self.skipped += 1
             return
-        self.first, self.last = self.first or stored.id, stored.id
-        if (part := part_of(stored)) == "gate":
-            self.gate += 1
+        self.parts[part] += 1
+        if part != "train":
             return
-        if part == "validation":
-            self.validation += 1
-            return
-        self.trained += 1
         self.weight += weight(trace)
-        self._width = trace.base.shape[1]
-        self._lengths[min(len(trace.base), MAX_PREFIX)] += 1
+        self.width = trace.base.shape[1]
+        self.lengths[min(len(trace.base), MAX_PREFIX)] += 1
         if not self.centre.size:
             self.centre = np.zeros_like(trace.embedding)
         self.centre += (trace.embedding - self.centre) / self.trained
 
-    def counts(self) -> dict[str, int]:
-        """Return how many traces there are of each kind; ``held_out`` is all but the trained."""
-        return {
-            "trained": self.trained,
-            "held_out": self.held_out,
-            "for_gate": self.gate,
-            "skipped": self.skipped,
-        }
+    @property
+    def trained(self) -> int:
+        """Traces to train on."""
+        return self.parts["train"]
+
+    @property
+    def validation(self) -> int:
+        """Traces that choose the epoch."""
+        return self.parts["validation"]
 
     @property
     def held_out(self) -> int:
-        """Traces that no gradient step sees."""
-        return self.validation + self.gate
+        """Traces that no gradient step uses."""
+        return self.validation + self.parts["gate"]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many traces there are of each kind."""
+        return {
+            "trained": self.trained,
+            "held_out": self.held_out,
+            "for_gate": self.parts["gate"],
+            "skipped": self.skipped,
+        }
 
     def shape(self, hidden: int = HIDDEN) -> PriorShape:
         """Return the sizes of a prior for these traces; N is their median length."""
-        lengths = sorted(self._lengths.elements())
+        lengths = sorted(self.lengths.elements())
         return PriorShape(
             positions=lengths[(len(lengths) - 1) // 2],
-            width=self._width,
+            width=self.width,
             embedding=len(self.centre),
             hidden=hidden,
         )
@@ -129,10 +128,10 @@ class Survey:
 
 def survey(stream: Stream, vocabulary: int) -> Survey:
     """Read all traces once; ``vocabulary`` is how many tokens the model has."""
-    found = Survey()
+    result = Survey()
     for stored in stream():
-        found.take(stored, vocabulary)
-    return found
+        result.add(stored, vocabulary)
+    return result
 
 
 def weight(trace: Trace) -> float:
@@ -206,7 +205,7 @@ def batches(
 
 
 def shuffled(items: Iterable[Item], size: int, rng: Random) -> Iterator[Item]:
-    """Shuffle a stream through a buffer of so many."""
+    """Shuffle a stream through a buffer of ``size`` items."""
     held: list[Item] = []
     for item in items:
         if len(held) < size:

@@ -17,7 +17,7 @@ from typing import Any
 
 from latent_agent.call.stored_call import StoredCall
 from latent_agent.nights.regression_set import Anchor, right
-from latent_agent.nights.replay import Bench, Replay
+from latent_agent.nights.replay import Replay, Replayer
 from latent_agent.recall.active_prior import ActivePrior
 from latent_memory.priors.nights import PUBLISHED, UNJUDGED
 
@@ -52,7 +52,7 @@ class GateSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the gate says: whether to publish, why, and the figures behind it.
+    """The gate's decision: whether to publish, why, and the figures behind it.
 
     ``word`` is ``published``, ``refused`` or ``unjudged``: there was no way to judge.
     """
@@ -63,7 +63,7 @@ class Verdict:
 
 
 def judge(
-    bench: Bench,
+    replayer: Replayer,
     contestants: Contestants,
     questions: Sequence[StoredCall],
     anchors: Sequence[Anchor],
@@ -74,7 +74,7 @@ def judge(
     """Let the contestants answer, and decide about the candidate.
 
     Args:
-        bench: Model, search settings and reward.
+        replayer: Model, search settings and reward.
         contestants: Priors by name; ``candidate`` among them.
         questions: Questions that no training read.
         anchors: Known answers.
@@ -91,8 +91,8 @@ def judge(
             reason=f"{len(questions)} questions that can be asked again are too few to judge by; "
             f"{settings.least} are needed",
         )
-    replays = _replay_all(bench, contestants, questions, tick)
-    known = _replay_all(bench, contestants, [anchor.asked for anchor in anchors], tick)
+    replays = _replay_all(replayer, contestants, questions, tick)
+    known = _replay_all(replayer, contestants, [anchor.asked for anchor in anchors], tick)
     known_right = {name: right(anchors, [row.text for row in rows]) for name, rows in known.items()}
     figures: dict[str, Any] = {
         "questions": len(questions),
@@ -133,7 +133,7 @@ def chance(savings: Sequence[int]) -> float:
 
 
 def _replay_all(
-    bench: Bench,
+    replayer: Replayer,
     contestants: Contestants,
     questions: Sequence[StoredCall],
     tick: Callable[[], None],
@@ -141,7 +141,7 @@ def _replay_all(
     replays: dict[str, list[Replay]] = {name: [] for name in contestants}
     for question in questions:
         for name, prior in contestants.items():
-            replays[name].append(bench.replay(question, prior))
+            replays[name].append(replayer.replay(question, prior))
             tick()
     return replays
 

@@ -1,4 +1,4 @@
-"""What a night is told, what it reads, and what it answers."""
+"""What a night is given, what it reads, and what it reports."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,14 +28,14 @@ class NightSettings:
     """How nights are run.
 
     Attributes:
-        if_new: Wait for so many traces since the last night, whatever that came to, at least 1.
-            None: a night is due if there is a trace that none has decided about, so that one
-            which failed, or could not be judged, is run again at once, or if one behind the prior
-            active has expired. If one behind it was forgotten, a night is due in any case.
+        if_new: New traces since the last night, whatever its outcome, that make a night due; at
+            least 1. None: one trace that no night has decided about makes it due, so that a night
+            that failed or could not be judged is repeated at once; so does an expired trace
+            behind the active prior. A forgotten one makes a night due in any case.
         least: Fewest traces to train on.
         hidden: Width of the prior's network.
-        keep: Files of so many priors are kept on a shelf, beside the one active.
-        seed: Of weights, order and questions; None: the night's number, so that each asks others.
+        keep: How many priors of a shelf keep their files, beside the active one.
+        seed: Of weights, order and questions; None: the night's number, so that questions vary.
         fit: How the prior is trained.
         gate: What it must show.
     """
@@ -48,26 +48,21 @@ class NightSettings:
     fit: FitSettings = field(default_factory=FitSettings)
     gate: GateSettings = field(default_factory=GateSettings)
 
-    @classmethod
-    def told(cls, *, if_new: int | None, calls: int, seed: int | None) -> "NightSettings":
-        """Return the settings that a command line names."""
-        return cls(if_new=if_new, seed=seed, gate=GateSettings(calls=calls))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """How a night is followed, and told to stop.
+    """How a night is followed and stopped.
 
     Attributes:
-        report: Told the stage, how much of it is done, and of how much.
-        stop: Once set, the night ends at the next chance.
+        report: Given the stage, how much of it is done, and of how much.
+        stop: Once set, the night ends at its next check.
     """
 
     report: Callable[[str, int, int], None] = lambda _stage, _done, _total: None
     stop: threading.Event = field(default_factory=threading.Event)
 
     def tick(self, stage: str, done: int, total: int) -> None:
-        """Report, and stop if told to."""
+        """Report, and end the night if it is to stop."""
         self.check()
         self.report(stage, done, total)
 
@@ -75,8 +70,8 @@ class Watch:
         """Raise NightStoppedError if the night is to stop."""
         if self.stop.is_set():
             raise NightStoppedError(
-                "the night was told to stop before its end; nothing was published, the next one "
-                "starts anew"
+                "the night was stopped before its end; nothing was published, the next one starts "
+                "from the beginning"
             )
 
 
@@ -90,12 +85,14 @@ class NightJob:
         shelf: Namespace, fingerprint and reward.
         reward: Judges at the gate; None: the one that the traces name.
         search: How the gate's questions are answered.
-        search_source: Where that comes from, for the report.
+        search_source: Where these settings come from, for the report.
         embedder: What embedded the questions, if it was not the model.
         share: Namespaces whose traces are learnt from too.
         anchors: Known answers for the gate.
         settings: How nights are run.
-        watch: How it is followed, and told to stop.
+        watch: How it is followed and stopped.
+        optional: Whether a night with too few traces leaves no record and no log line, since
+            other shelves may have enough.
     """
 
     memory: LatentMemory
@@ -109,6 +106,7 @@ class NightJob:
     anchors: Sequence[Anchor] = ()
     settings: NightSettings = field(default_factory=NightSettings)
     watch: Watch = field(default_factory=Watch)
+    optional: bool = False
 
     @property
     def database(self) -> Database:
@@ -116,7 +114,7 @@ class NightJob:
         return self.memory.database
 
     def stream(self, shelf: Shelf, last: int) -> Iterator[StoredTrace]:
-        """Yield a shelf's traces up to one; what comes during the night waits for the next."""
+        """Yield a shelf's traces up to one; those of during the night are left to the next."""
         for stored in takewhile(lambda stored: stored.id <= last, self.memory.stream(shelf)):
             self.watch.check()
             yield stored
@@ -124,13 +122,13 @@ class NightJob:
 
 @dataclass(frozen=True, kw_only=True)
 class NightReport:
-    """What a night came to.
+    """The outcome of a night.
 
     Attributes:
         shelf: Whose night it was.
-        verdict: ``published``, ``refused`` (the gate said no, or nothing was learnt), ``unjudged``
-            (trained, but there was no way to judge), ``idle`` (too little is new) or ``planned``
-            (a dry run).
+        verdict: ``published``, ``refused`` (by the gate, or nothing was learnt), ``unjudged``
+            (trained, but there was no way to judge), ``idle`` (too few traces are new) or
+            ``planned`` (a dry run).
         reason: In one sentence.
         night: Its number; None if nothing was done.
         version: The new prior's version, if one was trained.
@@ -146,35 +144,35 @@ class NightReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lessons:
+class Dataset:
     """What a night learns from.
 
     Attributes:
         sources: The stretches of traces, the shelf's own first.
         stream: Reads them all.
-        survey: What a first reading found.
+        survey: Counts and sizes.
         champion: The active prior.
-        guess: The champion, loaded; None if its file cannot be used.
+        champion_prior: The champion, loaded; None if its file cannot be used.
     """
 
     sources: Sequence[Source]
     stream: Callable[[], Iterator[StoredTrace]]
     survey: Survey
     champion: PriorInfo | None
-    guess: ActivePrior | None
+    champion_prior: ActivePrior | None
 
 
-def load(job: NightJob) -> Lessons:
-    """Look at what there is to learn from.
+def load(job: NightJob) -> Dataset:
+    """Read the traces once, and find out whether they can be learnt from.
 
     Raises:
-        TooLittleError: If it is too little.
-        PriorError: If nothing in it is of use.
+        TooLittleError: If there are too few.
+        PriorError: If none of them can be used.
     """
-    found = _found(job)
+    sources = _sources(job)
 
     def stream() -> Iterator[StoredTrace]:
-        for shelf, source in found.items():
+        for shelf, source in sources.items():
             yield from job.stream(shelf, source.last)
 
     surveyed = survey(stream, job.model.vocabulary)
@@ -188,9 +186,9 @@ def load(job: NightJob) -> Lessons:
     if not surveyed.weight:
         raise PriorError(
             "a night needs traces whose reward is above -1, got none; look at them with: "
-            "latent-agent memory list, and ask with another reward if this one is never content"
+            "latent-agent memory list, and ask with another reward if this one accepts nothing"
         )
-    guess, shape = ActivePrior.for_shelf(job.memory, job.shelf), surveyed.shape()
+    shape = surveyed.shape()
     if shape.width != job.model.width:
         raise PriorError(
             f"a night needs latents as wide as the model's, {job.model.width}, got {shape.width} "
@@ -198,49 +196,55 @@ def load(job: NightJob) -> Lessons:
             "the namespace (latent-agent memory forget --namespace), and import what is this "
             "model's"
         )
-    return Lessons(
-        sources=list(found.values()),
+    prior = ActivePrior.for_shelf(job.memory, job.shelf)
+    return Dataset(
+        sources=list(sources.values()),
         stream=stream,
         survey=surveyed,
         champion=active_prior(job.database, job.shelf),
-        guess=guess if guess is not None and guess.fits(shape.embedding, shape.width) else None,
+        champion_prior=prior if prior and prior.fits(shape.embedding, shape.width) else None,
     )
 
 
-def _found(job: NightJob) -> dict[Shelf, Source]:
+def _sources(job: NightJob) -> dict[Shelf, Source]:
     """Look up the shelves that are learnt from, the job's own first."""
-    shelves = [job.shelf, *(replace(job.shelf, namespace=name) for name in job.share)]
-    found = {shelf: source_of(job.database, shelf) for shelf in shelves}
-    missing = [shelf.namespace for shelf, source in found.items() if source is None]
+    sources: dict[Shelf, Source] = {}
+    missing: list[str] = []
+    for namespace in (job.shelf.namespace, *job.share):
+        shelf = replace(job.shelf, namespace=namespace)
+        if (source := source_of(job.database, shelf)) is None:
+            missing.append(namespace)
+        else:
+            sources[shelf] = source
     if missing:
         raise PriorError(
             "every namespace that is learnt from must hold traces of this model and reward, got "
             f"none in {missing!r}; see: latent-agent memory status"
         )
-    return {shelf: source for shelf, source in found.items() if source is not None}
+    return sources
 
 
 def plan(job: NightJob) -> NightReport:
-    """Tell what a night would do, and do nothing.
+    """Report what a night would do, and do nothing.
 
     Raises:
         PriorError: If there is too little to learn from.
     """
     if reason := waiting(job):
         return NightReport(shelf=job.shelf, verdict="idle", reason=reason)
-    lessons = load(job)
-    found, champion = lessons.survey, lessons.champion
-    beside = "no prior" if champion is None else f"prior {champion.version} and no prior"
+    dataset = load(job)
+    surveyed, champion = dataset.survey, dataset.champion
+    rivals = "no prior" if champion is None else f"prior {champion.version} and no prior"
     return NightReport(
         shelf=job.shelf,
         verdict="planned",
-        reason=f"would train on {found.trained} traces and compare with {beside}",
-        figures={**found.counts(), "searched": job.search_source},
+        reason=f"would train on {surveyed.trained} traces and compare with {rivals}",
+        figures={**surveyed.counts(), "searched": job.search_source},
     )
 
 
 def waiting(job: NightJob) -> str | None:
-    """Say what is waited for; None if a night is due."""
+    """Say which traces are waited for; None if a night is due."""
     champion, if_new = active_prior(job.database, job.shelf), job.settings.if_new
     wanted = max(1, if_new or 1)
     new = (count_new if if_new is None else count_unread)(job.database, job.shelf)

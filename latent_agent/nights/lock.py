@@ -1,7 +1,7 @@
 """One night at a time for each memory, over all processes; the system frees the lock of a dead one.
 
-The lock lies on a file in the priors' folder; who holds it stands in a second file, since the
-first may be emptied by whoever tries it.
+The lock lies on a file in the priors' folder; its holder's name lies in a second file, since
+an attempt to take the lock may empty the first.
 """
 
 import json
@@ -18,7 +18,7 @@ from latent_agent.errors import NightRunningError
 from latent_memory.priors.priors import priors_folder
 
 _LOCK, _HOLDER = "night.lock", "night.json"
-_PATIENCE = 1.0  # seconds: whoever only asks whether a night runs holds it for an instant
+_PATIENCE = 1.0  # seconds: a look whether a night runs holds it for an instant
 LOCK_FILES = frozenset({_LOCK, _HOLDER})
 
 
@@ -27,7 +27,7 @@ def night_lock(database: Path) -> Generator[None]:
     """Hold the night's lock of a memory.
 
     Raises:
-        NightRunningError: If somebody holds it; says who.
+        NightRunningError: If it is held; names the holder.
     """
     folder = priors_folder(database)
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def night_lock(database: Path) -> Generator[None]:
         lock.acquire()
     except Timeout:
         raise NightRunningError(
-            f"one night at a time may run on {str(database)!r}, but {_holder(folder)} is at it; "
+            f"one night at a time may run on {str(database)!r}, but {_holder(folder)} runs one; "
             "wait until it ends"
         ) from None
     try:
@@ -47,7 +47,7 @@ def night_lock(database: Path) -> Generator[None]:
 
 
 def night_running(database: Path) -> bool:
-    """Whether somebody holds the night's lock of a memory, or that cannot be told."""
+    """Whether the night's lock of a memory is held, or cannot be tried."""
     path = priors_folder(database) / _LOCK
     if not path.is_file():
         return False

@@ -1,7 +1,7 @@
-"""The night: load the day's traces, train a prior, let the gate judge it, publish it if it wins.
+"""The night: load the traces, train a prior, let the gate judge it, publish it if it wins.
 
-LatentEvolve (arXiv 2509.24771), section 3.3, with a gate. A kill at any moment leaves the prior
-that was active as it was.
+LatentEvolve (arXiv 2509.24771), section 3.3, with a gate. A kill at any moment leaves the active
+prior as it was.
 """
 
 import time
@@ -12,20 +12,13 @@ from typing import Any
 
 import torch
 
-from latent_agent.errors import LatentAgentError, NightStoppedError, RewardError
-from latent_agent.nights.gate import (
-    CANDIDATE,
-    CHAMPION,
-    NEITHER,
-    REFUSED,
-    Verdict,
-    judge,
-)
-from latent_agent.nights.job import Lessons, NightJob, NightReport, load, waiting
+from latent_agent.errors import LatentAgentError, NightStoppedError, RewardError, TooLittleError
+from latent_agent.nights.gate import CANDIDATE, CHAMPION, NEITHER, REFUSED, Verdict, judge
+from latent_agent.nights.job import Dataset, NightJob, NightReport, load, waiting
 from latent_agent.nights.lock import night_lock
-from latent_agent.nights.replay import Bench, pick_questions
+from latent_agent.nights.replay import Replayer, pick_questions
 from latent_agent.nights.retention import prune
-from latent_agent.nights.training import FitReport, fit
+from latent_agent.nights.training import fit
 from latent_agent.recall.active_prior import ActivePrior, prior_path
 from latent_agent.recall.prior_checkpoint import PriorCard, save_prior
 from latent_agent.recall.prior_network import LatentPrior
@@ -38,10 +31,11 @@ from latent_memory.priors.nights import (
     UNJUDGED,
     Result,
     begin_night,
+    cancel_night,
     count_judged,
     end_night,
 )
-from latent_memory.priors.priors import UnknownPriorError, active_prior, source_of
+from latent_memory.priors.priors import UnknownPriorError, source_of
 from latent_memory.priors.publishing import (
     note_file,
     publish,
@@ -57,13 +51,16 @@ def consolidate(job: NightJob) -> NightReport:
     """Run one night for one shelf, after the whole memory was brought within its limits.
 
     Raises:
-        NightRunningError: If another process is at it.
-        NightStoppedError: If the job was told to stop; nothing was published.
+        NightRunningError: If another process runs one.
+        NightStoppedError: If the job was stopped; nothing was published.
         LatentAgentError: If there is too little to train on, or training fails.
         LatentMemoryError: If the memory fails.
     """
-    with observed(job) as seen:
-        return seen.ends(_consolidated(job))
+    with observed(job.shelf.namespace, TooLittleError if job.optional else ()) as details:
+        report = _consolidated(job)
+        details |= {"verdict": report.verdict, "night": report.night, "version": report.version}
+        details |= report.figures
+        return report
 
 
 def _consolidated(job: NightJob) -> NightReport:
@@ -74,15 +71,15 @@ def _consolidated(job: NightJob) -> NightReport:
             return NightReport(shelf=job.shelf, verdict="idle", reason=reason)
         with _recorded(job) as night:
             _withdraw(job, expired=True)
-            lessons = load(job)
-            candidate = _train(night, lessons)
-            verdict = _judge(night, lessons, candidate)
+            dataset = load(job)
+            candidate = _train(night, dataset)
+            verdict = _judge(night, dataset, candidate)
             return _publish(night, candidate, verdict)
 
 
 @dataclass(kw_only=True)
 class _Night:
-    """A night as it goes on."""
+    """A night that runs."""
 
     job: NightJob
     number: int
@@ -92,7 +89,7 @@ class _Night:
     figures: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def end(self, verdict: str, reason: str) -> None:
-        """Write down what the night came to."""
+        """Record the outcome."""
         result = Result(
             verdict=verdict,
             reason=reason,
@@ -106,7 +103,7 @@ class _Night:
 
 @contextmanager
 def _recorded(job: NightJob) -> Generator[_Night]:
-    """Note the night, and how it ended if it failed."""
+    """Record the night, and how it ended if it failed."""
     inputs = {
         "share": list(job.share),
         "anchors": len(job.anchors),
@@ -114,77 +111,72 @@ def _recorded(job: NightJob) -> Generator[_Night]:
         "settings": asdict(job.settings),
         "search": asdict(job.search),
     }
-    _drop_old(job)
-    found = source_of(job.database, job.shelf)
+    prune(job.database, job.shelf, job.settings.keep)
+    source = source_of(job.database, job.shelf)
     number = begin_night(job.database, job.shelf, seed=job.settings.seed, inputs=inputs)
     seed = number if job.settings.seed is None else job.settings.seed
-    last = 0 if found is None else found.last
-    night = _Night(job=job, number=number, seed=seed, last=last)
+    night = _Night(job=job, number=number, seed=seed, last=0 if source is None else source.last)
     try:
         yield night
     except NightStoppedError as stopped:
         night.end(_STOPPED, str(stopped))
         raise
-    except Exception as failure:  # what ends so ends so again: the next night waits for more
+    except Exception as failure:  # it would fail again, so the next night waits for more traces
+        if job.optional and isinstance(failure, TooLittleError):
+            cancel_night(job.database, number)
+            raise
         ours = isinstance(failure, (LatentAgentError, LatentMemoryError, OSError))
         night.end(FAILED, str(failure) if ours else f"{type(failure).__name__}: {failure}")
         raise
 
 
-def _train(night: _Night, lessons: Lessons) -> ActivePrior | None:
+def _train(night: _Night, dataset: Dataset) -> ActivePrior | None:
     """Train a candidate, from the champion's weights if there are any; None: nothing was learnt."""
-    job, found = night.job, lessons.survey
-    champion = None if lessons.champion is None else lessons.champion.version
-    night.figures |= {**found.counts(), "champion": champion, "searched": job.search_source}
+    job, surveyed = night.job, dataset.survey
+    champion = None if dataset.champion is None else dataset.champion.version
+    night.figures |= {**surveyed.counts(), "champion": champion, "searched": job.search_source}
     backbone = job.model.backbone()
-    network = _beginning(night, lessons).to(backbone.device)
+    network = _initial_network(night, dataset).to(backbone.device)
     settings = replace(job.settings.fit, seed=night.seed)
-    total = settings.steps(found.trained)
+    total = settings.steps(surveyed.trained)
     report = fit(
         network,
-        lessons.stream,
+        dataset.stream,
         backbone,
         settings,
-        found.trained,
+        surveyed.trained,
         lambda done: job.watch.tick("training", min(done, total), total),
     )
-    night.last = lessons.sources[0].last
-    night.figures |= _losses(report)
-    return _kept(night, lessons, network.cpu()) if report.improved else None
-
-
-def _beginning(night: _Night, lessons: Lessons) -> LatentPrior:
-    shape = lessons.survey.shape(night.job.settings.hidden)
-    if lessons.guess is not None and lessons.guess.network.shape == shape:
-        network = LatentPrior(shape)
-        network.load_state_dict(lessons.guess.network.weights())
-        return network
-    network = LatentPrior(shape, night.seed)
-    network.centre.copy_(torch.from_numpy(lessons.survey.centre))
-    return network
-
-
-def _losses(report: FitReport) -> dict[str, Any]:
-    return {
+    night.last = dataset.sources[0].last
+    night.figures |= {
         "losses": [report.start, *report.losses],
         "best_loss": report.best,
         "updates": report.updates,
     }
+    return _store_candidate(night, dataset, network.cpu()) if report.improved else None
 
 
-def _kept(night: _Night, lessons: Lessons, network: LatentPrior) -> ActivePrior:
-    """Write a candidate down; it is not active."""
-    database, shelf = night.job.database, night.job.shelf
-    version = reserve(
-        database, lessons.sources, night=night.number, positions=network.shape.positions
-    )
+def _initial_network(night: _Night, dataset: Dataset) -> LatentPrior:
+    shape = dataset.survey.shape(night.job.settings.hidden)
+    network = LatentPrior(shape, night.seed)
+    if (prior := dataset.champion_prior) is not None and prior.network.shape == shape:
+        network.load_state_dict(prior.network.weights())
+    else:
+        network.centre.copy_(torch.from_numpy(dataset.survey.centre))
+    return network
+
+
+def _store_candidate(night: _Night, dataset: Dataset, network: LatentPrior) -> ActivePrior:
+    """Write a candidate's file and row; it is not active."""
+    database, shelf, sources = night.job.database, night.job.shelf, dataset.sources
+    version = reserve(database, sources, night=night.number, positions=network.shape.positions)
     card = PriorCard(
         version=str(version),
         namespace=shelf.namespace,
         fingerprint=shelf.fingerprint,
         reward=shelf.reward,
-        first_trace=lessons.sources[0].first,
-        last_trace=lessons.sources[0].last,
+        first_trace=sources[0].first,
+        last_trace=sources[0].last,
         shape=network.shape,
     )
     file = f"{version}.safetensors"
@@ -193,8 +185,8 @@ def _kept(night: _Night, lessons: Lessons, network: LatentPrior) -> ActivePrior:
     return ActivePrior.holding(network.eval(), str(version))
 
 
-def _judge(night: _Night, lessons: Lessons, candidate: ActivePrior | None) -> Verdict:
-    """Let the gate decide; a reward that cannot be asked decides nothing."""
+def _judge(night: _Night, dataset: Dataset, candidate: ActivePrior | None) -> Verdict:
+    """Let the gate decide; without a reward that works there is no way to judge."""
     if candidate is None:
         return Verdict(
             word=REFUSED, reason="nothing was learnt that holds for traces never trained on"
@@ -202,9 +194,9 @@ def _judge(night: _Night, lessons: Lessons, candidate: ActivePrior | None) -> Ve
     job, settings = night.job, night.job.settings.gate
     contestants = {CANDIDATE: candidate, NEITHER: None}
     since = 0
-    if lessons.guess is not None and lessons.champion is not None:
-        contestants[CHAMPION] = lessons.guess
-        since = lessons.champion.last_trace
+    if dataset.champion_prior is not None and dataset.champion is not None:
+        contestants[CHAMPION] = dataset.champion_prior
+        since = dataset.champion.last_trace
     asked = pick_questions(
         job.stream(job.shelf, night.last),
         settings.calls // len(contestants),
@@ -215,9 +207,8 @@ def _judge(night: _Night, lessons: Lessons, candidate: ActivePrior | None) -> Ve
     done = iter(range(1, total + 1))
     try:
         reward = job.reward or reward_from_id(job.shelf.reward)
-        bench = Bench(model=job.model, settings=job.search, reward=reward, embedder=job.embedder)
         verdict = judge(
-            bench,
+            Replayer(model=job.model, settings=job.search, reward=reward, embedder=job.embedder),
             contestants,
             asked,
             job.anchors,
@@ -232,22 +223,21 @@ def _judge(night: _Night, lessons: Lessons, candidate: ActivePrior | None) -> Ve
 
 
 def _publish(night: _Night, candidate: ActivePrior | None, verdict: Verdict) -> NightReport:
-    """Make the candidate active if it passed."""
-    database, shelf = night.job.database, night.job.shelf
-    said, reason = verdict.word, verdict.reason
+    """Make the candidate active if it passed, and record the outcome."""
+    job, word, reason = night.job, verdict.word, verdict.reason
     version = None if candidate is None else int(candidate.version)
-    night.job.watch.check()  # the last chance to stop
-    if said == PUBLISHED and version is not None:
+    job.watch.check()  # the last chance to stop
+    if word == PUBLISHED and version is not None:
         try:
-            publish(database, version)
+            publish(job.database, version)
         except UnknownPriorError as failure:  # a trace was forgotten meanwhile
-            said, reason = REFUSED, str(failure)
-    _withdraw(night.job, expired=False)
-    _drop_old(night.job)
-    night.end(said, reason)
+            word, reason = REFUSED, str(failure)
+    _withdraw(job, expired=False)
+    prune(job.database, job.shelf, job.settings.keep)
+    night.end(word, reason)
     return NightReport(
-        shelf=shelf,
-        verdict=said,
+        shelf=job.shelf,
+        verdict=word,
         reason=reason,
         night=night.number,
         version=version,
@@ -256,14 +246,8 @@ def _publish(night: _Night, candidate: ActivePrior | None, verdict: Verdict) -> 
 
 
 def _withdraw(job: NightJob, *, expired: bool) -> None:
-    """Withdraw what learnt from a trace that was forgotten since, or also that has expired here."""
+    """Withdraw priors that learnt from a trace that was forgotten, or also expired on the shelf."""
     with job.database.write() as connection:
         withdraw_forgotten(connection)
         if expired:
             withdraw_expired(connection, job.shelf)
-
-
-def _drop_old(job: NightJob) -> None:
-    """Delete what too many nights left behind."""
-    now = active_prior(job.database, job.shelf)
-    prune(job.database, job.shelf, None if now is None else now.version, job.settings.keep)

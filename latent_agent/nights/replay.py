@@ -23,7 +23,7 @@ from latent_memory import StoredTrace
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """What one question came to.
+    """The outcome of one question.
 
     Attributes:
         steps: Gradient steps taken.
@@ -71,7 +71,7 @@ class OnlyPrior(TraceMemory):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class Replayer:
     """The model, settings, reward and embedder that all contestants share."""
 
     model: SharedModel
@@ -120,8 +120,8 @@ def pick_questions(
         if asked is None:
             continue
         group = chosen[stored.id > since]
-        told = f"{seed}/{stored.trace.conversation or stored.trace.query}"
-        group[zlib.crc32(told.encode("utf-8", "surrogatepass"))] = asked
+        text = f"{seed}/{stored.trace.conversation or stored.trace.query}"
+        group[zlib.crc32(text.encode("utf-8", "surrogatepass"))] = asked
         if len(group) > count:
             del group[max(group)]
     new, old = (dict(sorted(group.items())) for group in chosen.values())

@@ -19,7 +19,7 @@ from latent_memory.fork_renewal import Renewed
 
 logger = logging.getLogger(__name__)
 
-# A look that falls due during a night is passed over, which is no news: the clock would warn of it.
+# A look that is due during a night is passed over, which APScheduler would warn of.
 _clock = logging.getLogger(f"{__name__}.clock")
 _clock.setLevel(logging.ERROR)
 
@@ -45,7 +45,7 @@ class Nights(Renewed):
     def renew(self) -> None:
         """Begin with a scheduler that does not run."""
         self._scheduler = BackgroundScheduler(logger=_clock, timezone=UTC)
-        # Missed times, and a clock that jumped, come to one night.
+        # Missed times, and a clock that jumped, bring one night.
         self._scheduler.add_job(
             self._guarded, self._trigger, max_instances=1, coalesce=True, misfire_grace_time=None
         )
@@ -81,10 +81,10 @@ class ConsolidationScheduler:
 
     Args:
         job: The night to run.
-        every: New traces between two nights, whatever the first came to: one that failed, or could
-            not be judged, is not run again before. One that was interrupted is.
+        every: New traces between two nights, whatever the outcome of the first: one that failed,
+            or could not be judged, is not run again before. One that was interrupted is.
         look: Seconds between two looks at how many there are.
-        done: Told what each night came to.
+        done: Given the report of each night that was run.
     """
 
     def __init__(

@@ -45,11 +45,11 @@ def shelves_for(
     Raises:
         PriorError: If there are none; says what there is instead.
     """
-    found = memory.shelves()
+    shelves = memory.shelves()
     recipe = EMBEDDING if embedder is None else embedder_name(embedder)
     here = {
         info.shelf: newest_search(memory, info.shelf)
-        for info in found
+        for info in shelves
         if info.shelf.namespace == namespace
     }
     wanted = [
@@ -63,8 +63,8 @@ def shelves_for(
         raise PriorError(
             f"there must be traces in namespace {namespace!r} of model "
             f"{model.fingerprint(recipe)[:8]}"
-            f"{'' if reward is None else f' and reward {reward.id!r}'}, got {_listed(found)}; ask "
-            "questions first, or give another --namespace, --model, --reward or --memory"
+            f"{'' if reward is None else f' and reward {reward.id!r}'}, got {_listed(shelves)}; "
+            "ask questions first, or give another --namespace, --model, --reward or --memory"
         )
     return wanted
 
@@ -92,8 +92,8 @@ def job_for(chat: ChatArguments) -> NightJob:
             "memory='answers.sqlite3'"
         )
     model = open_model(chat.model, chat.tokenizer, chat.dtype, chat.device)
-    told = {field.name: getattr(chat, field.name, None) for field in fields(Settings)}
-    search = settings_for(chat.recipe, **{**told, "stop": None})
+    given = {field.name: getattr(chat, field.name, None) for field in fields(Settings)}
+    search = settings_for(chat.recipe, **{**given, "stop": None})
     reward = reward_for(search, chat.reward)
     recipe = EMBEDDING if chat.embeddings is None else embedder_name(chat.embeddings)
     shelf = Shelf(
@@ -112,10 +112,10 @@ def job_for(chat: ChatArguments) -> NightJob:
     )
 
 
-def _listed(found: Sequence[ShelfInfo]) -> str:
-    told = [
+def _listed(shelves: Sequence[ShelfInfo]) -> str:
+    rows = [
         f"{info.traces} in {info.shelf.namespace!r} of model {info.shelf.fingerprint[:8]} and "
         f"reward {info.shelf.reward!r}"
-        for info in found
+        for info in shelves
     ]
-    return "; ".join(told[:5]) or "none at all"
+    return "; ".join(rows[:5]) or "none at all"

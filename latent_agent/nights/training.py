@@ -21,7 +21,7 @@ from latent_agent.recall.prior_network import LatentPrior
 _LIKELIEST = 8  # of each probe
 
 
-class Head(Protocol):
+class LogitHead(Protocol):
     """The frozen LM head; the backbone has it."""
 
     @property
@@ -68,19 +68,19 @@ class FitSettings:
     seed: int = 0
 
     def plan(self, traces: int) -> tuple[int, float]:
-        """Return how often to read so many traces, and the share of them to take each time."""
+        """Return how often to read the traces, and the share of them to take each time."""
         readings = self.updates * self.batch / max(traces, 1)
         return max(1, min(self.epochs, int(readings))), min(1.0, readings)
 
     def steps(self, traces: int) -> int:
-        """Return how many gradient steps that comes to at most, about."""
+        """Return how many gradient steps that is at most, about."""
         epochs, share = self.plan(traces)
         return epochs * math.ceil(share * traces / self.batch)
 
 
 @dataclass(kw_only=True)
 class FitReport:
-    """What training came to; losses are means over the traces for validation.
+    """The outcome of training; losses are means over the traces for validation.
 
     Attributes:
         start: Loss before training.
@@ -103,7 +103,7 @@ class FitReport:
 def fit(
     prior: LatentPrior,
     stream: Stream,
-    head: Head,
+    head: LogitHead,
     settings: FitSettings,
     traces: int,
     tick: Callable[[int], None] = lambda _: None,
@@ -116,7 +116,7 @@ def fit(
         head: The frozen LM's head.
         settings: How to train.
         traces: How many there are to train on.
-        tick: Told the number of gradient steps after each; what it raises ends the training.
+        tick: Given the number of gradient steps after each; what it raises ends the training.
 
     Raises:
         PriorError: If no trace is for validation, or a loss is not finite.
@@ -157,7 +157,7 @@ def _learn(
     adam: torch.optim.Optimizer,
     prior: LatentPrior,
     batch: Batch,
-    head: Head,
+    head: LogitHead,
     settings: FitSettings,
     number: int,
 ) -> None:
@@ -169,7 +169,9 @@ def _learn(
 
 
 @torch.no_grad()
-def held_out_loss(prior: LatentPrior, stream: Stream, head: Head, settings: FitSettings) -> float:
+def held_out_loss(
+    prior: LatentPrior, stream: Stream, head: LogitHead, settings: FitSettings
+) -> float:
     """Return the mean loss over the traces for validation; the gate's are not looked at.
 
     Raises:
@@ -192,7 +194,7 @@ def held_out_loss(prior: LatentPrior, stream: Stream, head: Head, settings: FitS
 
 
 def loss(
-    prior: LatentPrior, batch: Batch, head: Head, settings: FitSettings, number: int
+    prior: LatentPrior, batch: Batch, head: LogitHead, settings: FitSettings, number: int
 ) -> torch.Tensor:
     """Return the reward-weighted loss of a batch: cross-entropy, and distance to ``z*``.
 
@@ -205,28 +207,30 @@ def loss(
     """
     moved = prior(batch.embedding, batch.base)
     distance = (moved - batch.optimised).square().mean(-1)
-    told = batch.tokens != NO_TOKEN
-    winners = batch.tokens[told]
+    known = batch.tokens != NO_TOKEN
+    winners = batch.tokens[known]
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
-    latents = torch.cat([batch.base[told], moved[told].detach()])
+    latents = torch.cat([batch.base[known], moved[known].detach()])
     tokens = shortlist(head, latents, winners, settings, generator)
     targets = winners if tokens is None else torch.searchsorted(tokens, winners)
-    surprise = functional.cross_entropy(head.logits(moved[told], tokens), targets, reduction="none")
+    surprise = functional.cross_entropy(
+        head.logits(moved[known], tokens), targets, reduction="none"
+    )
     weights = batch.weight[:, None].expand(batch.tokens.shape)
-    return _mean(surprise, weights[told]) + settings.latents_weight * _mean(
+    return _mean(surprise, weights[known]) + settings.latents_weight * _mean(
         distance[batch.present], weights[batch.present]
     )
 
 
 @torch.no_grad()
 def shortlist(
-    head: Head,
+    head: LogitHead,
     latents: torch.Tensor,
     winners: torch.Tensor,
     settings: FitSettings,
     generator: torch.Generator,
 ) -> torch.Tensor | None:
-    """Return the tokens that winners are told from, sorted; None: the whole vocabulary."""
+    """Return the tokens that winners compete with, sorted; None: the whole vocabulary."""
     chosen = torch.randperm(len(latents), generator=generator)[: settings.probes]
     seen = head.logits(latents[chosen.to(latents.device)])
     vocabulary = seen.shape[-1]

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from latent_agent.errors import SettingError
 from latent_agent.model.prompt import Turn, encode_chat
 from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.model.registry import open_model
+from latent_agent.nights.dataset import Stream, Survey, survey
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.job import NightSettings
 from latent_agent.nights.lock import night_lock
@@ -118,10 +120,10 @@ def test_from_a_day_to_a_active_prior_and_back(memory: Path) -> None:
     shown = told("prior", "show", 1, "--memory", memory)
     assert shown["night"]["result"]["verdict"] == "published"
     back = told("prior", "rollback", "--memory", memory)
-    assert (back["withdrawn"], back["active_prior"]) == (1, None)
+    assert (back["withdrawn"], back["active"]) == (1, None)
     state = told("prior", "list", "--memory", memory)["priors"][0]["state"]
     assert state == "withdrawn (rolled back)"
-    assert told("prior", "publish", 1, "--memory", memory)["active_prior"] == 1
+    assert told("prior", "publish", 1, "--memory", memory)["active"] == 1
 
 
 def test_a_night_searches_as_its_traces_were_unless_it_is_given_otherwise(memory: Path) -> None:
@@ -129,7 +131,7 @@ def test_a_night_searches_as_its_traces_were_unless_it_is_given_otherwise(memory
         (planned,) = told("consolidate", "--memory", memory, "--dry-run", *options)["nights"]
         return planned["figures"]["searched"]
 
-    assert searched_as().startswith("recipe default, since the traces do not tell")
+    assert searched_as().startswith("recipe default, since no trace says")
     with LatentMemory(memory) as opened:
         stored = next(opened.stream(opened.shelves()[0].shelf))
         opened.add(replace(stored.trace, settings='{"prefix_tokens": 5}'))
@@ -199,7 +201,11 @@ def test_a_reward_that_is_lost_is_exit_code_5_and_can_be_named(memory: Path) -> 
     assert told("prior", "list", "--memory", memory)["priors"][0]["state"] == "not published"
 
 
-def test_a_night_that_fails_costs_no_other_reward_its_night(memory: Path) -> None:
+def test_a_night_that_fails_costs_no_other_reward_its_night(
+    memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surveys: list[Survey] = []
+    monkeypatch.setattr("latent_agent.nights.job.survey", counting(surveys))
     with LatentMemory(memory) as opened:
         shelf = opened.shelves()[0].shelf
         good = list(opened.stream(shelf))
@@ -213,6 +219,15 @@ def test_a_night_that_fails_costs_no_other_reward_its_night(memory: Path) -> Non
     assert "above -1" in str(result.exception)
     (night,) = json.loads(result.stdout)["nights"]
     assert (night["verdict"], night["shelf"]["reward"]) == ("published", shelf.reward)
+    assert len(surveys) == 2  # the traces of each reward are read once before they are trained on
+
+
+def counting(surveys: list[Survey]) -> Callable[[Stream, int], Survey]:
+    def counted(stream: Stream, vocabulary: int) -> Survey:
+        surveys.append(survey(stream, vocabulary))
+        return surveys[-1]
+
+    return counted
 
 
 def test_terminated_it_leaves_with_exit_code_4(memory: Path) -> None:

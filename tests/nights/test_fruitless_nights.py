@@ -1,5 +1,6 @@
 """Nights that come to nothing: not run again before more is new, and no burden on the database."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from latent_agent.errors import NightStoppedError, PriorError
+from latent_agent.errors import NightStoppedError, PriorError, TooLittleError
+from latent_agent.nights import dataset
+from latent_agent.nights.dataset import part_of
 from latent_agent.nights.job import Watch, plan
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.scheduler import ConsolidationScheduler
@@ -25,8 +28,8 @@ def memory(tmp_path: Path) -> Iterator[LatentMemory]:
 
 
 def verdicts(memory: LatentMemory) -> list[str]:
-    found = [night.result for night in list_nights(memory.database)]
-    return [result.verdict for result in found if result is not None]
+    results = [night.result for night in list_nights(memory.database)]
+    return [result.verdict for result in results if result is not None]
 
 
 def test_a_night_that_cannot_be_judged_is_not_run_again_before_more_is_new(tmp_path: Path) -> None:
@@ -61,6 +64,21 @@ def test_a_night_that_fails_is_not_run_again_before_more_is_new(memory: LatentMe
     day(memory, 105, start=400)
     assert consolidate(waiting).verdict == "published"
     assert count_new(memory.database, shelf) == 0
+
+
+def test_an_optional_night_with_too_few_traces_leaves_no_record(
+    memory: LatentMemory, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "latent_agent.nights")
+    shelf, read = day(memory, 10), list[int]()
+    monkeypatch.setattr(dataset, "part_of", lambda one: read.append(one.id) or part_of(one))
+    with pytest.raises(TooLittleError, match="needs at least 20 traces"):
+        consolidate(job(memory, shelf, optional=True))
+    assert read == list(range(1, 11))  # each trace once
+    assert list_nights(memory.database) == []
+    assert caplog.records == []
+    day(memory, 110, start=300)
+    assert consolidate(job(memory, shelf, optional=True)).verdict == "published"
 
 
 def fail_at_the_gate(stage: str, *_: int) -> None:

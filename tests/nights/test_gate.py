@@ -12,7 +12,7 @@ from latent_agent.call.stored_call import StoredCall
 from latent_agent.model.prompt import Turn
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.night import consolidate
-from latent_agent.nights.replay import Bench
+from latent_agent.nights.replay import Replayer
 from latent_agent.recall.active_prior import ActivePrior, prior_path
 from latent_agent.recall.memory_adapter import Recalled, TraceMemory
 from latent_agent.recall.prior_checkpoint import load_prior
@@ -96,7 +96,7 @@ def test_a_replay_searches_as_many_latents_as_a_call(positions: int) -> None:
     prior, asked = prior_of(positions), "Item 7 is blue."
     here, there = Recorded(accept=False), Recorded(accept=False)
     outcome = LatentAgent(model(), search, here, Guess(prior)).answer([Turn("user", asked)])
-    replay = Bench(model=model(), settings=search, reward=there).replay(
+    replay = Replayer(model=model(), settings=search, reward=there).replay(
         StoredCall.question(asked), prior
     )
     assert here.cases == there.cases

@@ -225,10 +225,10 @@ def test_shuffled_latents_make_no_answer_worse(memory: LatentMemory, seed: int) 
 
 def test_anchors_refuse_what_the_judge_would_publish(memory: LatentMemory) -> None:
     """Without a prior the random model's answers are its drafts; they are the truth here."""
-    from latent_agent.nights.replay import Bench
+    from latent_agent.nights.replay import Replayer
 
     shelf = day(memory)
-    bench = Bench(model=model(), settings=SEARCH, reward=CallableReward(right))
+    bench = Replayer(model=model(), settings=SEARCH, reward=CallableReward(right))
     asked = questions(8, start=900)
     drafts = [bench.replay(StoredCall.question(question), None).text for question in asked]
     anchors = [

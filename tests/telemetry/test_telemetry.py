@@ -29,7 +29,7 @@ from latent_agent.model.registry import open_model
 from latent_agent.nights.job import Watch
 from latent_agent.nights.lock import night_lock
 from latent_agent.nights.night import consolidate
-from latent_agent.nights.replay import Bench
+from latent_agent.nights.replay import Replayer
 from latent_agent.nights.targets import job_for
 from latent_agent.reward import Case, Reward
 from latent_agent.reward.base import Score
@@ -197,7 +197,7 @@ def test_the_reward_that_is_told_is_that_of_the_answer_returned(
     assert span.attributes["latent_agent.reward"] == -0.1
     assert summed("quality") - before == pytest.approx(0.9)
 
-    bench = Bench(
+    bench = Replayer(
         model=open_model("bundled"),
         settings=settings_for(max_tokens=64, **settings),
         reward=Scores(*scores),

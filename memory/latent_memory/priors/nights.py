@@ -157,6 +157,12 @@ def end_night(database: Database, night: int, result: Result) -> None:
         )
 
 
+def cancel_night(database: Database, night: int) -> None:
+    """Delete the record of a night that found nothing to do."""
+    with database.write() as connection:
+        connection.execute(delete(nights).where(nights.c.id == night))
+
+
 def find_night(database: Database, night: int) -> NightInfo | None:
     """Return a night by its number; None if there is none."""
     with database.read() as connection:
