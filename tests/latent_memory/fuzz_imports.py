@@ -84,10 +84,10 @@ def retyped(content: bytes, share: float, number: int) -> bytes:
     start, end = int(array[2]), int(array[3])
     width = (end - start) // (size * math.prod(map(int, rows)) or 1)
     shape = ",".join([*rows, str(width)])
-    told = f'"dtype":"{name}","shape":[{shape}],"data_offsets":[{start},{end}]'.encode()
-    length = int.from_bytes(content[:8], "little") + len(told) - len(array[0])
+    entry = f'"dtype":"{name}","shape":[{shape}],"data_offsets":[{start},{end}]'.encode()
+    length = int.from_bytes(content[:8], "little") + len(entry) - len(array[0])
     written = (length % 2**64).to_bytes(8, "little")
-    return written + content[8 : array.start()] + told + content[array.end() :]
+    return written + content[8 : array.start()] + entry + content[array.end() :]
 
 
 class Target:
@@ -102,7 +102,7 @@ class Target:
         self._own = self._memory.add(trace(99, shelf=in_namespace("own")))
 
     def try_one(self, damage: Sequence[Damage]) -> bool:
-        """Damage an export, import it, and tell whether it was taken."""
+        """Damage an export, import it, and return whether it was taken."""
         shutil.rmtree(self._folder, ignore_errors=True)
         shutil.copytree(self._whole, self._folder)
         for name, kind, share, token in damage:

@@ -143,7 +143,7 @@ def test_the_total_holds_though_a_transaction_erases_few(
         memory.set_limits(Limits(capacity=None, total=100))
         for number in range(40):
             memory.add_many(trace(seed, shelf=in_namespace(f"{number}")) for seed in range(2))
-        for seed in range(200):
+        for seed in range(60):
             before = memory.stats().traces
             memory.add(trace(seed))
             assert before + 1 - 5 <= memory.stats().traces <= 110
@@ -168,18 +168,21 @@ def test_more_namespaces_than_a_memory_may_hold_traces(tmp_path: Path) -> None:
         assert memory.verify() == []
 
 
-def test_a_writer_counts_all_traces_now_and_then_and_tidying_at_once(tmp_path: Path) -> None:
+def test_a_writer_counts_all_traces_now_and_then_and_tidying_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_UNCOUNTED", 100)
     with LatentMemory(tmp_path / "m.sqlite3") as memory:
-        memory.set_limits(Limits(total=5000))
+        memory.set_limits(Limits(total=500))
         memory.add(trace(0))  # it counts, and then after five more
-        memory.add_many(trace(1) for _ in range(4996))
+        memory.add_many(trace(1) for _ in range(496))
         for name in ("ann", "ben", "cleo", "dora"):
             memory.add(trace(1, shelf=in_namespace(name)))
-        assert memory.tidy(dry_run=True).evicted == 250, "what is beyond, and some room"
-        assert len(held(memory)) == 4997
+        assert memory.tidy(dry_run=True).evicted == 25, "what is beyond, and some room"
+        assert len(held(memory)) == 497
         memory.add(trace(2, shelf=in_namespace("ann")))
         assert memory.tidy(dry_run=True).evicted == 0
-        assert memory.stats().traces == 4751
+        assert memory.stats().traces == 476
 
 
 def test_an_import_is_taken_whole_and_trimmed_afterwards(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from latent_memory import IndexSettings, LatentMemory
 from latent_memory.index import shelf_index
 from latent_memory.index.index import VectorIndex
-from latent_memory.index.shelf_index import OPEN
 from tests.support.memories import in_namespace, recalled, trace, vector
 
 # Lists from 10 vectors on, so that there are files; all searched, so that it is exact.
@@ -29,16 +28,20 @@ def in_memory() -> int:
     return sum(type(one) is VectorIndex for one in gc.get_objects())
 
 
-def test_no_more_are_held_however_many_namespaces_are_asked(memory: LatentMemory) -> None:
-    before, users = in_memory(), [in_namespace(f"user {number}") for number in range(OPEN + 10)]
+def test_no_more_are_held_however_many_namespaces_are_asked(
+    memory: LatentMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 12
+    monkeypatch.setattr(shelf_index, "OPEN", most)
+    before, users = in_memory(), [in_namespace(f"user {number}") for number in range(most + 10)]
     ids = memory.add_many(trace(number, shelf=user) for number, user in enumerate(users))
     for _ in range(2):
         assert [recalled(memory, vector(0), user) for user in users] == [[id_] for id_ in ids]
-        assert in_memory() - before == OPEN
+        assert in_memory() - before == most
     for user in users:
         memory.forget(namespace=user.namespace)
         recalled(memory, vector(0), user)
-    for number in range(OPEN):
+    for number in range(most):
         recalled(memory, vector(0), in_namespace(f"stranger {number}"))
     assert in_memory() == before
 

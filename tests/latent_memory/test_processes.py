@@ -104,7 +104,7 @@ def one_attempt_at_the_end(seconds: float, pause: float) -> Iterator[None]:
     time.sleep(seconds)
 
 
-def test_a_lock_that_nobody_lets_go_is_told(
+def test_a_lock_that_is_never_released_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("latent_memory.sqlite.waiting.BUSY_SECONDS", 0.5)

@@ -276,7 +276,7 @@ NAMES = st.text(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(names=st.lists(NAMES, min_size=2, max_size=4, unique=True))
 def test_a_name_is_never_anything_but_a_name(names: list[str], tmp_path_factory: Any) -> None:
     names = [*names, "'; DROP TABLE traces; --", 'a"b', "%", "_"]

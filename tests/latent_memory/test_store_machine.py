@@ -339,7 +339,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStore = StoreMachine.TestCase
-TestStore.settings = examples(50, stateful_step_count=20)
+TestStore.settings = examples(30, stateful_step_count=20)
 
 
 @pytest.mark.slow

@@ -65,9 +65,9 @@ def test_what_was_to_be_forgotten_is_gone_and_the_file_is_named(tmp_path: Path) 
         files = block_backup(memory), block_index(memory, "ann")
         with pytest.raises(
             StorageError, match=r"cannot be deleted; .* delete what is left"
-        ) as told:
+        ) as raised:
             memory.forget(namespace="ann")
-        assert all(repr(str(file)) in str(told.value) for file in files)
+        assert all(repr(str(file)) in str(raised.value) for file in files)
         assert held(memory) == []
         assert [entry.traces for entry in memory.erasures()] == [3]
         for file in files:

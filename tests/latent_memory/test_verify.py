@@ -115,7 +115,7 @@ def test_a_recall_never_returns_what_is_damaged(memory: LatentMemory) -> None:
     assert len(recalled(memory, vector(200), k=1)) == 1
 
 
-def test_an_embedding_that_is_no_number_is_told(memory: LatentMemory) -> None:
+def test_an_embedding_that_is_no_number_is_reported(memory: LatentMemory) -> None:
     damaged = struct.pack("<16f", *[float("nan")] * 16)
     change(memory, "UPDATE embeddings SET vector = ? WHERE trace = 7", damaged)
     with pytest.raises(DamageError, match="latent-agent memory verify"):
@@ -132,7 +132,7 @@ def test_a_shelf_of_another_width_is_noticed(memory: LatentMemory) -> None:
     assert "trace 1 has (16, 8)" in problems[0].text
 
 
-def test_what_sqlite_finds_is_told(tmp_path: Path) -> None:
+def test_what_sqlite_reports_is_a_problem(tmp_path: Path) -> None:
     """A page of an index with one entry less than the table has rows."""
     path = tmp_path / "m.sqlite3"
     with LatentMemory(path) as memory:
@@ -149,7 +149,7 @@ def test_what_sqlite_finds_is_told(tmp_path: Path) -> None:
     assert "tree page" in problems[0].text
 
 
-def test_rows_that_belong_to_nothing_are_told(memory: LatentMemory) -> None:
+def test_rows_that_belong_to_nothing_are_a_problem(memory: LatentMemory) -> None:
     change(memory, "DELETE FROM traces WHERE id = 7")
     problems = memory.verify()
     assert {problem.kind for problem in problems} == {"database"}
