@@ -43,7 +43,7 @@ settings: $(STAMP) ## Write the settings and recipes into docs/reference/setting
 docs: $(DOCS_STAMP) ## Build the docs into site/; a warning is an error
 	$(BIN)/mkdocs build
 
-docs-serve: $(DOCS_STAMP) ## Show the docs on http://127.0.0.1:8000 and build them anew at each change
+docs-serve: $(DOCS_STAMP) ## Show the docs on http://127.0.0.1:8000 and rebuild them at each change
 	$(BIN)/mkdocs serve
 
 format: $(STAMP) ## Format the code and sort its imports with ruff
