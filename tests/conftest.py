@@ -57,7 +57,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def bundled() -> SharedModel:
-    """The bundled model, held so that no test loads it anew; read when it is first used."""
+    """The bundled model, held so that it is loaded once; read when it is first used."""
     return open_model("bundled")
 
 

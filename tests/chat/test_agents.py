@@ -85,10 +85,10 @@ def test_in_a_node_of_ones_own_beside_the_store(chat: ChatLatentSeek) -> None:
         return {"messages": [message]}
 
     graph = StateGraph(MessagesState).add_node("answer", answer).add_edge(START, "answer")
-    told = graph.compile(store=store).invoke(asking(ASKED[0]))["messages"][-1].text
+    answer = graph.compile(store=store).invoke(asking(ASKED[0]))["messages"][-1].text
     kept = store.get(("answers",), "last")
     assert kept is not None
-    assert kept.value == {"text": told}
+    assert kept.value == {"text": answer}
 
 
 def test_init_chat_model_knows_a_closed_list() -> None:

@@ -1,4 +1,4 @@
-"""Copies, pickles and processes: what holds a memory opens it anew, where it lies."""
+"""Copies, pickles and processes: what holds a memory opens it again at its location."""
 
 import copy
 import multiprocessing
@@ -127,8 +127,8 @@ def test_whatever_holds_a_memory_can_be_copied(again: Callable[[Any], Any], tmp_
             assert memory is None or memory is not made["memory"].memory
     other = again(made["memory"])
     assert other.memory.path == tmp_path / "m.sqlite3"
-    told = other.invoke(QUESTION).response_metadata["latent_agent"]
-    assert (told["trace_id"], told["warm_start"]["neighbours"]) == (2, [1])
+    details = other.invoke(QUESTION).response_metadata["latent_agent"]
+    assert (details["trace_id"], details["warm_start"]["neighbours"]) == (2, [1])
     assert len(made["memory"].memory.list()) == 2
 
 
@@ -139,19 +139,19 @@ def answer(made: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(1)
     chats = {name: one for name, one in made.items() if isinstance(one, ChatLatentSeek)}
     unsearched: dict[str, Any] = {"max_iterations": 0}
-    told = {
+    messages = {
         name: chat.invoke(QUESTION, **(unsearched if "reward" in name else {}))
         for name, chat in chats.items()
     }
     ids = {
         name: message.response_metadata["latent_agent"]["trace_id"]
-        for name, message in told.items()
+        for name, message in messages.items()
     }
     return {
         "ids": [ids[name] for name in ("default", "path", "memory")],
         "llm": made["llm"].invoke(QUESTION),
         "width": len(made["embeddings"].embed_query(QUESTION)),
-        "found": len(made["retriever"].invoke(QUESTION)),
+        "documents": len(made["retriever"].invoke(QUESTION)),
     }
 
 
@@ -159,11 +159,11 @@ def test_a_spawned_process_answers_from_the_same_memory(tmp_path: Path) -> None:
     made = everything(tmp_path)
     memory = made["memory"].memory
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        told = pool.submit(answer, made).result(100)
-    assert told["ids"] == [1, 1, 1]
-    assert told["llm"]
-    assert told["width"] == len(made["embeddings"].embed_query(QUESTION))
-    assert told["found"] == 0  # no text was stored
+        results = pool.submit(answer, made).result(100)
+    assert results["ids"] == [1, 1, 1]
+    assert results["llm"]
+    assert results["width"] == len(made["embeddings"].embed_query(QUESTION))
+    assert results["documents"] == 0  # no text was stored
     stored = memory.list()
     assert {one.shelf.namespace for one in stored} == {"default", "llm"}
     assert all(one.query is None for one in stored)

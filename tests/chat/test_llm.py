@@ -70,9 +70,9 @@ def test_in_a_chain(chat: ChatLatentSeek, answers: list[str]) -> None:
 def test_how_an_answer_came_about_is_told(chat: ChatLatentSeek) -> None:
     result = LatentSeekLLM(chat=chat).generate(ASKED[:2])
     for (generation,), text in zip(result.generations, ASKED, strict=False):
-        told = chat.invoke(text).response_metadata["latent_agent"]
+        details = chat.invoke(text).response_metadata["latent_agent"]
         assert generation.generation_info is not None
-        assert generation.generation_info["latent_agent"] == told
+        assert generation.generation_info["latent_agent"] == details
 
 
 def test_a_calls_arguments_reach_the_search(chat: ChatLatentSeek, answers: list[str]) -> None:

@@ -20,18 +20,18 @@ TEXT = questions("test", n=1, seed=7)[0].text
 
 
 class CountingCache(InMemoryCache):
-    """An in-memory cache that counts how often it is asked and told."""
+    """An in-memory cache that counts look-ups and updates."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.looked, self.told = 0, 0
+        self.looked, self.stored = 0, 0
 
     def lookup(self, prompt: str, llm_string: str) -> Any:
         self.looked += 1
         return super().lookup(prompt, llm_string)
 
     def update(self, prompt: str, llm_string: str, return_val: Any) -> None:
-        self.told += 1
+        self.stored += 1
         super().update(prompt, llm_string, return_val)
 
 
@@ -64,7 +64,7 @@ def test_by_default_the_memory_learns_all_the_same(
 ) -> None:
     asked_twice(memory, way)
     assert len(memory.list()) == 2
-    assert (cache.looked, cache.told) == (0, 0)
+    assert (cache.looked, cache.stored) == (0, 0)
 
 
 async def test_by_default_the_memory_learns_later_too(
@@ -74,7 +74,7 @@ async def test_by_default_the_memory_learns_later_too(
     first, second = await chat.ainvoke(TEXT), await chat.ainvoke(TEXT)
     ids = [one.response_metadata["latent_agent"]["trace_id"] for one in (first, second)]
     assert ids[0] < ids[1]
-    assert (cache.looked, cache.told) == (0, 0)
+    assert (cache.looked, cache.stored) == (0, 0)
 
 
 @pytest.mark.parametrize("way", ["chat", "text"])
@@ -86,7 +86,7 @@ def test_a_cache_that_is_asked_for_answers_in_our_place(
     first, second = asked_twice(memory, way, cache=wanted)
     assert getattr(first, "text", first) == getattr(second, "text", second)
     assert len(memory.list()) == 1
-    assert cache.told == 1
+    assert cache.stored == 1
 
 
 @pytest.mark.parametrize("made", [ChatLatentSeek, LatentSeekLLM])
@@ -97,7 +97,7 @@ def test_namespaces_never_share_a_cached_answer(
     for name in ("ann", "bob", "ann"):
         model.invoke(TEXT, {"configurable": {"namespace": name}})
     assert [len(memory.list(namespace=name)) for name in ("ann", "bob")] == [1, 1]
-    assert cache.told == 2
+    assert cache.stored == 2
 
 
 def test_a_copy_of_a_text_model_keeps_its_cache(cache: CountingCache) -> None:
@@ -105,4 +105,4 @@ def test_a_copy_of_a_text_model_keeps_its_cache(cache: CountingCache) -> None:
     tunable = llm.configurable_fields(tags=ConfigurableField(id="tags"))
     for tags in (["one"], ["two"]):
         tunable.invoke(TEXT, {"configurable": {"tags": tags}})
-    assert (cache.looked, cache.told) == (2, 1)
+    assert (cache.looked, cache.stored) == (2, 1)

@@ -72,17 +72,17 @@ def test_a_call_warns_and_answers_without_memory(tmp_path: Path) -> None:
 def test_ask_warns_and_answers(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     with pytest.warns(UserWarning, match="nothing is remembered"):
         assert run(monkeypatch, "ask", QUESTION, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["answer"]
-    assert told["trace_id"] is None
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["answer"]
+    assert printed["trace_id"] is None
 
 
 @pytest.mark.usefixtures("no_home")
 def test_doctor_finds_no_place_for_a_memory(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     assert run(monkeypatch, "doctor", "--no-smoke", "--json") == 1
-    found = {one["about"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
-    assert (found["model"]["state"], found["memory"]["state"]) == ("ok", "fail")
-    assert "--memory" in found["memory"]["remedy"]
+    by_name = {one["about"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
+    assert (by_name["model"]["state"], by_name["memory"]["state"]) == ("ok", "fail")
+    assert "--memory" in by_name["memory"]["remedy"]
 
 
 @pytest.mark.parametrize("no_home", ["unset", "a file"], indirect=True)
@@ -104,9 +104,9 @@ def test_what_needs_a_memory_says_what_to_do(
     words: list[str], no_home: str, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
 ) -> None:
     assert run(monkeypatch, *words) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    error = told.err.splitlines()[-1]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    error = printed.err.splitlines()[-1]
     assert error.startswith("latent-agent: a memory")
     assert "--memory" in error or "give a" in error or "choose one in a folder" in error
     if no_home == "unset":
@@ -146,8 +146,8 @@ from latent_agent.cli import app
 with warnings.catch_warnings(record=True) as drawn:
     warnings.simplefilter("always")
     assert ChatLatentSeek(model="bundled", max_iterations=0).invoke("What is 2 + 3?").text
-(told,) = [str(one.message) for one in drawn if "nothing is remembered" in str(one.message)]
-print(told)
+(warning,) = [str(one.message) for one in drawn if "nothing is remembered" in str(one.message)]
+print(warning)
 try:
     app(["doctor", "--no-smoke", "--json"], standalone_mode=False)
 except SystemExit:
@@ -165,8 +165,8 @@ def test_a_user_without_an_entry_is_answered(tmp_path: Path) -> None:
     }
     bare["OMP_NUM_THREADS"] = "1"
     done = run_python(ALONE, env=bare, cwd=tmp_path)
-    told, found = done.stdout.splitlines()
-    assert "got HOME=None" in told
-    states = {one["about"]: one["state"] for one in json.loads(found)["findings"]}
+    warning, report = done.stdout.splitlines()
+    assert "got HOME=None" in warning
+    states = {one["about"]: one["state"] for one in json.loads(report)["findings"]}
     assert states == {"versions": "ok", "model": "ok", "memory": "fail"}
     assert list(tmp_path.iterdir()) == []

@@ -37,8 +37,8 @@ def test_usage_name_and_finish_reason_are_there(chat):
     written = len(tokenizer.encode(message.text, add_special_tokens=False))
     assert usage["output_tokens"] == written + 1  # and the end of the turn
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
-    told = message.response_metadata
-    assert (told["model_name"], told["finish_reason"]) == ("bundled", "stop")
+    metadata = message.response_metadata
+    assert (metadata["model_name"], metadata["finish_reason"]) == ("bundled", "stop")
     short = chat.invoke(ASKED.text, max_tokens=4)
     assert short.response_metadata["finish_reason"] == "length"
     assert short.usage_metadata["output_tokens"] == 4

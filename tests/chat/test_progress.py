@@ -1,4 +1,4 @@
-"""What a call tells while it works: to a function, to callbacks, to tracers, in its stream."""
+"""What a call reports while it works: to a function, to callbacks, to tracers, in its stream."""
 
 import logging
 from typing import Any
@@ -32,22 +32,22 @@ def searched(chat) -> str:
 
 
 def record(events: list[tuple[str, dict[str, Any]]]):
-    return lambda event, told: events.append((event, dict(told)))
+    return lambda event, details: events.append((event, dict(details)))
 
 
 def test_the_events_are_what_the_metadata_says(chat, searched):
     events: list[tuple[str, dict[str, Any]]] = []
     message = chat.invoke(searched, on_progress=record(events))
     trace = message.response_metadata["latent_agent"]
-    steps = [told for event, told in events if event == "step"]
-    verdicts = [told for event, told in events if event == "verdict"]
+    steps = [details for event, details in events if event == "step"]
+    verdicts = [details for event, details in events if event == "verdict"]
     assert [event for event, _ in events][:2] == ["draft", "verdict"]
     assert events[0][1]["text"] == trace["draft"]
-    assert [told["step"] for told in steps] == list(range(1, trace["iterations"] + 1))
-    assert [verdicts[0]["reward"], *(told["reward"] for told in steps)] == trace["rewards"]
-    assert [told["accepted"] for told in verdicts] == [False] * (len(verdicts) - 1) + [True]
+    assert [details["step"] for details in steps] == list(range(1, trace["iterations"] + 1))
+    assert [verdicts[0]["reward"], *(details["reward"] for details in steps)] == trace["rewards"]
+    assert [details["accepted"] for details in verdicts] == [False] * (len(verdicts) - 1) + [True]
     assert (verdicts[-1]["text"], verdicts[-1]["checks"]) == (message.text, trace["checks"])
-    seconds = [told["seconds"] for _, told in events]
+    seconds = [details["seconds"] for _, details in events]
     assert seconds == sorted(seconds)
 
 
@@ -58,12 +58,12 @@ def test_a_recall_is_told(tmp_path):
     )
     first = chat.invoke(PLANTED[0]).response_metadata["latent_agent"]["trace_id"]
     chat.invoke(PLANTED[0])
-    recalls = [told["neighbours"] for event, told in events if event == "recall"]
+    recalls = [details["neighbours"] for event, details in events if event == "recall"]
     assert recalls == [[], [first]]
 
 
 def test_a_failing_listener_is_logged_and_costs_no_answer(chat, caplog):
-    def broken(event, told):
+    def broken(event, details):
         raise KeyError(event)
 
     with caplog.at_level(logging.ERROR, "latent_agent"):

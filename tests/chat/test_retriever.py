@@ -44,29 +44,29 @@ def retriever(memory: object, **given: Any) -> TraceRetriever:
 
 def test_a_document_holds_question_and_answer(memory: LatentMemory) -> None:
     answers = {text: chat_of(memory).invoke(text).text for text in ASKED}
-    found = retriever(memory).invoke(ASKED[2])
-    assert len(found) == 4
-    assert found[0].page_content == f"{ASKED[2]}\n\n{answers[ASKED[2]]}"
-    told = dict(found[0].metadata)
-    assert found[0].id == str(told["trace_id"])
-    assert memory.get(told.pop("trace_id")) is not None
-    assert datetime.fromisoformat(told.pop("created")).tzinfo is not None
-    assert told.pop("similarity") == pytest.approx(1.0, abs=1e-3)
-    assert told.pop("reward") == pytest.approx(-0.1)
-    assert told == {"namespace": "default", "answer": answers[ASKED[2]]}
-    similarities = [document.metadata["similarity"] for document in found]
+    documents = retriever(memory).invoke(ASKED[2])
+    assert len(documents) == 4
+    assert documents[0].page_content == f"{ASKED[2]}\n\n{answers[ASKED[2]]}"
+    metadata = dict(documents[0].metadata)
+    assert documents[0].id == str(metadata["trace_id"])
+    assert memory.get(metadata.pop("trace_id")) is not None
+    assert datetime.fromisoformat(metadata.pop("created")).tzinfo is not None
+    assert metadata.pop("similarity") == pytest.approx(1.0, abs=1e-3)
+    assert metadata.pop("reward") == pytest.approx(-0.1)
+    assert metadata == {"namespace": "default", "answer": answers[ASKED[2]]}
+    similarities = [document.metadata["similarity"] for document in documents]
     assert similarities == sorted(similarities, reverse=True)
 
 
 def test_namespaces_are_kept_apart(memory: LatentMemory) -> None:
     for name, text in (("ann", ASKED[0]), ("bob", ASKED[1])):
         chat_of(memory, namespace=name).invoke(text)
-    found = retriever(memory, namespace="ann").invoke(ASKED[1])
-    assert [one.metadata["namespace"] for one in found] == ["ann"]
-    assert found[0].page_content.startswith(ASKED[0])
+    documents = retriever(memory, namespace="ann").invoke(ASKED[1])
+    assert [one.metadata["namespace"] for one in documents] == ["ann"]
+    assert documents[0].page_content.startswith(ASKED[0])
     config: Any = {"configurable": {"namespace": "bob"}}
-    found = retriever(memory, namespace="ann").invoke(ASKED[1], config)
-    assert [one.page_content.partition("\n\n")[0] for one in found] == [ASKED[1]]
+    documents = retriever(memory, namespace="ann").invoke(ASKED[1], config)
+    assert [one.page_content.partition("\n\n")[0] for one in documents] == [ASKED[1]]
     assert retriever(memory).invoke(ASKED[0]) == []
 
 
@@ -77,12 +77,15 @@ async def test_a_calls_config_reaches_it_in_chains_batches_and_later(
         chat_of(memory, namespace=name).invoke(ASKED[0])
     configs: Any = [{"configurable": {"namespace": name}} for name in ("ann", "bob")]
     chain = RunnableLambda(lambda question: f"{question}") | retriever(memory)
-    for found in (
+    for documents in (
         chain.batch([ASKED[0]] * 2, configs),
         await chain.abatch([ASKED[0]] * 2, configs),
         [await retriever(memory).ainvoke(ASKED[0], config, k=1) for config in configs],
     ):
-        assert [[one.metadata["namespace"] for one in each] for each in found] == [["ann"], ["bob"]]
+        assert [[one.metadata["namespace"] for one in each] for each in documents] == [
+            ["ann"],
+            ["bob"],
+        ]
 
 
 @pytest.mark.parametrize("namespace", [None, 3, "", ["ann"]])
@@ -96,9 +99,9 @@ def test_all_rewards_are_found_and_the_nearest_come_first(memory: LatentMemory) 
     for reward in (good, fair):
         for text in ASKED[:2]:
             chat_of(memory, reward=reward).invoke(text)
-    found = retriever(memory, k=2).invoke(ASKED[1])
-    assert {one.page_content.partition("\n\n")[0] for one in found} == {ASKED[1]}
-    assert sorted(one.metadata["reward"] for one in found) == pytest.approx([-0.15, -0.1])
+    documents = retriever(memory, k=2).invoke(ASKED[1])
+    assert {one.page_content.partition("\n\n")[0] for one in documents} == {ASKED[1]}
+    assert sorted(one.metadata["reward"] for one in documents) == pytest.approx([-0.15, -0.1])
 
 
 def test_another_models_answers_are_not_found(memory: LatentMemory) -> None:
@@ -112,8 +115,8 @@ def test_with_embeddings_of_ones_choice(memory: LatentMemory) -> None:
     chat = chat_of(memory, embeddings=fake)
     for text in ASKED[:3]:
         chat.invoke(text)
-    found = retriever(memory, embeddings=fake, k=1).invoke(ASKED[1])
-    assert found[0].page_content.startswith(ASKED[1])
+    documents = retriever(memory, embeddings=fake, k=1).invoke(ASKED[1])
+    assert documents[0].page_content.startswith(ASKED[1])
     assert retriever(memory).invoke(ASKED[1]) == []
 
 

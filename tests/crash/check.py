@@ -20,16 +20,16 @@ def check(database: Path, ledger: Ledger, seed: int) -> int:
     """
     with LatentMemory(database, index=SETTINGS) as memory:
         require(not (problems := memory.verify()), f"verify finds {problems}")
-        found = {stored.id: stored.trace for stored in memory.stream(SHELF)}
+        traces = {stored.id: stored.trace for stored in memory.stream(SHELF)}
         kept = set(ledger.stored) - ledger.leaving
-        require(not (lost := kept - set(found)), f"lost: {sorted(lost)}")
-        require(not (back := ledger.gone & set(found)), f"forgotten, but there: {sorted(back)}")
-        for id_, trace in found.items():
+        require(not (lost := kept - set(traces)), f"lost: {sorted(lost)}")
+        require(not (back := ledger.gone & set(traces)), f"forgotten, but there: {sorted(back)}")
+        for id_, trace in traces.items():
             number = ledger.stored.get(id_) or int(str(trace.query).split(".")[1].rstrip(">"))
             require(_same(trace, make_trace(seed, number)), f"trace {id_} is not number {number}")
-        _check_recall(memory, found, seed)
+        _check_recall(memory, traces, seed)
     _check_bytes(database, ledger, seed)
-    return len(found)
+    return len(traces)
 
 
 def _same(got: Trace, made: Trace) -> bool:
@@ -42,11 +42,11 @@ def _same(got: Trace, made: Trace) -> bool:
     )
 
 
-def _check_recall(memory: LatentMemory, found: dict[int, Trace], seed: int) -> None:
-    if not found:
+def _check_recall(memory: LatentMemory, traces: dict[int, Trace], seed: int) -> None:
+    if not traces:
         return
-    ids = sorted(found)
-    rows = np.stack([found[id_].embedding / np.linalg.norm(found[id_].embedding) for id_ in ids])
+    ids = sorted(traces)
+    rows = np.stack([traces[id_].embedding / np.linalg.norm(traces[id_].embedding) for id_ in ids])
     for number in range(5):
         query = make_trace(seed, 10**6 + number).embedding
         cosines = rows @ (query / np.linalg.norm(query))

@@ -81,5 +81,5 @@ def _check_backup(copy: Path) -> None:
     with look(copy) as connection:
         revision = latent_migrations.current(connection)
         require(revision == latent_migrations.head(), f"a backup is at revision {revision!r}")
-        found = connection.scalar(text("PRAGMA integrity_check"))
-        require(found == "ok", f"in a backup SQLite finds {found}")
+        result = connection.scalar(text("PRAGMA integrity_check"))
+        require(result == "ok", f"in a backup SQLite finds {result}")

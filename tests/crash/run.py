@@ -28,7 +28,7 @@ _processes.set_forkserver_preload(["tests.crash.run", "alembic.command", "alembi
 
 
 def run(kills: int, folder: Path, seed: int) -> Iterator[str]:
-    """Kill a process that writes to a memory, again and again; yield what was found each time.
+    """Kill a process that writes to a memory, again and again; yield what was there each time.
 
     Each round a process adds, forgets, recalls, rebuilds and reopens until it is killed with
     SIGKILL at a random moment; every sixth one migrates a copy of the database instead. Whatever
@@ -48,13 +48,13 @@ def run(kills: int, folder: Path, seed: int) -> Iterator[str]:
         try:
             if turn % _EVERY == 0:
                 copy = folder / f"migration-{turn}" / "crash.sqlite3"
-                found = _migration(database, copy, migrations, rng)
+                outcome = _migration(database, copy, migrations, rng)
             else:
                 _kill(work, (database, ledger, seed, turn), rng.uniform(0, _LONGEST))
-                found = f"{check(database, Ledger(ledger).read(), seed)} traces, all right"
+                outcome = f"{check(database, Ledger(ledger).read(), seed)} traces, all right"
         except AssertionError as error:
             raise AssertionError(f"round {turn} of seed {seed}: {error}") from error
-        yield f"{turn:4d}  {found}"
+        yield f"{turn:4d}  {outcome}"
     yield f"{kills} kills in {time.monotonic() - begun:.0f} s: nothing lost, nothing invented"
 
 

@@ -14,9 +14,9 @@ def work(database: Path, ledger_file: Path, seed: int, turn: int) -> None:
     logging.disable(logging.WARNING)  # of index files that the kill before cut short
     worker = _Worker(database, Ledger(ledger_file).read(), seed)
     rng = random.Random(f"{seed} {turn}")
-    deeds = (worker.add, worker.forget, worker.recall, worker.rebuild, worker.reopen)
+    actions = (worker.add, worker.forget, worker.recall, worker.rebuild, worker.reopen)
     while True:
-        rng.choices(deeds, weights=(12, 3, 3, 1, 1))[0](rng)
+        rng.choices(actions, weights=(12, 3, 3, 1, 1))[0](rng)
 
 
 class _Worker:

@@ -76,10 +76,10 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_text_is_answered_and_kept_to_the_letter(memory: LatentMemory, kind: str) -> None:
     chat = ChatLatentSeek(model="bundled", memory=memory, max_iterations=1, archive=-1.0)
-    found = chat.invoke(HOSTILE[kind]).response_metadata["latent_agent"]
-    assert (found["error"], found["memory_error"]) == (None, None)
-    if found["trace_id"] is not None:
-        stored = memory.get(found["trace_id"])
+    details = chat.invoke(HOSTILE[kind]).response_metadata["latent_agent"]
+    assert (details["error"], details["memory_error"]) == (None, None)
+    if details["trace_id"] is not None:
+        stored = memory.get(details["trace_id"])
         assert stored is not None
         assert stored.trace.query == HOSTILE[kind]
     assert memory.verify() == []
@@ -128,8 +128,8 @@ def model_folder(folder: Path, **config: Any) -> Path:
     made.architectures = ["LlamaForCausalLM"]
     made.save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
-    told = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(told | config))
+    stored = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(stored | config))
     return folder
 
 
@@ -162,12 +162,12 @@ def test_code_in_a_models_folder_is_never_run(tmp_path: Path, kind: str) -> None
 
 def test_a_tokenizers_code_is_never_run(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model")
-    told = json.loads((folder / "tokenizer_config.json").read_text())
-    told |= {
+    stored = json.loads((folder / "tokenizer_config.json").read_text())
+    stored |= {
         "tokenizer_class": "Hostile",
         "auto_map": {"AutoTokenizer": ["hostile.Hostile", "hostile.Hostile"]},
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    (folder / "tokenizer_config.json").write_text(json.dumps(stored))
     code = f"from pathlib import Path\nPath({str(tmp_path / 'mark')!r}).write_text('boom')\n"
     (folder / "hostile.py").write_text(code)
     with pytest.raises(ModelError):
@@ -180,7 +180,7 @@ def test_a_tokenizers_code_is_never_run(tmp_path: Path) -> None:
     ["no JSON", "[1, 2]", "[" * 100_000, '{"checks": "' + "x" * (1 << 20) + '"}'],
     ids=["no JSON", "a list", "deep", "long"],
 )
-def test_judge_prompts_that_are_none_are_told(tmp_path: Path, content: str) -> None:
+def test_judge_prompts_that_are_none_are_refused(tmp_path: Path, content: str) -> None:
     folder = shutil.copytree(model_path(), tmp_path / "model")
     (folder / "judge.json").write_text(content)
     with pytest.raises(ModelError, match=r"judge\.json must be one JSON object.*delete it"):
@@ -191,8 +191,8 @@ def test_judge_prompts_of_another_kind_end_the_search_with_the_draft(tmp_path: P
     folder = shutil.copytree(model_path(), tmp_path / "model")
     (folder / "judge.json").write_text('{"checks": 3, "words": "yes"}')
     message = ChatLatentSeek(model=str(folder), memory=None).invoke(QUESTION)
-    found = message.response_metadata["latent_agent"]
-    assert (found["stopped"], message.text) == ("reward_error", found["draft"])
+    details = message.response_metadata["latent_agent"]
+    assert (details["stopped"], message.text) == ("reward_error", details["draft"])
 
 
 # ---------------------------------------------------------------------- priors
@@ -202,11 +202,11 @@ SHAPE = PriorShape(positions=2, width=8, embedding=16, hidden=4)
 
 
 def card(**given: Any) -> PriorCard:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "version": "1", "namespace": "default", "fingerprint": "model", "reward": "checks",
         "first_trace": 1, "last_trace": 1, "shape": SHAPE, **given,
     }  # fmt: skip
-    return PriorCard(**told)
+    return PriorCard(**fields)
 
 
 def test_a_pickle_in_a_priors_place_is_not_opened(tmp_path: Path) -> None:
@@ -226,16 +226,16 @@ def test_a_prior_that_claims_other_sizes_is_refused(tmp_path: Path, size: Any) -
     path = tmp_path / "1.safetensors"
     save_prior(LatentPrior(SHAPE), card(), path)
     with safe_open(path, framework="pt") as file:
-        told = json.loads(file.metadata()["latent_prior"])
+        stored = json.loads(file.metadata()["latent_prior"])
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    told["shape"] |= {"hidden": size, "width": size}
-    save_torch(weights, path, metadata={"latent_prior": json.dumps(told)})
+    stored["shape"] |= {"hidden": size, "width": size}
+    save_torch(weights, path, metadata={"latent_prior": json.dumps(stored)})
     with pytest.raises(PriorError):
         load_prior(path)
 
 
 def test_a_prior_of_another_width_than_the_models_is_left_aside(memory: LatentMemory) -> None:
-    """One that bears all the right names, as whoever writes to the database could make it."""
+    """One that bears all the right names, as anyone who writes to the database could make it."""
     chat = ChatLatentSeek(model="bundled", memory=memory, archive=-1.0)
     plain = chat.invoke(QUESTION)
     (info,) = memory.shelves()
@@ -254,8 +254,8 @@ def test_a_prior_of_another_width_than_the_models_is_left_aside(memory: LatentMe
     end_night(database, night, Result(verdict="published", reason="", seconds=0.0))
     with pytest.warns(UserWarning, match=r"not used.*widths of its model"):
         message = chat.invoke(QUESTION)
-    found = message.response_metadata["latent_agent"]
-    assert (found["warm_start"]["prior"], message.text) == (None, plain.text)
+    details = message.response_metadata["latent_agent"]
+    assert (details["warm_start"]["prior"], message.text) == (None, plain.text)
 
 
 # ---------------------------------------------------------------------- rewards from the database

@@ -22,7 +22,7 @@ OURS = {
     if name.endswith("Error")
 } | {"UnknownPriorError"}
 
-# Caught where they are raised, and told as part of another message.
+# Caught where they are raised, and quoted in another message.
 PARTS = ("stored latents ", "its checksum does not match")
 # One sentence is the rule and the remedy.
 WHOLE = ("each line of anchors must be",)
@@ -53,11 +53,11 @@ def written(argument: ast.expr) -> str:
 
 
 def test_every_message_has_a_remedy() -> None:
-    found = list(messages())
-    assert len(found) > 150
+    raised = list(messages())
+    assert len(raised) > 150
     bare = [
         f"{where}: {text}"
-        for where, text in found
+        for where, text in raised
         if "; " not in text
         and "{remedy}" not in text
         and not text.startswith((*PARTS, *WHOLE, *QUOTES))

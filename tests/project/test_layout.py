@@ -157,13 +157,13 @@ def test_every_package_is_typed(folder: str) -> None:
         ("latent_agent/teaching/world.py", "from latent_agent import ChatLatentSeek"),
     ],
 )
-def test_a_forbidden_import_is_found(tmp_path: Path, path: str, source: str) -> None:
+def test_a_forbidden_import_is_seen(tmp_path: Path, path: str, source: str) -> None:
     write(tmp_path, path, source)
-    assert [found for rule in RULES for found in violations(tmp_path, rule)]
+    assert [broken for rule in RULES for broken in violations(tmp_path, rule)]
 
 
 @pytest.mark.parametrize("source", ["from . import x", "from .x import y", "from ..x import y"])
-def test_a_relative_import_is_found(tmp_path: Path, source: str) -> None:
+def test_a_relative_import_is_seen(tmp_path: Path, source: str) -> None:
     write(tmp_path, "latent_agent/call/agent.py", source)
     assert relative_imports(tmp_path)
 
@@ -174,4 +174,4 @@ def test_a_relative_import_is_found(tmp_path: Path, source: str) -> None:
 )
 def test_an_allowed_import_passes(tmp_path: Path, source: str) -> None:
     write(tmp_path, "latent_agent/search/refine.py", source)
-    assert [found for rule in RULES for found in violations(tmp_path, rule)] == []
+    assert [broken for rule in RULES for broken in violations(tmp_path, rule)] == []

@@ -44,7 +44,7 @@ def test_a_test_that_is_not_there_is_noticed() -> None:
 
 
 def test_every_dependency_has_a_reason() -> None:
-    told = (ROOT / "docs/dependencies.md").read_text("utf-8")
+    page = (ROOT / "docs/dependencies.md").read_text("utf-8")
     wanted = (ROOT / "pyproject.toml").read_text("utf-8").split("dependencies = [")[1]
     for package in re.findall(r'^    "([\w-]+)', wanted.split("]\n")[0], re.MULTILINE):
-        assert f"| {package} |" in told, f"{package} has no reason"
+        assert f"| {package} |" in page, f"{package} has no reason"

@@ -53,14 +53,14 @@ def soak(
         from tests.soak.draw import draw
 
         draw(samples, figures, plot)
-    _tell(figures, samples, as_json)
+    _print_figures(figures, samples, as_json)
     if figures["problems"]:
         for problem in figures["problems"]:
             typer.echo(f"latent-agent: the soak failed: {problem}", err=True)
         raise typer.Exit(1)
 
 
-def _tell(figures: dict[str, Any], samples: "Sequence[Sample]", as_json: bool) -> None:
+def _print_figures(figures: dict[str, Any], samples: "Sequence[Sample]", as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(figures | {"samples": [asdict(sample) for sample in samples]}))
         return
@@ -71,9 +71,9 @@ def _tell(figures: dict[str, Any], samples: "Sequence[Sample]", as_json: bool) -
         table.add_row(name, f"{count:,}")
     for verdict, count in figures["nights"].items():
         table.add_row(f"nights {verdict}", f"{count:,}")
-    for name, found in figures["memory"].items():
-        told = found["told"] if found["judged"] else f"{found['told']}, not judged"
-        table.add_row(f"memory {name}", told)
+    for name, change in figures["memory"].items():
+        text = change["text"] if change["judged"] else f"{change['text']}, not judged"
+        table.add_row(f"memory {name}", text)
     for name, text in (
         ("traces acknowledged", f"{figures['acknowledged']:,}"),
         ("traces forgotten", f"{figures['forgotten']:,}"),

@@ -141,8 +141,8 @@ class Actions:
                 stored = again.get(some.id)
                 if stored is None:  # forgotten since it was listed
                     continue
-                found = again.recall(stored.trace.embedding, shelf=info.shelf)
-                self._ledger.recalled(namespace, [one.stored.id for one in found])
+                neighbours = again.recall(stored.trace.embedding, shelf=info.shelf)
+                self._ledger.recalled(namespace, [one.stored.id for one in neighbours])
 
     def night(self, namespace: str, rng: random.Random, stop: threading.Event) -> None:
         """Run a night in a process of its own, every second one beside no forgetting.
@@ -158,24 +158,24 @@ class Actions:
             "--model", MODEL, "--calls", _REPLAYS, "--seed", str(seed),
         ]  # fmt: skip
         endings = {0, UNJUDGED}
-        with tempfile.TemporaryFile("w+") as told:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told)
+        with tempfile.TemporaryFile("w+") as errors:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
             while process.poll() is None:
                 if stop.wait(0.2):
                     process.terminate()
                     endings |= {STOPPED, -signal.SIGTERM}  # before it listens to the signal
                     process.wait()
             if process.returncode not in endings:
-                told.seek(0)
+                errors.seek(0)
                 raise AssertionError(
-                    f"a night left with {process.returncode}: {told.read()[-500:]}"
+                    f"a night left with {process.returncode}: {errors.read()[-500:]}"
                 )
 
     def _note(self, message: Any, namespace: str, question: str) -> None:
-        found = message.response_metadata["latent_agent"]
+        details = message.response_metadata["latent_agent"]
         for what in ("error", "memory_error"):
-            if found[what] is not None:
-                raise AssertionError(f"a call tells of {what}: {found[what]}")
-        self._ledger.recalled(namespace, found["warm_start"]["neighbours"])
-        if found["trace_id"] is not None:
-            self._ledger.stored(found["trace_id"], namespace, question)
+            if details[what] is not None:
+                raise AssertionError(f"a call reports {what}: {details[what]}")
+        self._ledger.recalled(namespace, details["warm_start"]["neighbours"])
+        if details["trace_id"] is not None:
+            self._ledger.stored(details["trace_id"], namespace, question)

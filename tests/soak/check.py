@@ -11,10 +11,10 @@ _SHOWN = 5
 
 
 def findings(database: Path, ledger: Ledger) -> Sequence[str]:
-    """Compare what a memory holds with what the threads were told; return what is wrong."""
+    """Compare what a memory holds with what the calls reported; return what is wrong."""
     with LatentMemory(database, index=SETTINGS) as memory:
-        if found := [f"verify: {problem.text}" for problem in memory.verify()]:
-            return found  # what is damaged cannot be compared
+        if problems := [f"verify: {problem.text}" for problem in memory.verify()]:
+            return problems  # what is damaged cannot be compared
         there = {
             stored.id: Entry(info.shelf.namespace, stored.trace.query or "")
             for info in memory.shelves()
@@ -24,12 +24,12 @@ def findings(database: Path, ledger: Ledger) -> Sequence[str]:
     for what, ids in (
         ("acknowledged, and lost", acknowledged - ledger.gone - set(there)),
         ("forgotten, and still there", ledger.gone & set(there)),
-        ("there, though no call was told of it", set(there) - acknowledged),
+        ("there, though no call reported it", set(there) - acknowledged),
         ("in another namespace, or of another question", _moved(there, ledger)),
     ):
         if ids:
-            found.append(f"{len(ids)} traces {what}: {sorted(ids)[:_SHOWN]}")
-    return [*found, *ledger.strangers()[:_SHOWN]]
+            problems.append(f"{len(ids)} traces {what}: {sorted(ids)[:_SHOWN]}")
+    return [*problems, *ledger.strangers()[:_SHOWN]]
 
 
 def _moved(there: dict[int, Entry], ledger: Ledger) -> set[int]:

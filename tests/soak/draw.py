@@ -23,14 +23,14 @@ def draw(samples: Sequence[Sample], figures: dict[str, Any], picture: Path) -> N
         minutes,
         [sample.resident / 1e6 for sample in samples],
         linewidth=0.8,
-        label=f"resident, at work: {_told(figures, 'resident')}",
+        label=f"resident, at work: {_label(figures, 'resident')}",
     )
     above.plot(
         *zip(*rests, strict=True),
         ".-",
         linewidth=0.8,
         markersize=3,
-        label=f"C heap, at rest: {_told(figures, 'C heap at rest')}",
+        label=f"C heap, at rest: {_label(figures, 'C heap at rest')}",
     )
     above.set_ylim(bottom=0)
     above.set_ylabel("memory, MB")
@@ -47,6 +47,6 @@ def draw(samples: Sequence[Sample], figures: dict[str, Any], picture: Path) -> N
     figure.savefig(picture, dpi=110, metadata={"Software": None})
 
 
-def _told(figures: dict[str, Any], name: str) -> str:
-    found = figures["memory"][name]
-    return f"{found['share']:+.1%}" + ("" if found["judged"] else " (not judged: too short)")
+def _label(figures: dict[str, Any], name: str) -> str:
+    change = figures["memory"][name]
+    return f"{change['share']:+.1%}" + ("" if change["judged"] else " (not judged: too short)")

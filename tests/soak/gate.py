@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Gate:
-    """Open to any number at once; whoever wants rest waits until all have left."""
+    """Open to any number at once; a caller that wants rest waits until all have left."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

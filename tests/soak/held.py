@@ -25,10 +25,10 @@ def resident_bytes() -> int:
     """Return how many bytes of this process lie in memory."""
     if _STATM.is_file():
         return int(_STATM.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    told = subprocess.run(
+    done = subprocess.run(
         ["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, check=True, text=True
     )
-    return int(told.stdout) * 1024
+    return int(done.stdout) * 1024
 
 
 def allocated_bytes() -> int:
@@ -42,8 +42,8 @@ def allocated_bytes() -> int:
     if heap is None:
         return resident_bytes()
     heap.restype = _Heap
-    told = heap()
-    return int(told.uordblks) + int(told.hblkhd)
+    counts = heap()
+    return int(counts.uordblks) + int(counts.hblkhd)
 
 
 def python_blocks() -> int:

@@ -1,4 +1,4 @@
-"""What the threads of a soak were told: which traces were stored, and which forgotten."""
+"""What the calls of a soak reported: which traces were stored, and which forgotten."""
 
 import random
 import threading

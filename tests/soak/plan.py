@@ -1,4 +1,4 @@
-"""What a soak is told."""
+"""The settings of a soak."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ class Plan:
 
     Attributes:
         seconds: How long actions are begun; those at work then are waited for.
-        threads: So many at once.
+        threads: How many at once.
         folder: An empty or new one, which holds the memory.
         seed: Of what each thread does, in which order.
     """

@@ -68,7 +68,7 @@ def soak(plan: Plan, report: Report) -> tuple[dict[str, Any], Sequence[Sample]]:
         "forgotten": len(ledger.gone),
         "warnings": dict(warned),
         "nights": dict(nights),
-        "memory": {name: {**asdict(found), "told": str(found)} for name, found in grown.items()},
+        "memory": {name: {**asdict(change), "text": str(change)} for name, change in grown.items()},
         "bound": BOUND,
         "peak": max(sample.resident for sample in watch.samples),
         "disk": watch.samples[-1].disk,
@@ -97,10 +97,10 @@ def _fill(chat: ChatLatentSeek, memory: LatentMemory, asked: Sequence[str], ledg
 
 
 def _trace(chat: ChatLatentSeek, name: str, question: str, ledger: Ledger) -> int | None:
-    found = chat.invoke(question, namespace=name).response_metadata["latent_agent"]
-    if found["trace_id"] is not None:
-        ledger.stored(found["trace_id"], name, question)
-    return found["trace_id"]
+    details = chat.invoke(question, namespace=name).response_metadata["latent_agent"]
+    if details["trace_id"] is not None:
+        ledger.stored(details["trace_id"], name, question)
+    return details["trace_id"]
 
 
 def _work(plan: Plan, actions: Actions, ledger: Ledger, gate: Gate, report: Report) -> None:
@@ -160,9 +160,9 @@ def _done(name: str, action: Action, rng: random.Random, ledger: Ledger) -> bool
 def _grown(grown: Mapping[str, Growth]) -> Sequence[str]:
     return [
         f"memory, {name}, must not grow by more than {BOUND:.0%} after the warm-up, but grew by "
-        f"{found}{_ARENAS if name == 'resident' else ''}"
-        for name, found in grown.items()
-        if not found.steady
+        f"{change}{_ARENAS if name == 'resident' else ''}"
+        for name, change in grown.items()
+        if not change.steady
     ]
 
 

@@ -38,7 +38,7 @@ def test_twenty_seconds_of_everything(tmp_path: Path) -> None:
         "newcomer", "night", "reopening", "stream",
     }  # fmt: skip
     assert figures["acknowledged"] > figures["forgotten"] > 0
-    assert not any(found["judged"] for found in figures["memory"].values())
+    assert not any(change["judged"] for change in figures["memory"].values())
     rests = [sample for sample in figures["samples"] if sample["rest"] is not None]
     assert len(rests) >= 2
     assert all(0 < sample["rest"]["heap"] <= sample["resident"] for sample in rests)
@@ -58,14 +58,14 @@ def samples(megabytes: np.ndarray, every: float = 2.0) -> list[Sample]:
     return [Sample(every * n, size, Rest(size, size // 100), 0) for n, size in enumerate(sizes)]
 
 
-def at_rest(found: list[Sample]) -> Growth:
-    one, other = (growth(found)[f"{name} at rest"] for name in ("C heap", "Python blocks"))
+def at_rest(taken: list[Sample]) -> Growth:
+    one, other = (growth(taken)[f"{name} at rest"] for name in ("C heap", "Python blocks"))
     assert one.steady == other.steady
     assert one.share == pytest.approx(other.share, abs=1e-4)
     return one
 
 
-def test_growth_is_told_from_noise_and_from_a_warm_up() -> None:
+def test_growth_is_distinguished_from_noise_and_from_a_warm_up() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 30, 300)
     noise[rng.integers(0, 300, 20)] += 1000  # a call now and then that needs much
@@ -138,37 +138,37 @@ def filled(tmp_path: Path):
     return path, ledger
 
 
-def test_what_agrees_is_no_finding(filled: tuple[Path, Ledger]) -> None:
+def test_what_agrees_is_no_problem(filled: tuple[Path, Ledger]) -> None:
     path, ledger = filled
     ledger.recalled(NAMESPACES[0], [1, 3, 5])
     assert findings(path, ledger) == []
 
 
-def test_what_does_not_agree_is_found(filled: tuple[Path, Ledger]) -> None:
+def test_what_does_not_agree_is_reported(filled: tuple[Path, Ledger]) -> None:
     path, ledger = filled
     with LatentMemory(path) as memory:
-        memory.forget(ids=[1])  # nobody was told
+        memory.forget(ids=[1])  # the ledger does not know
         made = trace(50, shelf=in_namespace(NAMESPACES[2]))
         ledger.stored(memory.add(made), NAMESPACES[3], made.query or "")
         memory.add(replace(made, query="nobody knows it"))
     ledger.forgotten([2])
     ledger.recalled(NAMESPACES[0], [4])
-    told = findings(path, ledger)
+    problems = findings(path, ledger)
     for part in (
         "acknowledged, and lost: [1]", "forgotten, and still there: [2]",
-        "though no call was told of it: [8]", "in another namespace, or of another question: [7]",
+        "though no call reported it: [8]", "in another namespace, or of another question: [7]",
         "was given trace 4, which is not its own",
     ):  # fmt: skip
-        assert any(part in line for line in told), told
+        assert any(part in line for line in problems), problems
 
 
-def test_damage_is_found(filled: tuple[Path, Ledger]) -> None:
+def test_damage_is_reported(filled: tuple[Path, Ledger]) -> None:
     path, ledger = filled
     with LatentMemory(path) as memory, memory.database.write() as connection:
         connection.exec_driver_sql("UPDATE traces SET steps = 99 WHERE id = 5")
-    (told,) = findings(path, ledger)
-    assert told.startswith("verify: ")
-    assert "trace 5 is damaged" in told
+    (problem,) = findings(path, ledger)
+    assert problem.startswith("verify: ")
+    assert "trace 5 is damaged" in problem
 
 
 def test_no_two_threads_forget_the_same(filled: tuple[Path, Ledger]) -> None:

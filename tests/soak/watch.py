@@ -16,7 +16,7 @@ from tests.soak.held import allocated_bytes, python_blocks, resident_bytes
 
 WARM_UP = 1 / 3  # of the samples are left out: weights, threads and caches come in then
 BOUND = 0.05  # of the median, over all the rest of the time
-# Seconds after which growth can be told from noise. Work in progress, and what each thread's heap
+# Seconds after which growth stands out from noise. Work in progress, and what each thread's heap
 # keeps of it, move what is resident by some per cent over minutes; what is allocated at rest not.
 LEAST_RESIDENT, LEAST_AT_REST = 1200.0, 180.0
 _SAMPLES = 600

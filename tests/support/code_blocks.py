@@ -47,13 +47,13 @@ class Page:
         return self
 
     def _blocks(self, document: Document) -> Iterable[Region]:
-        for found in FencedCodeBlockLexer(r".*")(document):
-            language = found.lexemes["language"].strip()
-            block = (language, _SNIPPET.sub(self._included, found.lexemes["source"]))
-            yield Region(found.start, found.end, block, self._evaluate)
+        for match in FencedCodeBlockLexer(r".*")(document):
+            language = match.lexemes["language"].strip()
+            block = (language, _SNIPPET.sub(self._included, match.lexemes["source"]))
+            yield Region(match.start, match.end, block, self._evaluate)
 
-    def _included(self, found: re.Match[str]) -> str:
-        return (self.root / found["file"]).read_text("utf-8")
+    def _included(self, match: re.Match[str]) -> str:
+        return (self.root / match["file"]).read_text("utf-8")
 
     def _evaluate(self, example: Example) -> None:
         language, source = example.parsed

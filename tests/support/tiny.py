@@ -95,7 +95,7 @@ def tiny_model(name: str = "llama", dtype: torch.dtype = torch.float32) -> PreTr
 
 
 def randomised(model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Draw all weight matrices anew, layers large and embeddings small.
+    """Draw all weight matrices again, layers large and embeddings small.
 
     So the argmax moves from token to token, also where the head is tied to the embeddings.
     """
