@@ -155,6 +155,7 @@ def answer(made: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_spawned_process_answers_from_the_same_memory(tmp_path: Path) -> None:
     made = everything(tmp_path)
     memory = made["memory"].memory

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[2]
 ANSWERS = """\
 a call
@@ -27,6 +29,7 @@ while another thread holds the warnings
 while another thread holds the memories""".splitlines()
 
 
+@pytest.mark.slow
 def test_a_forked_child_answers_or_says_what_to_do(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.forking_process", str(tmp_path / "m.sqlite3")],
