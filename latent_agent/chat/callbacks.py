@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import (
+    AsyncCallbackManagerForLLMRun,
     BaseCallbackHandler,
     CallbackManager,
     CallbackManagerForLLMRun,
@@ -16,6 +17,10 @@ from langchain_core.callbacks.manager import handle_event
 from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
 
 from latent_agent.call.progress import Progress
+
+Stop = list[str] | None
+SyncRun = CallbackManagerForLLMRun | None
+AsyncRun = AsyncCallbackManagerForLLMRun | None
 
 
 class ModelRun(BaseCallbackHandler):
@@ -55,7 +60,7 @@ class ModelRun(BaseCallbackHandler):
 
 def progress_of(
     arguments: Mapping[str, Any],
-    run_manager: CallbackManagerForLLMRun | None,
+    run_manager: SyncRun,
     on_draft: Callable[[int], None] | None = None,
 ) -> Progress:
     """Return the progress of a call with these arguments, for its run and its own listener."""

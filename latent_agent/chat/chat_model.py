@@ -6,10 +6,9 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from langchain_core.caches import BaseCache
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import (
     BaseChatModel,
     LangSmithParams,
@@ -32,28 +31,26 @@ from latent_agent.chat.call_config import (
     with_namespace,
     with_run,
 )
-from latent_agent.chat.callbacks import progress_of
+from latent_agent.chat.callbacks import AsyncRun, Stop, SyncRun, progress_of
 from latent_agent.chat.from_langchain import read_turns, to_turns
+from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.chat.model_profile import profile_of
 from latent_agent.chat.setting_arguments import SETTING_NAMES, SettingArguments, settings_section
 from latent_agent.chat.structured_output import Method, parsed, structured
 from latent_agent.chat.threads import in_thread
 from latent_agent.chat.to_langchain import answer_chunks, message_of
-from latent_agent.model.held_models import HeldModels
-from latent_agent.model.loading import Place, place_name
+from latent_agent.model.loading import place_name
 from latent_agent.model.prompt import encode_chat, encode_text
-from latent_agent.model.registry import SharedModel, shared_by_copies
+from latent_agent.model.registry import SharedModel
 from latent_agent.reward import as_reward
 from latent_agent.setting_rules import check_prior, stop_texts
 from latent_agent.settings import settings_for
 from latent_agent.tools.specs import forced_by, tools_from
 
-Stop = list[str] | None
-SyncRun = CallbackManagerForLLMRun | None
-AsyncRun = AsyncCallbackManagerForLLMRun | None
+Messages = list[BaseMessage]
 
 
-class ChatLatentSeek(SettingArguments):
+class ChatLatentSeek(ModelArguments, SettingArguments):
     """A chat model that drafts, judges its own draft, and searches its latents for a better one.
 
     Setup:
@@ -63,8 +60,8 @@ class ChatLatentSeek(SettingArguments):
 
     Attributes: Key init args, completion
         recipe: ``"default"``, ``"latentseek"`` or ``"latentevolve"``: the settings that are not
-            given. Each setting is an argument, and a keyword of a call; ``help(ChatLatentSeek)``
-            and the reference page, docs/reference/settings.md, tell what they mean.
+            given. Each setting is an argument, and a keyword of a call; the end of
+            ``help(ChatLatentSeek)`` and docs/reference/settings.md list them.
         stop: Texts that end an answer; they are not part of it.
         n: Answers to one conversation, in `generate` and `agenerate`; above 1 needs a
             temperature. All but the first sample their draft too, and leave the memory alone.
@@ -164,10 +161,6 @@ class ChatLatentSeek(SettingArguments):
         once.
     """
 
-    model: Place
-    tokenizer: Place = None
-    dtype: str | None = None
-    device: str | None = None
     recipe: str = "default"
     n: int = 1
     stop: list[str] | str | None = None
@@ -187,10 +180,6 @@ class ChatLatentSeek(SettingArguments):
     """Accepted, as all chat models do; a local model needs none."""
     streaming: bool = False
     """Accepted, as all chat models do; ``stream`` always streams."""
-
-    held_models: HeldModels = Field(default_factory=HeldModels, exclude=True, repr=False)
-    """Not to be given: a field, since LangChain's configured copies take over no more than those.
-    So a model that a call's config names stays loaded for the next call."""
 
     invoke = prepared(BaseChatModel.invoke, with_run)
     ainvoke = prepared(BaseChatModel.ainvoke, with_run)
@@ -235,19 +224,6 @@ class ChatLatentSeek(SettingArguments):
             as_reward(self.reward)
         self._shared_model()
         return self
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy all but a loaded model and its tokenizer, which the copy shares."""
-        return super().__deepcopy__(shared_by_copies(memo, self.model, self.tokenizer))
-
-    def close(self) -> None:
-        """Release the model: its weights are freed unless another user holds them.
-
-        So they are when the last chat model that uses them is dropped. Calls that are under way
-        end as usual, and the next one loads the model again. A model object that was handed over
-        stays with its loader; a memory stays open.
-        """
-        self.held_models = HeldModels()
 
     @property
     def _llm_type(self) -> str:
@@ -367,11 +343,7 @@ class ChatLatentSeek(SettingArguments):
         return parsed(*structured(self, schema, method, strict, **kwargs), include_raw)
 
     def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: Stop = None,
-        run_manager: SyncRun = None,
-        **kwargs: Any,
+        self, messages: Messages, stop: Stop = None, run_manager: SyncRun = None, **kwargs: Any
     ) -> ChatResult:
         arguments = self._arguments(kwargs, stop)
         outcomes = self._answers(messages, arguments, run_manager)
@@ -379,21 +351,13 @@ class ChatLatentSeek(SettingArguments):
         return ChatResult(generations=[ChatGeneration(message=answer) for answer in answers])
 
     async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: Stop = None,
-        run_manager: AsyncRun = None,
-        **kwargs: Any,
+        self, messages: Messages, stop: Stop = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> ChatResult:
         with self._awaited(kwargs, stop, run_manager) as given:
             return await in_thread(self._generate, messages, **given)
 
     def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: Stop = None,
-        run_manager: SyncRun = None,
-        **kwargs: Any,
+        self, messages: Messages, stop: Stop = None, run_manager: SyncRun = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         arguments = self._arguments({**kwargs, "n": 1}, stop)
         for message in self._chunks(messages, arguments, run_manager):
@@ -403,11 +367,7 @@ class ChatLatentSeek(SettingArguments):
             yield chunk
 
     async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: Stop = None,
-        run_manager: AsyncRun = None,
-        **kwargs: Any,
+        self, messages: Messages, stop: Stop = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         with self._awaited(kwargs, stop, run_manager) as given:
             chunks = self._stream(messages, **given)
@@ -423,11 +383,11 @@ class ChatLatentSeek(SettingArguments):
 
         arguments = self._arguments(given, stop)
         sync = run_manager.get_sync() if run_manager else None
-        with awaited(self._shared_model(arguments), settings_of(arguments)) as call:
+        with awaited(self._model_of(arguments), settings_of(arguments)) as call:
             yield {**given, **call, "stop": stop, "run_manager": sync}
 
     def _chunks(
-        self, messages: list[BaseMessage], arguments: dict[str, Any], run_manager: SyncRun
+        self, messages: Messages, arguments: dict[str, Any], run_manager: SyncRun
     ) -> Iterator[AIMessageChunk]:
         """Yield the draft while it is made, if that is wanted, then the answer."""
         answers = partial(self._answers, messages, arguments, run_manager)
@@ -435,7 +395,7 @@ class ChatLatentSeek(SettingArguments):
             from latent_agent.chat.draft_text import drafting
 
             cancelled = arguments.setdefault("cancelled", threading.Event())
-            tokenizer = self._shared_model(arguments).tokenizer
+            tokenizer = self._model_of(arguments).tokenizer
             (outcome,) = yield from drafting(answers, tokenizer, cancelled)
         else:
             (outcome,) = answers()
@@ -453,16 +413,16 @@ class ChatLatentSeek(SettingArguments):
 
         settings, turns = settings_of(arguments), to_turns(messages)
         count = checked_choices(arguments["n"], settings)
-        agent = agent_of(arguments, settings, self._shared_model(arguments))
+        agent = agent_of(arguments, settings, self._model_of(arguments))
         return serve_choices(agent, turns, progress_of(arguments, run_manager, on_draft), count)
 
     def _arguments(self, given: Arguments, stop: Stop) -> dict[str, Any]:
         return call_arguments(dict(self), given, stop)
 
-    def _shared_model(self, arguments: Arguments | None = None) -> SharedModel:
-        """Return the model, or the one of a call with these arguments."""
-        at = arguments or dict(self)
-        return self.held_models.open(at["model"], at["tokenizer"], at["dtype"], at["device"])
+    def _model_of(self, arguments: Arguments) -> SharedModel:
+        """Return the model of a call with these arguments."""
+        model, tokenizer = arguments["model"], arguments["tokenizer"]
+        return self.held_models.open(model, tokenizer, self.dtype, self.device)
 
 
 def _message(outcome: Outcome, arguments: Arguments) -> AIMessage:

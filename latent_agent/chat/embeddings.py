@@ -2,25 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from langchain_core.embeddings import Embeddings
-from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+from pydantic import ConfigDict, model_validator
 from transformers import DynamicCache
 
+from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.errors import PromptError, SettingError
-from latent_agent.model.held_models import HeldModels
-from latent_agent.model.loading import Place
 from latent_agent.model.prompt import Turn, encode_chat
 from latent_agent.model.prompt_pooling import pool
-from latent_agent.model.registry import SharedModel, shared_by_copies
+from latent_agent.model.registry import SharedModel
 
 ROWS = 16
 """Texts that are read at once."""
 
 
-class LatentSeekEmbeddings(BaseModel, Embeddings):
+class LatentSeekEmbeddings(ModelArguments, Embeddings):
     """Texts embedded by a causal LM: the mean over an early layer's hidden states.
 
     A text is read as a human message, so its embedding is the one that a memory of `ChatLatentSeek`
@@ -34,7 +33,7 @@ class LatentSeekEmbeddings(BaseModel, Embeddings):
     store = InMemoryVectorStore(LatentSeekEmbeddings(model="bundled"))
     ```
 
-    The vectors are raw: cosines between them are all high, and only their order says something.
+    The vectors are raw: cosines between them are all high, and only their order is meaningful.
 
     Attributes:
         model: ``"bundled"``, a Hugging Face id, a local folder, or a loaded model; read at the
@@ -44,31 +43,13 @@ class LatentSeekEmbeddings(BaseModel, Embeddings):
         device: Torch device.
     """
 
-    model: Place
-    tokenizer: Place = None
-    dtype: str | None = None
-    device: str | None = None
-
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-    _held_models: HeldModels = PrivateAttr(default_factory=HeldModels)
 
     @model_validator(mode="after")
     def _check(self) -> "LatentSeekEmbeddings":
         """Refuse what names no model at once; no weights are read for that."""
         self._shared_model()
         return self
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy all but a loaded model and its tokenizer, which the copy shares."""
-        return super().__deepcopy__(shared_by_copies(memo, self.model, self.tokenizer))
-
-    def close(self) -> None:
-        """Release the model, as `ChatLatentSeek.close` does."""
-        self._held_models = HeldModels()
-
-    def _shared_model(self) -> SharedModel:
-        return self._held_models.open(self.model, self.tokenizer, self.dtype, self.device)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts, several at a time.
@@ -99,19 +80,19 @@ def embed_texts(
         PromptError: If one does not fit the model's context window.
     """
     rows = [_encode(model, text, chat_template_kwargs) for text in texts]
-    # Rows of like length are read together, so that little is read in vain.
+    # Rows of like length are read together, so that there is little padding.
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-    found: dict[int, torch.Tensor] = {}
+    embedded: dict[int, torch.Tensor] = {}
     for start in range(0, len(order), ROWS):
         block = order[start : start + ROWS]
-        found.update(zip(block, _read(model, [rows[row] for row in block]), strict=True))
-    return [found[row] for row in range(len(rows))]
+        embedded.update(zip(block, _read(model, [rows[row] for row in block]), strict=True))
+    return [embedded[row] for row in range(len(rows))]
 
 
 def _read(model: SharedModel, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     """Embed rows of token ids in one forward pass.
 
-    What fills up the shorter rows stands behind them, where a causal model does not look.
+    Shorter rows are padded at their end, where a causal model does not look.
     """
     longest = max(len(row) for row in rows)
     backbone = model.backbone()

@@ -145,22 +145,21 @@ def _block_text(block: Any, role: Role) -> str:
 
 
 def _thought(message: AIMessage) -> str:
-    """Return what a model thought, whichever provider's way it is told in."""
-    told = "\n\n".join(
-        text for block in _blocks(message) if _kind(block) in _THOUGHTS if (text := _told(block))
-    )
-    return told or str(message.additional_kwargs.get(REASONING) or "")
+    """Return what a model thought, in whichever provider's form."""
+    blocks = [block for block in _blocks(message) if _kind(block) in _THOUGHTS]
+    thought = "\n\n".join(text for block in blocks if (text := _block_thought(block)))
+    return thought or str(message.additional_kwargs.get(REASONING) or "")
 
 
-def _told(block: dict[str, Any]) -> str:
+def _block_thought(block: dict[str, Any]) -> str:
     """Read a block of LangChain's, OpenAI's, Anthropic's or Bedrock's."""
     inner = block.get("reasoning_content")
-    found = block.get("reasoning") or block.get("thinking")
+    text = block.get("reasoning") or block.get("thinking")
     if isinstance(inner, dict):
-        found = inner.get("text")
-    if not found:
-        found = "\n\n".join(str(part.get("text", "")) for part in block.get("summary") or ())
-    return str(found)
+        text = inner.get("text")
+    if not text:
+        text = "\n\n".join(str(part.get("text", "")) for part in block.get("summary") or ())
+    return str(text)
 
 
 def _written(call: InvalidToolCall) -> str:

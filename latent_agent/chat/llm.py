@@ -4,11 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.caches import BaseCache
-from langchain_core.callbacks import (
-    AsyncCallbackManagerForLLMRun,
-    CallbackManager,
-    CallbackManagerForLLMRun,
-)
+from langchain_core.callbacks import CallbackManager
 from langchain_core.language_models import BaseLLM, LangSmithParams, LanguageModelInput
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, Generation, GenerationChunk, LLMResult
@@ -16,6 +12,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import Field
 
 from latent_agent.chat.call_config import many_at_once, prepared, with_namespace
+from latent_agent.chat.callbacks import AsyncRun, Stop, SyncRun
 from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.errors import SettingError
 
@@ -71,7 +68,7 @@ class LatentSeekLLM(BaseLLM):
     def _identifying_params(self) -> Mapping[str, Any]:
         return self.chat.dict()
 
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+    def _get_ls_params(self, stop: Stop = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
         params["ls_provider"] = "latent-agent"
         return params
@@ -102,31 +99,19 @@ class LatentSeekLLM(BaseLLM):
         return self.chat.max_calls
 
     def _generate(
-        self,
-        prompts: list[str],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, prompts: list[str], stop: Stop = None, run_manager: SyncRun = None, **kwargs: Any
     ) -> LLMResult:
-        under = _under(run_manager)
-        return _as_text(self.chat.generate(_asked(prompts), stop, callbacks=under, **kwargs))
+        asked, under = _asked(prompts), _under(run_manager)
+        return _as_text(self.chat.generate(asked, stop, callbacks=under, **kwargs))
 
     async def _agenerate(
-        self,
-        prompts: list[str],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, prompts: list[str], stop: Stop = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> LLMResult:
-        under = _under(run_manager)
-        return _as_text(await self.chat.agenerate(_asked(prompts), stop, callbacks=under, **kwargs))
+        asked, under = _asked(prompts), _under(run_manager)
+        return _as_text(await self.chat.agenerate(asked, stop, callbacks=under, **kwargs))
 
     def _stream(
-        self,
-        prompt: str,
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, prompt: str, stop: Stop = None, run_manager: SyncRun = None, **kwargs: Any
     ) -> Iterator[GenerationChunk]:
         config = RunnableConfig(callbacks=_under(run_manager))
         for message in self.chat.stream(prompt, config, stop=stop, **kwargs):
@@ -136,11 +121,7 @@ class LatentSeekLLM(BaseLLM):
             yield chunk
 
     async def _astream(
-        self,
-        prompt: str,
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, prompt: str, stop: Stop = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> AsyncIterator[GenerationChunk]:
         config = RunnableConfig(callbacks=_under(run_manager))
         async for message in self.chat.astream(prompt, config, stop=stop, **kwargs):
@@ -150,9 +131,7 @@ class LatentSeekLLM(BaseLLM):
             yield chunk
 
 
-def _under(
-    run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None,
-) -> CallbackManager | None:
+def _under(run: SyncRun | AsyncRun) -> CallbackManager | None:
     """Return what makes the chat model's run a child of this one, which LangChain thinks a leaf."""
     if run is None:
         return None
@@ -167,17 +146,13 @@ def _asked(prompts: Sequence[str]) -> list[list[BaseMessage]]:
 
 def _as_text(result: LLMResult) -> LLMResult:
     """Return a chat model's result as one of plain texts."""
-    return LLMResult(
-        generations=[
-            [
-                Generation(text=one.text, generation_info=one.message.response_metadata)
-                for one in row
-                if isinstance(one, ChatGeneration)
-            ]
-            for row in result.generations
-        ],
-        llm_output=result.llm_output,
-    )
+    rows = [[_text(one) for one in row] for row in result.generations]
+    return LLMResult(generations=rows, llm_output=result.llm_output)
+
+
+def _text(answer: Generation) -> Generation:
+    assert isinstance(answer, ChatGeneration)
+    return Generation(text=answer.text, generation_info=answer.message.response_metadata)
 
 
 def _chunk(message: AIMessageChunk) -> GenerationChunk:

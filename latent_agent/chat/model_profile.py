@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from huggingface_hub import try_to_load_from_cache
 from langchain_core.language_models import ModelProfile
@@ -12,14 +12,8 @@ from latent_agent.model.loading import BUNDLED, bundled_path
 
 def profile_of(model: Any) -> ModelProfile:
     """Return the model's profile; ``max_input_tokens`` only where its config lies on this disk."""
-    profile = ModelProfile(
-        text_inputs=True,
-        text_outputs=True,
-        image_inputs=False,
-        audio_inputs=False,
-        video_inputs=False,
-        pdf_inputs=False,
-    )
+    media = dict.fromkeys(("image_inputs", "audio_inputs", "video_inputs", "pdf_inputs"), False)
+    profile = cast(ModelProfile, {"text_inputs": True, "text_outputs": True, **media})
     window = _window(model)
     if window is not None:
         profile["max_input_tokens"] = window
@@ -35,5 +29,5 @@ def _window(model: Any) -> int | None:
 def _config(name: str) -> dict[str, Any]:
     folder = bundled_path() if name == BUNDLED else Path(name)
     local = folder / "config.json"
-    found = local if local.is_file() else try_to_load_from_cache(name, local.name)
-    return json.loads(Path(found).read_text("utf-8")) if isinstance(found, (str, Path)) else {}
+    file = local if local.is_file() else try_to_load_from_cache(name, local.name)
+    return json.loads(Path(file).read_text("utf-8")) if isinstance(file, (str, Path)) else {}

@@ -1,6 +1,6 @@
 """The trace memory as a LangChain retriever: past questions and answers as documents."""
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from langchain_core.callbacks import (
@@ -10,15 +10,13 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables.config import run_in_executor
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from latent_agent.chat.call_config import prepared, with_namespace
 from latent_agent.chat.embeddings import embed_texts
+from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.errors import SettingError
-from latent_agent.model.held_models import HeldModels
-from latent_agent.model.loading import Place
 from latent_agent.model.prompt_pooling import EMBEDDING
-from latent_agent.model.registry import SharedModel, shared_by_copies
 from latent_agent.recall.memory_adapter import embedder_name
 from latent_agent.recall.open_memory import open_memory
 from latent_memory import LatentMemory, Neighbour
@@ -26,7 +24,7 @@ from latent_memory.trace import Vector
 from latent_memory.validation import check_name
 
 
-class TraceRetriever(BaseRetriever):
+class TraceRetriever(ModelArguments, BaseRetriever):
     """Finds what was asked and answered before, out of the memory of a `ChatLatentSeek`.
 
     ```python
@@ -38,7 +36,7 @@ class TraceRetriever(BaseRetriever):
 
     A document's text is the question, an empty line and the answer. Its metadata are ``trace_id``,
     ``namespace``, ``reward`` (the answer's, in [-1, 0]), ``similarity``, ``answer`` and ``created``
-    (UTC, ISO 8601). Answers of all rewards are found; those of another model or namespace never
+    (UTC, ISO 8601). Answers of all rewards are returned; those of another model or namespace never
     are. Traces whose texts were not stored make no documents.
 
     Attributes:
@@ -53,10 +51,6 @@ class TraceRetriever(BaseRetriever):
         k: Documents at most; a call may say otherwise: ``invoke("...", k=1)``.
     """
 
-    model: Place
-    tokenizer: Place = None
-    dtype: str | None = None
-    device: str | None = None
     memory: Any = "default"
     memory_mode: Literal["read-write", "read"] = "read-write"
     namespace: str = "default"
@@ -65,8 +59,6 @@ class TraceRetriever(BaseRetriever):
     k: int = Field(default=4, strict=True)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
-    _held_models: HeldModels = PrivateAttr(default_factory=HeldModels)
 
     @model_validator(mode="after")
     def _check(self) -> "TraceRetriever":
@@ -79,10 +71,6 @@ class TraceRetriever(BaseRetriever):
                 "memory='answers.sqlite3', the one that the chat model keeps"
             )
         return self
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy all but a loaded model and its tokenizer, which the copy shares."""
-        return super().__deepcopy__(shared_by_copies(memo, self.model, self.tokenizer))
 
     invoke = prepared(BaseRetriever.invoke, with_namespace)
     ainvoke = prepared(BaseRetriever.ainvoke, with_namespace)
@@ -109,8 +97,8 @@ class TraceRetriever(BaseRetriever):
         memory = open_memory(self.memory, self.memory_mode)
         if memory is None:  # the default place cannot be written, which was warned of
             return []
-        found = self._recalled(memory, query, namespace, k)
-        nearest = sorted(found, key=lambda one: (-one.similarity, one.stored.id))[:k]
+        neighbours = self._recalled(memory, query, namespace, k)
+        nearest = sorted(neighbours, key=lambda one: (-one.similarity, one.stored.id))[:k]
         return [_document(one) for one in nearest if one.stored.trace.query is not None]
 
     def _recalled(
@@ -134,13 +122,6 @@ class TraceRetriever(BaseRetriever):
             return np.asarray(self.embeddings.embed_query(query), np.float32)
         return embed_texts(self._shared_model(), [query], self.chat_template_kwargs)[0].numpy()
 
-    def close(self) -> None:
-        """Release the model, as `ChatLatentSeek.close` does."""
-        self._held_models = HeldModels()
-
-    def _shared_model(self) -> SharedModel:
-        return self._held_models.open(self.model, self.tokenizer, self.dtype, self.device)
-
 
 def _checked_k(k: Any) -> int:
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
@@ -148,17 +129,17 @@ def _checked_k(k: Any) -> int:
     return k
 
 
-def _document(found: Neighbour) -> Document:
-    trace = found.stored.trace
+def _document(neighbour: Neighbour) -> Document:
+    trace = neighbour.stored.trace
     return Document(
-        id=str(found.stored.id),
+        id=str(neighbour.stored.id),
         page_content=f"{trace.query}\n\n{trace.answer}",
         metadata={
-            "trace_id": found.stored.id,
+            "trace_id": neighbour.stored.id,
             "namespace": trace.shelf.namespace,
             "reward": float(trace.score),
-            "similarity": float(found.similarity),
+            "similarity": float(neighbour.similarity),
             "answer": trace.answer,
-            "created": found.stored.created.isoformat(),
+            "created": neighbour.stored.created.isoformat(),
         },
     )

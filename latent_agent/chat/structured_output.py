@@ -1,6 +1,7 @@
 """Answers in JSON that fits a schema, read out of messages; one that was cut off is refused."""
 
 import json
+from functools import partial
 from operator import itemgetter
 from typing import Any, Literal, get_args
 
@@ -64,7 +65,8 @@ def parsed(
         parser: Reads the answer.
         raw: Return ``{"raw", "parsed", "parsing_error"}``, and raise nothing.
     """
-    read = RunnableLambda(_Reading(parser))
+    # Of a stream it reads the end alone, so that nothing half-made passes.
+    read = RunnableLambda(partial(_read, parser))
     if not raw:
         return model | read
     given = RunnablePassthrough.assign(
@@ -74,28 +76,19 @@ def parsed(
     return RunnableMap(raw=model) | given.with_fallbacks([failed], exception_key="parsing_error")
 
 
-class _Reading:
-    """Parses a message; a stream is read at its end, so that nothing half-made passes."""
-
-    def __init__(self, parser: BaseOutputParser[Any]) -> None:
-        self._parser = parser
-
-    def __call__(self, message: AIMessage) -> Any:
-        if message.response_metadata.get("finish_reason") != "length":
-            return self._parser.invoke(message)
-        try:
-            answer = None if message.invalid_tool_calls else self._strictly(message)
-        except (OutputParserException, ValueError) as error:
-            raise _cut_off(message) from error
-        if answer is None:
-            raise _cut_off(message)
-        return answer
-
-    def _strictly(self, message: AIMessage) -> Any:
-        """Parse what may be cut off: half an object must not be fixed to a whole one."""
+def _read(parser: BaseOutputParser[Any], message: AIMessage) -> Any:
+    """Parse a message; one that is cut off must be whole: half an object is not completed."""
+    if message.response_metadata.get("finish_reason") != "length":
+        return parser.invoke(message)
+    try:
         if not message.tool_calls:
             json.loads(message.text)
-        return self._parser.invoke(message)
+        answer = None if message.invalid_tool_calls else parser.invoke(message)
+    except (OutputParserException, ValueError) as error:
+        raise _cut_off(message) from error
+    if answer is None:
+        raise _cut_off(message)
+    return answer
 
 
 def _cut_off(message: AIMessage) -> OutputParserException:

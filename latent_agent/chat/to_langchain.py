@@ -6,8 +6,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCallChunk
-from langchain_core.messages import ToolCall as LangChainCall
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolCallChunk
 from langchain_core.messages.ai import OutputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
@@ -17,7 +16,7 @@ REASONING = "reasoning_content"
 """Where LangChain looks for a thought beside a message's content."""
 
 
-def usage(outcome: Outcome) -> UsageMetadata:
+def _usage(outcome: Outcome) -> UsageMetadata:
     """Count what the user sees: the prompt, and the answer with the thought before it."""
     counted = UsageMetadata(
         input_tokens=outcome.prompt_tokens,
@@ -29,8 +28,8 @@ def usage(outcome: Outcome) -> UsageMetadata:
     return counted
 
 
-def metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
-    """Return the response metadata: LangChain's own keys, and how the answer came about."""
+def _metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
+    """Return the response metadata: LangChain's own keys, and how the answer was made."""
     return {
         "model_name": model_name,
         "model_provider": "latent-agent",
@@ -56,10 +55,19 @@ def message_of(outcome: Outcome, model_name: str) -> AIMessage:
     return AIMessage(
         content=outcome.text,
         additional_kwargs={REASONING: outcome.thought} if outcome.thought else {},
-        tool_calls=tool_calls(outcome),
-        invalid_tool_calls=invalid_tool_calls(outcome),
-        usage_metadata=usage(outcome),
-        response_metadata=metadata(outcome, model_name),
+        # Whether the arguments fit is for the tool to say.
+        tool_calls=[
+            tool_call(name=call.name or "", args=dict(call.arguments), id=_new_id())
+            for call in outcome.calls
+            if call.malformed is None
+        ],
+        invalid_tool_calls=[
+            invalid_tool_call(name=call.name, args=call.source, id=_new_id(), error=call.malformed)
+            for call in outcome.calls
+            if call.malformed is not None
+        ],
+        usage_metadata=_usage(outcome),
+        response_metadata=_metadata(outcome, model_name),
     )
 
 
@@ -76,7 +84,7 @@ def answer_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
         yield AIMessageChunk(content=word)
     yield AIMessageChunk(
         content="",
-        tool_call_chunks=call_chunks(message),
+        tool_call_chunks=_call_chunks(message),
         usage_metadata=message.usage_metadata,
         response_metadata=message.response_metadata,
         chunk_position="last",
@@ -93,25 +101,7 @@ def _finish_reason(outcome: Outcome) -> str:
     return "tool_calls" if outcome.calls else "stop"
 
 
-def tool_calls(outcome: Outcome) -> list[LangChainCall]:
-    """Return the calls that can be made; whether the arguments fit is for the tool to say."""
-    return [
-        tool_call(name=call.name or "", args=dict(call.arguments), id=_new_id())
-        for call in outcome.calls
-        if call.malformed is None
-    ]
-
-
-def invalid_tool_calls(outcome: Outcome) -> list[InvalidToolCall]:
-    """Return the calls that cannot even be read, as they were written."""
-    return [
-        invalid_tool_call(name=call.name, args=call.source, id=_new_id(), error=call.malformed)
-        for call in outcome.calls
-        if call.malformed is not None
-    ]
-
-
-def call_chunks(message: AIMessage) -> list[ToolCallChunk]:
+def _call_chunks(message: AIMessage) -> list[ToolCallChunk]:
     """Return a message's calls as chunks, whole ones."""
     whole = [
         (call["name"], json.dumps(call["args"], ensure_ascii=False), call["id"])
