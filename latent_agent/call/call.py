@@ -10,7 +10,7 @@ from latent_agent.call.answer_format import FREE_TEXT, Form
 from latent_agent.call.progress import Progress
 from latent_agent.errors import BudgetSpent
 from latent_agent.model.budget import Budget, Stage
-from latent_agent.model.generate import Completion, Limits, complete
+from latent_agent.model.generate import AnswerLimits, Completion, complete
 from latent_agent.model.kv_sequence import CachedSequence
 from latent_agent.model.prompt import Turn, last_question, thoughts_apart, transcript
 from latent_agent.model.registry import SharedModel
@@ -62,7 +62,7 @@ class Call:
             self.backbone, self.budget, model.judge_prompts, settings.chat_template_kwargs
         )
         room = (model.context_window or len(prompt) + settings.max_tokens) - len(prompt)
-        self._limits = Limits(max_tokens=min(settings.max_tokens, room), stop=settings.stop)
+        self._limits = AnswerLimits(max_tokens=min(settings.max_tokens, room), stop=settings.stop)
         self._drafting = self._greedy
         if settings.sample_draft or settings.max_iterations == 0:
             self._drafting = Sampler(
@@ -170,7 +170,7 @@ class Call:
         return self._trial(prefix, completion, source)
 
     def _complete(
-        self, prefix: tuple[int, ...], sampler: Sampler, stage: Stage, limits: Limits
+        self, prefix: tuple[int, ...], sampler: Sampler, stage: Stage, limits: AnswerLimits
     ) -> Completion:
         return complete(
             self.backbone, self._sequence, self.prompt, prefix,

@@ -98,7 +98,7 @@ def _read(model: SharedModel, rows: Sequence[Sequence[int]]) -> list[torch.Tenso
     backbone = model.backbone()
     padded = [[*row, *[0] * (longest - len(row))] for row in rows]
     ids = torch.tensor(padded, device=backbone.device)
-    with backbone.decoding.alone():
+    with backbone.scheduler.alone():
         _, layers = backbone.layers(ids, DynamicCache())
     return [
         pool([layer[number, None, : len(row)] for layer in layers]).cpu()

@@ -13,10 +13,10 @@ import torch
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from latent_agent.errors import ModelError
-from latent_agent.model.batch_scheduler import Decoding
-from latent_agent.model.batched_cache import can_gather
-from latent_agent.model.lm_head import ROWS, Head
-from latent_agent.model.preallocated_cache import RoomyCache
+from latent_agent.model.batch_scheduler import BatchScheduler
+from latent_agent.model.batched_cache import can_batch
+from latent_agent.model.lm_head import HEAD_ROWS, LMHead
+from latent_agent.model.preallocated_cache import PreallocatedCache
 from latent_agent.model.sampling import Sampler
 from latent_memory.fork_renewal import in_forked_child
 
@@ -48,9 +48,9 @@ class Backbone:
                 f"the model must have a body and an LM head, got {type(model).__name__}; "
                 "use a class whose name ends in ForCausalLM"
             )
-        self._head = Head(linear, text_config)
-        gathers = self._probe() and not self.slides  # padding would stretch a sliding window
-        self.decoding = Decoding(_held_weakly(self.step), gathers=gathers)
+        self._head = LMHead(linear, text_config)
+        can_batch = self._probe() and not self.slides  # padding would stretch a sliding window
+        self.scheduler = BatchScheduler(_held_weakly(self.step), can_batch=can_batch)
 
     @property
     def vocabulary(self) -> int:
@@ -75,7 +75,7 @@ class Backbone:
         return self._head.logits(latents, tokens)
 
     def pull_back(self, latents: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """Turn a gradient (N, vocabulary) of logits into one of latents, (N, d); see `Head`."""
+        """Turn a gradient (N, vocabulary) of logits into one of latents, (N, d); see `LMHead`."""
         return self._head.pull_back(latents, gradient)
 
     @torch.no_grad()
@@ -86,7 +86,7 @@ class Backbone:
         sums of a wider matrix product round otherwise, and would pick other tokens.
         """
         tokens: list[int] = []
-        for rows in latents.split(ROWS if self._head.whole else 1):
+        for rows in latents.split(HEAD_ROWS if self._head.full_precision else 1):
             for scores in self.logits(rows):
                 tokens.append(sampler.choose(scores, tokens))
                 if tokens[-1] in self.stop_ids:
@@ -124,7 +124,7 @@ class Backbone:
             half precision go through the head one by one.
         """
         latents = self.states(ids, cache, mask, positions)[:, -1].float()
-        parts = (latents,) if self._head.whole else latents.split(1)
+        parts = (latents,) if self._head.full_precision else latents.split(1)
         return latents, torch.cat([self.logits(rows) for rows in parts])
 
     @torch.no_grad()
@@ -150,9 +150,9 @@ class Backbone:
 
     @torch.no_grad()
     def _probe(self) -> bool:
-        """Check the head and the cache; return whether caches can be gathered to a batch."""
+        """Check the head and the cache; return whether caches can be batched."""
         ids = torch.tensor([[0, 1, 2]], device=self.device)
-        cache = RoomyCache()
+        cache = PreallocatedCache()
         read = [self.states(ids[:, :2], cache)]
         self.states(ids[:, 2:], cache)
         cache.crop(-1)
@@ -160,20 +160,20 @@ class Backbone:
         ours = self.logits(torch.cat(read, dim=1)[0])
         theirs = self.model(input_ids=ids, use_cache=False).logits[0].float()
         gap = (ours - theirs).abs().max().item()
-        rough = 1e-3 if self._head.whole else 0.02
+        rough = 1e-3 if self._head.full_precision else 0.02
         if not gap <= rough * (1 + theirs.abs().max().item()):
             raise ModelError(
                 "the head must turn the cached body's states into the model's own logits, but "
                 f"for {type(self.model).__name__} they differ by {gap:.3g}; this architecture "
                 "or its quantisation is not supported yet, choose another model"
             )
-        return can_gather(cache)
+        return can_batch(cache)
 
 
 def _held_weakly(step: Any) -> Any:
     """Return a method that keeps no object: a circle would keep the weights until it is collected.
 
-    Whoever decodes holds the object.
+    The thread that decodes holds the object.
     """
     method: Any = WeakMethod(step)
 
@@ -194,12 +194,12 @@ def _spare_children_our_threads() -> None:
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Collect every id that ends an answer, from the generation config, config and tokenizer."""
-    found: set[int] = set()
+    collected: set[int] = set()
     for source in (model.generation_config, model.config, tokenizer):
         ids: Any = getattr(source, "eos_token_id", None)
         if ids is not None:
-            found.update([ids] if isinstance(ids, int) else ids)
-    return frozenset(found)
+            collected.update([ids] if isinstance(ids, int) else ids)
+    return frozenset(collected)
 
 
 def context_window(config: Any) -> int | None:

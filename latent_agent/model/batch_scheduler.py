@@ -1,179 +1,167 @@
 """Calls that decode at the same time share each pass of the model.
 
-Every call runs in a thread of its own, and there is no other. A thread that wants its rows' next
-tokens read waits until all threads that decode want that; one of them then makes a single pass
-for all. So rows join and leave between passes, each thread chooses its own tokens, pays its own
-bill and ends by itself, and a call that is alone runs as if there were no others.
+Every call runs in a thread of its own, and there is no other. A thread whose rows have new tokens
+waits until all threads that decode have some; one of them then makes a single pass for all. So
+rows join and leave between passes, each thread chooses its own tokens, keeps its own budget and
+ends by itself, and a call that is alone runs as if there were no others.
 """
 
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Protocol
 
 import torch
-from transformers import Cache
 
-from latent_agent.model.batched_cache import BatchRows, Gathered
+from latent_agent.model.batched_cache import PaddedBatch, SequenceGroup
 from latent_memory.fork_renewal import Renewed
 
-Made = tuple[torch.Tensor, torch.Tensor]
+PassOutput = tuple[torch.Tensor, torch.Tensor]
 """Latents, (rows, d) float32, and their logits, (rows, vocabulary)."""
 
 
-class Pass(Protocol):
-    """Reads one more token in each row."""
-
-    def __call__(
-        self,
-        ids: torch.Tensor,
-        cache: Cache,
-        mask: torch.Tensor | None = None,
-        positions: torch.Tensor | None = None,
-    ) -> Made:
-        """Return latents and logits after the tokens."""
-        ...
-
-
-class Decoding(Renewed):
+class BatchScheduler(Renewed):
     """The order in which threads use one model, and the batch in which they decode.
 
-    Only one thread at a time uses the model: two would share the same cores. Whoever wants it for
-    longer passes (`alone`) comes before decoding, and so soon decodes along.
+    Only one thread at a time uses the model: two would share the same cores. Longer passes
+    (`alone`) come before shared ones, so that their calls soon join the batch.
 
     Args:
-        one_pass: Reads one more token in each row.
-        gathers: Whether rows of several calls may share a pass.
+        one_pass: Reads one more token in each row: takes ids, cache, mask and positions.
+        can_batch: Whether rows of several calls may share a pass.
     """
 
-    def __init__(self, one_pass: Pass, *, gathers: bool) -> None:
+    def __init__(self, one_pass: Callable[..., PassOutput], *, can_batch: bool) -> None:
         super().__init__()
-        self._pass, self._gathers = one_pass, gathers
+        self._pass, self._can_batch = one_pass, can_batch
         self.renew()
 
     def renew(self) -> None:
-        """Begin with no members: no thread asks for a fork while it has one."""
+        """Begin with no groups: no thread forks while it has one."""
         self._changed = threading.Condition()
         self._busy = False
-        self._asking = 0
-        self._members: list[BatchRows] = []
-        self._passing: tuple[BatchRows, ...] = ()  # the members of the pass under way
-        self._made: dict[BatchRows, Made | Exception | None] = {}  # None: asked for, not yet made
-        self.gathered: Gathered | None = None
+        self._exclusive_waiters = 0  # threads that wait in `alone`
+        self._groups: list[SequenceGroup] = []
+        self._in_pass: tuple[SequenceGroup, ...] = ()  # the groups of the current pass
+        # None: requested, not yet there.
+        self._outputs: dict[SequenceGroup, PassOutput | Exception | None] = {}
+        self.batch: PaddedBatch | None = None
 
     @contextmanager
     def alone(self) -> Generator[None]:
-        """Use the model for a pass of one's own."""
+        """Hold the model for a pass that is not shared."""
         with self._changed:
-            self._asking += 1
+            self._exclusive_waiters += 1
             try:
                 self._changed.wait_for(lambda: not self._busy)
                 self._busy = True
             finally:
-                self._asking -= 1
+                self._exclusive_waiters -= 1
                 self._changed.notify_all()
         try:
             yield
         finally:
-            self._rest()
+            self._release()
 
     @contextmanager
-    def joined(self, member: BatchRows, *, keep: bool) -> Generator[None]:
-        """Decode a member together with others for so long.
+    def joined(self, group: SequenceGroup, *, keep: bool) -> Generator[None]:
+        """Decode a group together with others until this is left.
 
-        Until its thread asks for a step, the others wait for it.
+        Until its thread calls `step`, the others wait for it.
 
         Args:
-            member: The rows.
-            keep: Whether the member's cache shall hold its rows in the end.
+            group: The rows.
+            keep: Whether the group's cache must hold its rows afterwards.
         """
-        if not self._gathers:
+        if not self._can_batch:
             yield
             return
         with self._changed:
-            self._members.append(member)
+            self._groups.append(group)
         try:
             yield
         finally:
-            self._leave(member, keep=keep)
+            self._leave(group, keep=keep)
 
-    def _leave(self, member: BatchRows, *, keep: bool) -> None:
+    def _leave(self, group: SequenceGroup, *, keep: bool) -> None:
         try:
-            # No pass is made while this member asks for none, so the batch stands still.
-            gathered = self.gathered  # a pass that this member came too late for may drop it
-            if keep and gathered is not None and member in gathered.members:
-                gathered.give_back(member, copy=True)
-        finally:  # whatever happens, the others must not wait for this member
+            # No pass that includes this group begins meanwhile; one that it joined too late for
+            # may replace the batch.
+            batch = self.batch
+            if keep and batch is not None and group in batch.groups:
+                batch.write_back(group, copy=True)
+        finally:  # in any case the others must not wait for this group
             with self._changed:
-                self._members.remove(member)
-                self._made.pop(member, None)
+                self._groups.remove(group)
+                self._outputs.pop(group, None)
                 self._changed.notify_all()
 
-    def step(self, member: BatchRows, ids: torch.Tensor) -> Made:
-        """Read the next token in each row of a member that has joined; ids (rows, 1).
+    def step(self, group: SequenceGroup, ids: torch.Tensor) -> PassOutput:
+        """Read the next token in each row of a group that has joined; ids (rows, 1).
 
         Raises:
             Exception: Whatever a pass raises, in each thread that took part.
         """
-        member.ids = ids
-        if not self._gathers:
+        group.ids = ids
+        if not self._can_batch:
             with self.alone():
-                return self._one(member)
+                return self._single_pass(group)[0]
         with self._changed:
-            self._made[member] = None
-        while (made := self._wait(member)) is None:
-            self._step_all()
-        if isinstance(made, Exception):
-            raise made
-        return made
+            self._outputs[group] = None
+        while (output := self._wait(group)) is None:
+            self._run_pass()
+        if isinstance(output, Exception):
+            raise output
+        return output
 
-    def _wait(self, member: BatchRows) -> Made | Exception | None:
-        """Wait for what a member asked for, or until it is this thread's turn to make it."""
+    def _wait(self, group: SequenceGroup) -> PassOutput | Exception | None:
+        """Wait for a group's output; None: this thread is the one to run the pass."""
         with self._changed:
-            self._changed.wait_for(lambda: self._made[member] is not None or self._all_ask())
-            made = self._made[member]
-            if made is None:  # whoever joins from now on is not part of this pass
-                self._busy, self._passing = True, tuple(self._members)
+            self._changed.wait_for(lambda: self._outputs[group] is not None or self._all_waiting())
+            output = self._outputs[group]
+            if output is None:  # groups that join from now on are not part of this pass
+                self._busy, self._in_pass = True, tuple(self._groups)
             else:
-                del self._made[member]
-            return made
+                del self._outputs[group]
+            return output
 
-    def _all_ask(self) -> bool:
-        if self._busy or self._asking or len(self._made) < len(self._members):
+    def _all_waiting(self) -> bool:
+        if self._busy or self._exclusive_waiters or len(self._outputs) < len(self._groups):
             return False
-        return all(made is None for made in self._made.values())
+        return all(output is None for output in self._outputs.values())
 
-    def _step_all(self) -> None:
-        """Make one pass for all members that asked for it."""
-        members = self._passing
-        made: Sequence[Made | Exception] = ()
+    def _run_pass(self) -> None:
+        """Make one pass for all groups in it."""
+        groups = self._in_pass
+        outputs: Sequence[PassOutput | Exception] = ()
         try:
-            made = [self._one(members[0])] if len(members) == 1 else self._many(members)
+            outputs = self._single_pass(*groups) if len(groups) == 1 else self._batched_pass(groups)
         except Exception as error:
-            made = [error] * len(members)
+            outputs = [error] * len(groups)
         finally:
-            # Of an interrupt only this thread is to know; another makes the pass for the others.
-            self._rest(dict(zip(members, made, strict=False)))
+            # An interrupt ends this thread alone; another makes the pass for the others.
+            self._release(dict(zip(groups, outputs, strict=False)))
 
-    def _rest(self, made: Mapping[BatchRows, Made | Exception] = MappingProxyType({})) -> None:
+    def _release(
+        self, outputs: Mapping[SequenceGroup, PassOutput | Exception] = MappingProxyType({})
+    ) -> None:
         with self._changed:
-            for member, part in made.items():
-                if member in self._made:
-                    self._made[member] = part
+            for group, output in outputs.items():
+                if group in self._outputs:
+                    self._outputs[group] = output
             self._busy = False
             self._changed.notify_all()
 
-    def _one(self, member: BatchRows) -> Made:
-        if self.gathered is not None:
-            if member in self.gathered.members:
-                self.gathered.give_back(member, copy=True)
-            self.gathered = None
-        assert member.ids is not None
-        return self._pass(member.ids, member.cache, *member.inputs())
+    def _single_pass(self, group: SequenceGroup) -> list[PassOutput]:
+        if self.batch is not None:
+            if group in self.batch.groups:
+                self.batch.write_back(group, copy=True)
+            self.batch = None
+        assert group.ids is not None
+        return [self._pass(group.ids, group.cache, *group.inputs())]
 
-    def _many(self, members: tuple[BatchRows, ...]) -> list[Made]:
-        batch = self._gather(members)
+    def _batched_pass(self, groups: tuple[SequenceGroup, ...]) -> list[PassOutput]:
+        batch = self._batch_of(groups)
         ids, mask, positions = batch.inputs()
         try:
             latents, logits = self._pass(ids, batch.cache, mask, positions)
@@ -183,13 +171,13 @@ class Decoding(Renewed):
         batch.grow(mask)
         return list(zip(batch.split(latents), batch.split(logits), strict=True))
 
-    def _gather(self, members: tuple[BatchRows, ...]) -> Gathered:
-        before = self.gathered
-        if before is not None and before.members == members:
+    def _batch_of(self, groups: tuple[SequenceGroup, ...]) -> PaddedBatch:
+        before = self.batch
+        if before is not None and before.groups == groups:
             return before
         if before is not None:
-            for member in members:
-                if member in before.members:
-                    before.give_back(member, copy=False)
-        self.gathered = Gathered(members)
-        return self.gathered
+            for group in groups:
+                if group in before.groups:
+                    before.write_back(group, copy=False)
+        self.batch = PaddedBatch(groups)
+        return self.batch

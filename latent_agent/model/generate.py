@@ -18,7 +18,7 @@ Finish = Literal["stop", "length", "time", "tokens"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class AnswerLimits:
     """Where an answer ends: length in tokens, the window's room included, and stop texts.
 
     A thought counts towards the length, and no stop text ends it.
@@ -48,7 +48,7 @@ def complete(
     prompt: Sequence[int],
     prefix: Sequence[int],
     *,
-    limits: Limits,
+    limits: AnswerLimits,
     sampler: Sampler,
     stage: Stage,
     on_token: Callable[[int], None] | None = None,
@@ -62,30 +62,30 @@ def complete(
         prefix: First ids of the answer; may be empty, may already end it.
         limits: Where the answer ends at the latest.
         sampler: Chooses each token.
-        stage: Which part of the bill the forwarded tokens go to.
+        stage: Where the budget books the forwarded tokens.
         on_token: Given each token of the answer as it is made; those of a thought are left out.
 
     Returns:
         The answer; ``latents`` are those of the tokens after the prefix, (T - len(prefix), d)
-        float32. If the budget is spent, the answer as far as it came.
+        float32. If the budget is spent, the answer up to there.
     """
     tokens = list(prefix[: limits.max_tokens])
     latents: list[torch.Tensor] = []
     thinking = Thinking(backbone, prompt)
     begins = thinking.answer_at(tokens, len(tokens))
-    heard = 0 if begins is None else len(tokens)
+    sent = 0 if begins is None else len(tokens)
     finish = _ended(backbone, tokens, limits, begins, new=len(tokens))
     try:
-        with sequence.growing():
+        with sequence.batched():
             if finish is None:
                 latents.append(sequence.read([*prompt, *tokens], stage))
             while finish is None:
                 tokens.append(sampler.choose(sequence.logits(), tokens))
                 begins = thinking.answer_at(tokens, 1) if begins is None else begins
                 if on_token is not None and begins is not None:
-                    for token in tokens[max(heard, begins) :]:
+                    for token in tokens[max(sent, begins) :]:
                         on_token(token)
-                    heard = len(tokens)
+                    sent = len(tokens)
                 finish = _ended(backbone, tokens, limits, begins, new=1)
                 if finish is None:
                     latents.append(sequence.extend(tokens[-1:], stage))
@@ -109,7 +109,7 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> str:
 
 
 def _ended(
-    backbone: Backbone, tokens: list[int], limits: Limits, begins: int | None, new: int
+    backbone: Backbone, tokens: list[int], limits: AnswerLimits, begins: int | None, new: int
 ) -> Finish | None:
     if tokens and tokens[-1] in backbone.stop_ids:
         return "stop"

@@ -8,9 +8,9 @@ import torch
 from transformers import DynamicCache
 
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.batched_cache import BatchRows
+from latent_agent.model.batched_cache import SequenceGroup
 from latent_agent.model.budget import Budget, Stage
-from latent_agent.model.preallocated_cache import RoomyCache
+from latent_agent.model.preallocated_cache import PreallocatedCache
 from latent_agent.model.prompt_pooling import pool
 
 
@@ -24,15 +24,15 @@ class CachedSequence:
     def __init__(self, backbone: Backbone, budget: Budget) -> None:
         self._backbone = backbone
         self._budget = budget
-        self._cache = RoomyCache()
+        self._cache = PreallocatedCache()
         self._ids: list[int] = []
         self._latent: torch.Tensor | None = None  # the latent after the ids, while it is known
         self._logits: torch.Tensor | None = None  # of that latent, if they were made with it
-        self._member: BatchRows | None = None  # while the sequence grows together with others
+        self._group: SequenceGroup | None = None  # while `batched`
 
     def embed(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
         """Read a prompt into the empty cache and return its embedding, (d,) float32."""
-        with self._backbone.decoding.alone():
+        with self._backbone.scheduler.alone():
             self._budget.charge(stage, len(ids))
             last, layers = self._backbone.layers(self._row(ids), self._cache)
         self._ids, self._latent = list(ids), last[0, -1].float()
@@ -48,13 +48,13 @@ class CachedSequence:
 
     def extend(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
         """Append ``ids`` and return the latent after them, (d,) float32."""
-        decoding = self._backbone.decoding
-        if self._member is not None and len(ids) == 1:
+        scheduler = self._backbone.scheduler
+        if self._group is not None and len(ids) == 1:
             self._budget.charge(stage, 1)
-            latents, logits = decoding.step(self._member, self._row(ids))
+            latents, logits = scheduler.step(self._group, self._row(ids))
             self._latent, self._logits = latents[0], logits[0]
         else:
-            with decoding.alone():
+            with scheduler.alone():
                 self._budget.charge(stage, len(ids))
                 states = self._backbone.states(self._row(ids), self._cache)
             self._latent, self._logits = states[0, -1].float(), None
@@ -62,14 +62,14 @@ class CachedSequence:
         return self._latent
 
     @contextmanager
-    def growing(self) -> Generator[None]:
-        """Read single tokens together with the other sequences that grow, until this is left."""
-        self._member = BatchRows(self._cache)
+    def batched(self) -> Generator[None]:
+        """Read single tokens in one batch with other calls, until this is left."""
+        self._group = SequenceGroup(self._cache)
         try:
-            with self._backbone.decoding.joined(self._member, keep=True):
+            with self._backbone.scheduler.joined(self._group, keep=True):
                 yield
         finally:
-            self._member = None
+            self._group = None
 
     def logits(self) -> torch.Tensor:
         """Return the logits of the token that follows, (vocabulary,)."""
@@ -79,8 +79,8 @@ class CachedSequence:
         return self._logits
 
     def branch(self, rows: int) -> DynamicCache:
-        """Copy the cache for a batch of so many rows that all go on from here."""
-        cache = RoomyCache()
+        """Copy the cache for a batch of rows that all go on from here."""
+        cache = PreallocatedCache()
         layers: list[Any] = self._cache.layers
         for index, layer in enumerate(layers):
             if layer.is_initialized:  # some architectures share states between layers

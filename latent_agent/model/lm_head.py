@@ -8,11 +8,13 @@ from torch.nn import functional
 from latent_agent.errors import ModelError
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-ROWS = 8  # latents whose logits are held at a time: all N of a large vocabulary take much memory
+HEAD_ROWS = (
+    8  # latents whose logits are held at a time: all N of a large vocabulary take much memory
+)
 _PIECE = 8192  # rows of a half-precision weight that are widened at a time
 
 
-class Head:
+class LMHead:
     """A linear layer, and what some architectures do to its scores: scale them, or cap them.
 
     Args:
@@ -44,7 +46,7 @@ class Head:
         return self._linear.weight.detach()
 
     @property
-    def whole(self) -> bool:
+    def full_precision(self) -> bool:
         """Whether it computes in float32, where rows together are what they are one by one."""
         return self.weight.dtype == torch.float32
 
@@ -83,7 +85,7 @@ class Head:
             gradient.addcmul_(gradient, capped.square_(), value=-1.0)
         if self._scale != 1.0:
             gradient.mul_(self._scale)
-        if self.whole:
+        if self.full_precision:
             return gradient @ self.weight
         pulled = torch.zeros_like(latents, dtype=torch.float32)
         pieces = zip(gradient.split(_PIECE, dim=-1), self.weight.split(_PIECE), strict=True)

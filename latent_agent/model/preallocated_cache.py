@@ -10,11 +10,11 @@ ROOM = 64  # columns of room, at least
 _SHARE = 8  # and at least this part of the width, or copies would grow as its square
 
 
-class RoomyLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """One layer's keys and values: the first columns of a larger tensor, written in place.
 
-    The library's own layer concatenates, and so copies all columns for each token. Whoever sets
-    ``keys`` and ``values`` anew, or crops them, may: room is made again where they left it.
+    The library's own layer concatenates, and so copies all columns for each token. Code
+    that replaces or crops ``keys`` and ``values`` may: room is made again at their end.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class RoomyLayer(DynamicLayer):
         return self.hold(at + width)
 
     def _has_room(self, width: int) -> bool:
-        """Whether what is held lies in the room, with so many columns."""
+        """Whether what is held lies in the room, with room for this many columns."""
         held: torch.Tensor | None = self.keys
         if self._room is None or held is None or held.data_ptr() != self._room[0].data_ptr():
             return False
@@ -69,8 +69,8 @@ class RoomyLayer(DynamicLayer):
         return tuple(made)
 
 
-class RoomyCache(DynamicCache):
-    """The library's cache, of roomy layers. Every layer keeps all its columns.
+class PreallocatedCache(DynamicCache):
+    """The library's cache, of such layers. Every layer keeps all its columns.
 
     Where attention slides, the mask does the sliding, so that the cache can be cropped to any
     length.
@@ -78,4 +78,4 @@ class RoomyCache(DynamicCache):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer_class_to_replicate = RoomyLayer
+        self.layer_class_to_replicate = PreallocatedLayer

@@ -9,7 +9,7 @@ import torch
 
 from latent_agent.errors import RewardError
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.batched_cache import BatchRows
+from latent_agent.model.batched_cache import SequenceGroup
 from latent_agent.model.budget import Budget
 from latent_agent.model.kv_sequence import CachedSequence, common_length
 from latent_agent.model.prompt import Turn, encode_chat
@@ -94,7 +94,7 @@ class _Rows:
         ids = [[0] * pad + list(tail) for pad, tail in zip(padding, tails, strict=True)]
         mask = [[1] * shared + [0] * pad + [1] * (longest - pad) for pad in padding]
         self._ids = torch.tensor(ids, device=backbone.device)
-        self._member = BatchRows(
+        self._group = SequenceGroup(
             sequence.branch(len(tails)), torch.tensor(mask, device=backbone.device)
         )
         # Positions are counted without padding: the longest prompt leaves the least room.
@@ -106,17 +106,17 @@ class _Rows:
         if all(request.choices for request in requests):
             pairs = zip(requests, self._read(), strict=True)
             return [self._choose(request, row) for request, row in pairs]
-        with self._backbone.decoding.joined(self._member, keep=False):
+        with self._backbone.scheduler.joined(self._group, keep=False):
             return self._write_all(requests)
 
     def _read(self) -> torch.Tensor:
         """Read the tails; return the logits of what follows, (rows, vocabulary)."""
-        mask, tails = self._member.mask, self._tails
+        mask, tails = self._group.mask, self._tails
         assert mask is not None
         positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, -self._ids.shape[-1] :]
-        with self._backbone.decoding.alone():
+        with self._backbone.scheduler.alone():
             self._budget.charge("judge", sum(len(tail) for tail in tails))
-            states = self._backbone.states(self._ids, self._member.cache, mask, positions)
+            states = self._backbone.states(self._ids, self._group.cache, mask, positions)
             return self._backbone.logits(states[:, -1])
 
     def _write_all(self, requests: Sequence[JudgeRequest]) -> list[str]:
@@ -128,7 +128,7 @@ class _Rows:
             if not active:
                 return [self._text(*reply) for reply in zip(requests, written, strict=True)]
             self._budget.charge("judge", active)
-            _, logits = self._backbone.decoding.step(self._member, chosen[:, None])
+            _, logits = self._backbone.scheduler.step(self._group, chosen[:, None])
 
     def _write(
         self, requests: Sequence[JudgeRequest], written: list[list[int]], chosen: list[int]

@@ -55,11 +55,11 @@ def test_what_fills_a_row_up_is_not_seen(name: str) -> None:
 
 
 def test_texts_are_not_read_while_a_call_uses_the_model(embeddings: LatentSeekEmbeddings) -> None:
-    decoding = open_model("bundled").backbone().decoding
+    scheduler = open_model("bundled").backbone().scheduler
     with ThreadPoolExecutor(1) as threads:
-        with decoding.alone():
+        with scheduler.alone():
             made = threads.submit(embeddings.embed_query, "apples")
-            while not (made.done() or decoding._asking):
+            while not (made.done() or scheduler._exclusive_waiters):
                 time.sleep(0.001)
             assert not made.done()
         assert made.result(60) == embeddings.embed_query("apples")

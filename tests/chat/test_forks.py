@@ -20,7 +20,7 @@ others ask
 while another thread holds the registry of models
 while another thread holds the model
 while another thread holds the model's pass
-while another thread holds a member
+while another thread holds a group
 while another thread holds a turn
 while another thread holds the queue
 while another thread holds the batch

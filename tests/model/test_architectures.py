@@ -20,7 +20,7 @@ from latent_agent import ChatLatentSeek, SelfReward
 from latent_agent.errors import ModelError
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.budget import Budget
-from latent_agent.model.generate import Completion, Limits, complete
+from latent_agent.model.generate import AnswerLimits, Completion, complete
 from latent_agent.model.kv_sequence import CachedSequence
 from latent_agent.model.prompt import Turn, encode_chat
 from latent_agent.model.sampling import Sampler
@@ -72,7 +72,7 @@ def endless(model: PreTrainedModel) -> Backbone:
 
 def draft(backbone: Backbone, prompt: list[int], length: int) -> Completion:
     sequence = CachedSequence(backbone, Budget())
-    limits = Limits(max_tokens=length)
+    limits = AnswerLimits(max_tokens=length)
     return complete(
         backbone, sequence, prompt, (), limits=limits, sampler=Sampler(0.0), stage="draft"
     )
@@ -126,7 +126,7 @@ def test_a_cropped_cache_changes_nothing_past_a_sliding_window(name: str) -> Non
     for prefix in ((), (50, 60, 70), (50, 61)):
         answer = complete(
             backbone, sequence, prompt, prefix,
-            limits=Limits(max_tokens=25), sampler=Sampler(0.0), stage="refine",
+            limits=AnswerLimits(max_tokens=25), sampler=Sampler(0.0), stage="refine",
         )  # fmt: skip
         rest = without_cache(model, [*prompt, *prefix], 25 - len(prefix))
         assert answer.tokens == (*prefix, *rest)

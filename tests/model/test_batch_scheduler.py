@@ -12,10 +12,10 @@ import torch
 
 from latent_agent.errors import CallCancelled
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.batch_scheduler import Decoding
-from latent_agent.model.batched_cache import BatchRows, Gathered
+from latent_agent.model.batch_scheduler import BatchScheduler
+from latent_agent.model.batched_cache import PaddedBatch, SequenceGroup
 from latent_agent.model.budget import Budget
-from latent_agent.model.generate import Completion, Limits, complete
+from latent_agent.model.generate import AnswerLimits, Completion, complete
 from latent_agent.model.kv_sequence import CachedSequence
 from latent_agent.model.sampling import GREEDY, Sampler
 from latent_agent.reward.base import JudgeRequest
@@ -53,7 +53,7 @@ class Work:
             time.sleep(self.pauses[number])
             answer = complete(
                 backbone, sequence, self.prompt, prefix,
-                limits=Limits(max_tokens=self.lengths[number]),
+                limits=AnswerLimits(max_tokens=self.lengths[number]),
                 sampler=Sampler(self.temperature, self.seed, number),
                 stage="refine", on_token=meeting(meet if number == 0 else None),
             )  # fmt: skip
@@ -141,8 +141,8 @@ def test_half_precision_keeps_to_one_head(rows_of: list[int]) -> None:
 
     def answer(seed: int) -> Completion:
         return complete(
-            backbone, CachedSequence(backbone, Budget()), Work(seed).prompt, (),
-            limits=Limits(max_tokens=25), sampler=GREEDY, stage="draft", on_token=meeting(meet),
+            backbone, CachedSequence(backbone, Budget()), Work(seed).prompt, (), sampler=GREEDY,
+            limits=AnswerLimits(max_tokens=25), stage="draft", on_token=meeting(meet),
         )  # fmt: skip
 
     meet = threading.Barrier(ROWS)
@@ -162,7 +162,7 @@ def write(
 ) -> tuple[int, ...]:
     return complete(
         backbone, CachedSequence(backbone, budget or Budget()), Work(seed).prompt, (),
-        limits=Limits(max_tokens=30), sampler=GREEDY, stage="draft",
+        limits=AnswerLimits(max_tokens=30), sampler=GREEDY, stage="draft",
         on_token=meeting(meet, on_token),
     ).tokens  # fmt: skip
 
@@ -247,15 +247,15 @@ def test_a_row_that_cannot_take_its_states_along_holds_up_no_other(
 ) -> None:
     backbone = endless()
     alone = [write(backbone, seed) for seed in range(4)]
-    give_back, refused = Gathered.give_back, []
+    write_back, refused = PaddedBatch.write_back, []
 
-    def once(self: Gathered, member: BatchRows, *, copy: bool) -> None:
+    def once(self: PaddedBatch, group: SequenceGroup, *, copy: bool) -> None:
         if copy and not refused:
-            refused.append(member)
+            refused.append(group)
             raise MemoryError
-        give_back(self, member, copy=copy)
+        write_back(self, group, copy=copy)
 
-    monkeypatch.setattr(Gathered, "give_back", once)
+    monkeypatch.setattr(PaddedBatch, "write_back", once)
     futures = at_once(four(backbone))
     failed = [isinstance(future.exception(), MemoryError) for future in futures]
     assert failed.count(True) == 1
@@ -267,7 +267,7 @@ def test_a_call_that_is_alone_is_not_batched(rows_of: list[int]) -> None:
     backbone = endless()
     write(backbone, 0)
     assert set(rows_of) == {1}
-    assert backbone.decoding.gathered is None
+    assert backbone.scheduler.batch is None
 
 
 def test_a_row_that_joins_before_a_pass_begins_is_not_in_it(
@@ -275,19 +275,19 @@ def test_a_row_that_joins_before_a_pass_begins_is_not_in_it(
 ) -> None:
     backbone = endless()
     alone = [write(backbone, seed) for seed in range(2)]
-    decoding, step_all = backbone.decoding, Decoding._step_all
+    scheduler, run_pass = backbone.scheduler, BatchScheduler._run_pass
     others: list[Future[tuple[int, ...]]] = []
 
-    def late(self: Decoding, *args: Any) -> None:
+    def late(self: BatchScheduler, *args: Any) -> None:
         """Once the model is claimed for the first row, let the second join before the pass."""
         if not others:
             others.append(threads.submit(write, backbone, 1))
             waited = time.monotonic() + SECONDS
-            while len(decoding._members) < 2 and time.monotonic() < waited:
+            while len(scheduler._groups) < 2 and time.monotonic() < waited:
                 time.sleep(0.001)
-        step_all(self, *args)
+        run_pass(self, *args)
 
-    monkeypatch.setattr(Decoding, "_step_all", late)
+    monkeypatch.setattr(BatchScheduler, "_run_pass", late)
     rows_of.clear()
     with ThreadPoolExecutor(1) as threads:
         assert write(backbone, 0) == alone[0]
@@ -308,11 +308,11 @@ def test_rows_that_come_and_go_during_a_pass_change_no_answer(
         if ids.shape[1] == 1 and not others:
             others.append(threads.submit(write, backbone, 1))
             waited = time.monotonic() + SECONDS
-            while len(self.decoding._members) < 2 and time.monotonic() < waited:
+            while len(self.scheduler._groups) < 2 and time.monotonic() < waited:
                 time.sleep(0.001)
             ended = complete(
                 self, CachedSequence(self, Budget()), [7], [8],
-                limits=Limits(max_tokens=1), sampler=GREEDY, stage="refine",
+                limits=AnswerLimits(max_tokens=1), sampler=GREEDY, stage="refine",
             )  # fmt: skip
             assert ended.tokens == (8,)
         return states(self, ids, *args)

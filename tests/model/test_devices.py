@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from latent_agent import ChatLatentSeek, LatentSeekEmbeddings
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.budget import Budget
-from latent_agent.model.generate import Limits, complete
+from latent_agent.model.generate import AnswerLimits, complete
 from latent_agent.model.kv_sequence import CachedSequence
 from latent_agent.model.registry import open_model
 from latent_agent.model.sampling import GREEDY
@@ -153,7 +153,7 @@ def test_embeddings_stay_on_the_device() -> None:
 def drafted(backbone: Backbone, on_token: Callable[[int], None] = lambda _: None) -> Any:
     return complete(
         backbone, CachedSequence(backbone, Budget()), [5, 6, 7], (),
-        limits=Limits(max_tokens=8), sampler=GREEDY, stage="draft", on_token=on_token,
+        limits=AnswerLimits(max_tokens=8), sampler=GREEDY, stage="draft", on_token=on_token,
     ).tokens  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def test_a_draft_beside_a_judge_shares_passes_on_the_device(
     def wait(_: int) -> None:
         """Go on once the judge decodes too."""
         until = time.monotonic() + SECONDS
-        while len(there.decoding._members) < 2 and max(rows) < 3 and time.monotonic() < until:
+        while len(there.scheduler._groups) < 2 and max(rows) < 3 and time.monotonic() < until:
             time.sleep(0.001)
 
     def on_device(work: Callable[[], Any]) -> Any:
@@ -213,6 +213,6 @@ def test_an_answer_that_no_budget_pays_for_has_latents_of_the_models_width() -> 
     backbone = Backbone(here_model(), tiny_tokenizer())
     spent = complete(
         backbone, CachedSequence(backbone, Budget(max_tokens=1)), [5, 6, 7], (),
-        limits=Limits(max_tokens=8), sampler=GREEDY, stage="draft",
+        limits=AnswerLimits(max_tokens=8), sampler=GREEDY, stage="draft",
     )  # fmt: skip
     assert (spent.finish, spent.latents.shape) == ("tokens", (0, backbone.width))

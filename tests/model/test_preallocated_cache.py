@@ -5,7 +5,7 @@ import torch
 from transformers import DynamicCache
 
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.preallocated_cache import RoomyCache, RoomyLayer
+from latent_agent.model.preallocated_cache import PreallocatedCache, PreallocatedLayer
 from tests.support.tiny import CONFIGS, tiny_model, tiny_tokenizer
 
 
@@ -21,7 +21,7 @@ def states(backbone, cache):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_states_are_those_of_the_library_cache(name):
     backbone = Backbone(tiny_model(name), tiny_tokenizer())
-    ours, theirs = RoomyCache(), DynamicCache()
+    ours, theirs = PreallocatedCache(), DynamicCache()
     assert torch.equal(states(backbone, ours), states(backbone, theirs))
     assert ours.get_seq_length() == theirs.get_seq_length() == 37 + 100 - 70
 
@@ -32,7 +32,7 @@ def columns(start, count, rows=1):
 
 
 def test_room_is_made_a_few_times_only_and_the_more_the_wider():
-    layer, rooms = RoomyLayer(), set[int]()
+    layer, rooms = PreallocatedLayer(), set[int]()
     keys = values = torch.empty(0)
     for token in range(4000):
         keys, values = layer.update(columns(token, 1), -columns(token, 1))
@@ -44,7 +44,7 @@ def test_room_is_made_a_few_times_only_and_the_more_the_wider():
 
 
 def test_what_was_cropped_is_written_over_and_nothing_else():
-    layer = RoomyLayer()
+    layer = PreallocatedLayer()
     layer.update(columns(0, 10), columns(0, 10))
     layer.crop(-4)
     keys, _ = layer.update(columns(50, 2), columns(50, 2))
@@ -52,7 +52,7 @@ def test_what_was_cropped_is_written_over_and_nothing_else():
 
 
 def test_what_another_holds_is_copied_before_it_is_written_to():
-    layer = RoomyLayer()
+    layer = PreallocatedLayer()
     layer.update(columns(0, 10), columns(0, 10))
     batch = columns(20, 30, rows=3)
     layer.keys = layer.values = batch[1:2, :, 5:15]

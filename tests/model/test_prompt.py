@@ -14,7 +14,7 @@ from latent_agent import ChatLatentSeek
 from latent_agent.errors import PromptError
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.budget import Budget
-from latent_agent.model.generate import Limits, complete
+from latent_agent.model.generate import AnswerLimits, complete
 from latent_agent.model.kv_sequence import CachedSequence
 from latent_agent.model.prompt import Turn, encode_chat
 from latent_agent.model.sampling import Sampler
@@ -289,7 +289,7 @@ def backbone_that_stops_at(
 def answer(backbone: Backbone, prefix: tuple[int, ...] = ()) -> tuple[int, ...]:
     return complete(
         backbone, CachedSequence(backbone, Budget()), encode_chat(tiny_tokenizer(), user(HARMLESS)),
-        prefix, limits=Limits(max_tokens=30), sampler=Sampler(0.0), stage="draft",
+        prefix, limits=AnswerLimits(max_tokens=30), sampler=Sampler(0.0), stage="draft",
     ).tokens  # fmt: skip
 
 
@@ -317,7 +317,7 @@ def test_eos_inside_the_optimised_prefix_ends_the_answer() -> None:
     free = backbone_that_stops_at(None, None, None)
     latents = complete(
         free, CachedSequence(free, Budget()), [5, 6, 7], (),
-        limits=Limits(max_tokens=8), sampler=Sampler(0.0), stage="draft",
+        limits=AnswerLimits(max_tokens=8), sampler=Sampler(0.0), stage="draft",
     ).latents  # fmt: skip
     tokens = free.decode(latents, Sampler(0.0))
     stopping = backbone_that_stops_at(tokens[2], None, None)
@@ -326,6 +326,6 @@ def test_eos_inside_the_optimised_prefix_ends_the_answer() -> None:
     budget = Budget()
     ended = complete(
         stopping, CachedSequence(stopping, budget), [5, 6, 7], prefix,
-        limits=Limits(max_tokens=8), sampler=Sampler(0.0), stage="refine",
+        limits=AnswerLimits(max_tokens=8), sampler=Sampler(0.0), stage="refine",
     )  # fmt: skip
     assert (ended.tokens, ended.finish, budget.total) == (prefix, "stop", 0)

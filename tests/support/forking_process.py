@@ -24,8 +24,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 from latent_agent import ChatLatentSeek, LatentSeekEmbeddings
 from latent_agent.call import answer_format as form
 from latent_agent.model import registry as shared_model
-from latent_agent.model.batched_cache import BatchRows
-from latent_agent.model.preallocated_cache import RoomyCache
+from latent_agent.model.batched_cache import SequenceGroup
+from latent_agent.model.preallocated_cache import PreallocatedCache
 from latent_agent.nights.scheduler import Nights
 from latent_agent.recall import open_memory as memories
 from latent_agent.settings import settings_for
@@ -141,16 +141,16 @@ class Scenarios:
 
     def holds(self) -> Mapping[str, AbstractContextManager[Any]]:
         """Return what another thread may hold at a fork."""
-        member = BatchRows(cache=RoomyCache())
-        decoding, busy = self.model.backbone().decoding, settings_for(max_calls=1, max_waiting=1)
+        group = SequenceGroup(cache=PreallocatedCache())
+        scheduler, busy = self.model.backbone().scheduler, settings_for(max_calls=1, max_waiting=1)
         return {
             "the registry of models": shared_model._shared_lock,
             "the model": self.model._lock,
-            "the model's pass": decoding.alone(),
-            "a member": decoding.joined(member, keep=False),
+            "the model's pass": scheduler.alone(),
+            "a group": scheduler.joined(group, keep=False),
             "a turn": self.model.queue.turn(busy, threading.Event()),
             "the queue": self.model.queue._changed,
-            "the batch": decoding._changed,
+            "the batch": scheduler._changed,
             "the grammars": form._lock,
             "the warnings": calls._lock,
             "the memories": memories._lock,
