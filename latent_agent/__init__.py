@@ -7,24 +7,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latent_agent.call.agent import LatentAgent
-    from latent_agent.chat.chat_model import ChatLatentSeek
-    from latent_agent.chat.embeddings import LatentSeekEmbeddings
-    from latent_agent.chat.llm import LatentSeekLLM
-    from latent_agent.chat.retriever import TraceRetriever
-    from latent_agent.chat.runnable import as_runnable
-    from latent_agent.errors import LatentAgentError
-    from latent_agent.reward import (
-        ExactMatch,
-        FormatReward,
-        JudgeReward,
-        Reward,
-        SelfReward,
-        ToolCallReward,
-        WeightedSum,
-    )
+    from latent_agent.call.agent import LatentAgent as LatentAgent
+    from latent_agent.chat.chat_model import ChatLatentSeek as ChatLatentSeek
+    from latent_agent.chat.embeddings import LatentSeekEmbeddings as LatentSeekEmbeddings
+    from latent_agent.chat.llm import LatentSeekLLM as LatentSeekLLM
+    from latent_agent.chat.retriever import TraceRetriever as TraceRetriever
+    from latent_agent.chat.runnable import as_runnable as as_runnable
+    from latent_agent.errors import LatentAgentError as LatentAgentError
+    from latent_agent.reward import ExactMatch as ExactMatch
+    from latent_agent.reward import FormatReward as FormatReward
+    from latent_agent.reward import JudgeReward as JudgeReward
+    from latent_agent.reward import Reward as Reward
+    from latent_agent.reward import SelfReward as SelfReward
+    from latent_agent.reward import ToolCallReward as ToolCallReward
+    from latent_agent.reward import WeightedSum as WeightedSum
 
-_PLACES = {
+_MODULES = {
     "ChatLatentSeek": "latent_agent.chat.chat_model",
     "ExactMatch": "latent_agent.reward",
     "FormatReward": "latent_agent.reward",
@@ -37,30 +35,15 @@ _PLACES = {
     "SelfReward": "latent_agent.reward",
     "ToolCallReward": "latent_agent.reward",
     "TraceRetriever": "latent_agent.chat.retriever",
-    "as_runnable": "latent_agent.chat.runnable",
     "WeightedSum": "latent_agent.reward",
+    "as_runnable": "latent_agent.chat.runnable",
 }
 
-__all__ = [
-    "ChatLatentSeek",
-    "ExactMatch",
-    "FormatReward",
-    "JudgeReward",
-    "LatentAgent",
-    "LatentAgentError",
-    "LatentSeekEmbeddings",
-    "LatentSeekLLM",
-    "Reward",
-    "SelfReward",
-    "ToolCallReward",
-    "TraceRetriever",
-    "WeightedSum",
-    "as_runnable",
-]
+__all__ = list(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: torch takes seconds."""
-    if name not in _PLACES:
+    """Import a public name when it is first used: torch takes seconds."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

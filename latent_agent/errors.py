@@ -46,11 +46,11 @@ class NightRunningError(LatentAgentError):
 
 
 class NightStoppedError(LatentAgentError):
-    """A night was told to end before its time."""
+    """A night was stopped before its end."""
 
 
 class CallCancelled(LatentAgentError):  # noqa: N818 - an event of the call, not a mistake
-    """Whoever asked no longer wants the answer."""
+    """The caller no longer wants the answer."""
 
     def __str__(self) -> str:
         return "the call was cancelled"

@@ -89,7 +89,7 @@ class Settings:
     )
     patience: int | None = setting(
         None,
-        "Stop once the mean reward has not risen for so many rounds; None: never.",
+        "Rounds without a rise of the mean reward after which the search stops; None: never.",
         *whole(1),
     )
     reward_offset: float = setting(
@@ -206,7 +206,7 @@ class Settings:
         _check_together(self)
 
     def prefix_length(self, answer_tokens: int) -> int:
-        """Return N for an answer of so many tokens: ``min(floor(rho * T), 300)``, at least 1."""
+        """Return N for an answer of T tokens: ``min(floor(rho * T), 300)``, at least 1."""
         wanted = self.prefix_tokens or min(math.floor(self.fraction * answer_tokens), MAX_PREFIX)
         return min(max(wanted, 1), answer_tokens)
 
@@ -237,7 +237,7 @@ def _check_together(settings: Settings) -> None:
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     # Our own: strict, and a fixed prefix, so that a published prior needs no full draft. What
-    # follows the first token that changes is written anew: docs/evaluation.md, "Ways to search".
+    # follows the first token that changes is written again: docs/evaluation.md, "Ways to search".
     "default": {
         "prefix_tokens": 3,
         "rest": "anew",

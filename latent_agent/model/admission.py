@@ -1,9 +1,9 @@
-"""The line of calls that want one model: so many at work, so many waiting, no more."""
+"""The queue of calls for one model: a limited number at work, a limited number waiting."""
 
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 
 from latent_agent.errors import BusyError, CallCancelled
@@ -27,7 +27,7 @@ class CallQueue(Renewed):
         """Begin with no calls but the one, if any, that this thread is within."""
         self._changed = threading.Condition()
         self._present = self._working = int(self in _turns.get())  # at work or waiting; at work
-        self._line: list[object] = []  # who is ready for a turn, first come first
+        self._line: list[object] = []  # those ready for a turn, first come first
 
     @property
     def waiting(self) -> int:
@@ -76,11 +76,9 @@ class CallQueue(Renewed):
         """
         if self in _turns.get():  # within a call that has its turn: it could wait for ever
             yield 0.0
-        elif place is None:
-            with self.place(settings) as place, self._taken(settings, cancelled) as waited:
-                yield waited
         else:
-            with self._taken(settings, cancelled) as waited:
+            taken = nullcontext() if place else self.place(settings)
+            with taken, self._taken(settings, cancelled) as waited:
                 yield waited
 
     @contextmanager

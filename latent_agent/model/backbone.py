@@ -15,7 +15,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokeniz
 from latent_agent.errors import ModelError
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.batched_cache import can_batch
-from latent_agent.model.lm_head import HEAD_ROWS, LMHead
+from latent_agent.model.lm_head import ROWS, LMHead
 from latent_agent.model.preallocated_cache import PreallocatedCache
 from latent_agent.model.sampling import Sampler
 from latent_memory.fork_renewal import in_forked_child
@@ -66,11 +66,7 @@ class Backbone:
         """Turn latents (N, d) into logits (N, vocabulary), float32 and differentiable.
 
         Draft and refinement share this function: a head of another precision would pick other
-        tokens than the draft did.
-
-        Args:
-            latents: The latents, (N, d).
-            tokens: Ids, (M,), to which the vocabulary is cut: the logits are (N, M) then.
+        tokens than the draft did. See `LMHead.logits`.
         """
         return self._head.logits(latents, tokens)
 
@@ -86,7 +82,7 @@ class Backbone:
         sums of a wider matrix product round otherwise, and would pick other tokens.
         """
         tokens: list[int] = []
-        for rows in latents.split(HEAD_ROWS if self._head.full_precision else 1):
+        for rows in latents.split(ROWS if self._head.full_precision else 1):
             for scores in self.logits(rows):
                 tokens.append(sampler.choose(scores, tokens))
                 if tokens[-1] in self.stop_ids:
@@ -176,11 +172,7 @@ def _held_weakly(step: Any) -> Any:
     The thread that decodes holds the object.
     """
     method: Any = WeakMethod(step)
-
-    def one_pass(*given: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        return method()(*given)
-
-    return one_pass
+    return lambda *given: method()(*given)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The bill of one call: forwarded tokens by stage, and the budgets that they must keep."""
+"""The forwarded tokens of one call by stage, and the budgets that they must keep."""
 
 import threading
 import time

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _WEIGHTS = ("*.safetensors", "*.bin")
-_CHUNK = 1 << 24
 
 
 def fingerprint(
@@ -99,30 +98,31 @@ def model_weights(model: "PreTrainedModel") -> str:
 def folder_weights(folder: Path) -> str | None:
     """Hash a model folder's weight files; None if it holds none.
 
-    Large files take seconds, so what was found is kept in the user's cache folder, by path, size
+    Large files take seconds, so the hash is cached in the user's cache folder, by path, size
     and time of change.
     """
     files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
     if not files:
         return None
-    key = json.dumps([[str(file.resolve()), *_state(file)] for file in files])
-    kept = _kept_at(_digest(key.encode()))
-    if kept is None:
+    states = [(file, file.stat()) for file in files]
+    key = json.dumps([[str(file.resolve()), s.st_size, s.st_mtime_ns] for file, s in states])
+    cached = _cache_file(hashlib.sha256(key.encode()).hexdigest())
+    if cached is None:
         return _hash_files(files)
     try:
-        return kept.read_text("ascii")
+        return cached.read_text("ascii")
     except OSError:
-        found = _hash_files(files)
+        digest = _hash_files(files)
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(found, "ascii")
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        cached.write_text(digest, "ascii")
     except OSError:
         pass  # without a cache folder it is hashed again next time
-    return found
+    return digest
 
 
-def _kept_at(name: str) -> Path | None:
-    """Return where a hash is kept; None where there is no home folder for a cache."""
+def _cache_file(name: str) -> Path | None:
+    """Return where a hash is cached; None where there is no home folder for a cache."""
     try:
         folder = user_cache_path("latent-agent")
     except RuntimeError:
@@ -130,20 +130,10 @@ def _kept_at(name: str) -> Path | None:
     return folder / "weights" / name if folder.is_absolute() else None
 
 
-def _state(file: Path) -> tuple[int, int]:
-    found = file.stat()
-    return found.st_size, found.st_mtime_ns
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def _hash_files(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode())
         with file.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+            hashlib.file_digest(stream, lambda: digest)
     return digest.hexdigest()

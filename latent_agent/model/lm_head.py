@@ -8,9 +8,7 @@ from torch.nn import functional
 from latent_agent.errors import ModelError
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-HEAD_ROWS = (
-    8  # latents whose logits are held at a time: all N of a large vocabulary take much memory
-)
+ROWS = 8  # latents whose logits are held at a time: all N of a large vocabulary take much memory
 _PIECE = 8192  # rows of a half-precision weight that are widened at a time
 
 

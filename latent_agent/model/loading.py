@@ -1,7 +1,7 @@
 """Find a model, and refuse what cannot be searched before any weights are read.
 
 Weights are read from safetensors alone, never from pickles, and no code that a model brings along
-is run. Who trusts a model's code loads it with transformers and hands over the loaded model.
+is run. To run trusted code, load the model with transformers and pass the loaded model.
 """
 
 import os
@@ -41,7 +41,7 @@ def bundled_path() -> Path:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model comes from: enough to tell two apart, and to load it.
+    """Where a model comes from: enough to identify it, and to load it.
 
     Attributes:
         name: ``bundled``, a Hugging Face id, or a local folder.
@@ -139,10 +139,16 @@ def check_causal(config: Any, architecture: str) -> None:
         )
 
 
-def load_tokenizer(place: str) -> "PreTrainedTokenizerBase":
-    """Read a tokenizer from a folder or hub id; raise `ModelError` if there is none."""
-    from transformers import AutoTokenizer
+def load_tokenizer(place: "str | PreTrainedTokenizerBase") -> "PreTrainedTokenizerBase":
+    """Read a tokenizer from a folder or hub id, or return a loaded one as it is.
 
+    Raises:
+        ModelError: If there is none.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+    if isinstance(place, PreTrainedTokenizerBase):
+        return place
     try:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -18,7 +18,7 @@ def pool(layers: Sequence[torch.Tensor]) -> torch.Tensor:
         layers: States after the embeddings and after each layer, each (1, length, d).
 
     Returns:
-        The embedding, (d,) float32, raw: who compares embeddings centres them first.
+        The embedding, (d,) float32, raw: embeddings are centred before they are compared.
     """
     early = max(1, (len(layers) - 1) // 5)
     return layers[early][0].float().mean(0)

@@ -1,4 +1,4 @@
-"""A model that all who ask for the same one share, opened only as far as it is needed."""
+"""Models that all users of the same one share, opened only as far as they are needed."""
 
 import json
 import os
@@ -82,7 +82,7 @@ class SharedModel(Renewed):
     @property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The model's tokenizer."""
-        self.config  # noqa: B018 - an unknown model is told before a missing tokenizer
+        self.config  # noqa: B018 - an unknown model is reported before a missing tokenizer
         return self._once("tokenizer", self._open_tokenizer)
 
     @property
@@ -93,9 +93,17 @@ class SharedModel(Renewed):
     def _read_judge_prompts(self) -> Mapping[str, Any] | None:
         folder: str = self.config.name_or_path
         path = Path(folder) / JUDGE_FILE
-        if not folder:
+        if not folder or not path.is_file():
             return None
-        return _judge_prompts(path) if path.is_file() else None
+        try:
+            if path.stat().st_size > _LONGEST:
+                raise ValueError(f"it is longer than {_LONGEST} bytes")
+            return dict(json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise ModelError(
+                f"a model's {JUDGE_FILE} must be one JSON object, got {str(path)!r} ({error}); fix "
+                "it, or delete it for the built-in prompts"
+            ) from error
 
     @property
     def context_window(self) -> int | None:
@@ -117,7 +125,7 @@ class SharedModel(Renewed):
     def fingerprint(
         self, embedding: str, chat_template_kwargs: Mapping[str, Any] = MappingProxyType({})
     ) -> str:
-        """Return what tells latents and embeddings of this model from those of all others.
+        """Return an id of the latents and embeddings of this model, and of no other's.
 
         A tokenizer, or the weights of a model given as an object, may have been changed in place
         since the last time.
@@ -159,18 +167,6 @@ class SharedModel(Renewed):
         return Backbone(self._open_model(self.config), self.tokenizer)
 
 
-def _judge_prompts(path: Path) -> Mapping[str, Any]:
-    try:
-        if path.stat().st_size > _LONGEST:
-            raise ValueError(f"it is longer than {_LONGEST} bytes")
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise ModelError(
-            f"a model's {JUDGE_FILE} must be one JSON object, got {str(path)!r} ({error}); fix "
-            "it, or delete it for the built-in prompts"
-        ) from error
-
-
 _shared: WeakValueDictionary[tuple[Any, ...], SharedModel] = WeakValueDictionary()
 _shared_lock = ForkSafeLock()
 
@@ -181,7 +177,7 @@ def open_model(
     dtype: str | None = None,
     device: str | None = None,
 ) -> SharedModel:
-    """Return the model that all who ask for the same one share, while one of them holds it.
+    """Return the model that all users of the same one share, while one of them holds it.
 
     Args:
         model: ``bundled``, a Hugging Face id, a local folder, or a loaded model.
@@ -214,8 +210,8 @@ def shared_by_copies(memo: dict[int, Any] | None, *loaded: object) -> dict[int, 
     return memo
 
 
-def _from_loaded(model: Any, tokenizer: "str | PreTrainedTokenizerBase | None") -> SharedModel:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+def _from_loaded(model: Any, tokenizer: Any) -> SharedModel:
+    from transformers import PreTrainedModel
 
     if not isinstance(model, PreTrainedModel):
         raise ModelError(
@@ -223,38 +219,24 @@ def _from_loaded(model: Any, tokenizer: "str | PreTrainedTokenizerBase | None") 
             f"{type(model).__name__}; for example model='bundled'"
         )
     check_causal(model.config, type(model).__name__)
-    given = isinstance(tokenizer, PreTrainedTokenizerBase)
-    place: Any = tokenizer if given else tokenizer or model.config.name_or_path
-    if not given and not place:
+    place = tokenizer or model.config.name_or_path
+    if not place:
         raise ModelError(
             f"a loaded model needs its tokenizer, got tokenizer={tokenizer!r}; pass "
             "tokenizer=AutoTokenizer.from_pretrained(...) beside the model"
         )
-
-    def open_tokenizer() -> "PreTrainedTokenizerBase":
-        return place if isinstance(place, PreTrainedTokenizerBase) else load_tokenizer(place)
-
     return SharedModel(
         lambda: model.config,
-        open_tokenizer,
+        lambda: load_tokenizer(place),
         lambda _: model,
         weights_now=lambda: weights_state(model),
     )
 
 
-def _from_source(
-    source: ModelSource, tokenizer: "str | PreTrainedTokenizerBase | None"
-) -> SharedModel:
-    def open_tokenizer() -> "PreTrainedTokenizerBase":
-        from transformers import PreTrainedTokenizerBase
-
-        if isinstance(tokenizer, PreTrainedTokenizerBase):
-            return tokenizer
-        return load_tokenizer(tokenizer or source.location)
-
+def _from_source(source: ModelSource, tokenizer: Any) -> SharedModel:
     return SharedModel(
         lambda: load_config(source),
-        open_tokenizer,
+        lambda: load_tokenizer(tokenizer or source.location),
         lambda config: load_model(source, config),
         lambda config: revision(source, config),
     )

@@ -1,4 +1,4 @@
-"""Find a stop text in an answer that grows token by token, at the same cost for each token."""
+"""Detect a stop text in an answer that grows token by token, at the same cost for each token."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,8 +15,8 @@ def holds_stop(
         text: Decodes tokens.
         tokens: The answer so far.
         stop: Stop texts.
-        new: So many tokens at the end are new; before them there was no stop text. Only an end
-            that is long enough for one is decoded, and a find is confirmed in the whole text.
+        new: How many tokens at the end are new; before them there was no stop text. Only an end
+            that is long enough for one is decoded, and a match is confirmed in the whole text.
     """
     if not stop:
         return False

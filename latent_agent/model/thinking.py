@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from latent_agent.model.backbone import Backbone
 
-OPENING, CLOSING = "<think>", "</think>"
+_TAGS = OPENING, CLOSING = "<think>", "</think>"
 _TAG = 16  # tokens at most that a tag and the whitespace around it are written in
 
 
@@ -20,7 +20,7 @@ def knows_thinking(tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Whether the tags mean something to a model: they are tokens, or its template names them."""
     template: Any = tokenizer.chat_template
     named = str(template or "")
-    return OPENING in named or CLOSING in named or bool(_tag_ids(tokenizer))
+    return OPENING in named or CLOSING in named or bool(marker_ids(tokenizer, _TAGS))
 
 
 def split_thought(text: str) -> tuple[str, str]:
@@ -47,11 +47,6 @@ def _opened(tokenizer: "PreTrainedTokenizerBase", prompt: Sequence[int]) -> bool
     return knows_thinking(tokenizer) and end.rstrip().endswith(OPENING)
 
 
-def _tag_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
-    found = marker_ids(tokenizer, (OPENING, CLOSING))
-    return {tag: number for number, tag in found.items()}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """An answer's tokens in two parts.
@@ -72,7 +67,7 @@ class Parts:
 
 
 class Thinking:
-    """Tells thought from answer in what follows a prompt.
+    """Separates thought from answer in what follows a prompt.
 
     A tag that is a token of its own counts only where that very token stands. Models that know
     no tags write them as any other text.
@@ -82,7 +77,7 @@ class Thinking:
         tokenizer = backbone.tokenizer
         self._text = backbone.text
         self._knows, self._begun = knows_thinking(tokenizer), _opened(tokenizer, prompt)
-        ids = _tag_ids(tokenizer)
+        ids = marker_ids(tokenizer, _TAGS)
         self._open, self._close = ids.get(OPENING), ids.get(CLOSING)
 
     def answer_at(self, tokens: Sequence[int], new: int) -> int | None:
@@ -90,7 +85,7 @@ class Thinking:
 
         Args:
             tokens: What the model wrote so far.
-            new: So many tokens at the end are new; before them no thought ended.
+            new: How many tokens at the end are new; before them no thought ended.
         """
         opens = self._opens(tokens)
         if not opens:

@@ -1,4 +1,4 @@
-"""Rewards: what tells a good answer from a bad one, in [-1, 0]."""
+"""Rewards: scores of answers in [-1, 0]."""
 
 from latent_agent.reward.base import CallableReward, Case, Reward, Score, as_reward
 from latent_agent.reward.outside import JudgeReward, WeightedSum

@@ -76,7 +76,7 @@ class Score:
     Attributes:
         value: In [-1, 0]; 0 is best.
         vetoed: Never to be accepted, whatever the value.
-        checks: The single findings behind the value, for the record.
+        checks: The single checks behind the value, for the record.
     """
 
     value: float
@@ -99,7 +99,7 @@ class Reward(ABC):
 
     @property
     def id(self) -> str:
-        """What tells this reward from others: what different rewards said is never mixed.
+        """Identifies this reward: scores of different rewards are never mixed.
 
         A reward with settings of its own puts them here.
         """
@@ -124,7 +124,9 @@ class CallableReward(Reward):
     def id(self) -> str:
         """Where the function can be imported from; its code's hash beside it where it cannot."""
         function: Any = self._function
-        name = f"{_attribute(function, '__module__')}:{_attribute(function, '__qualname__')}"
+        kind = type(function)
+        module = getattr(function, "__module__", None) or kind.__module__
+        name = f"{module}:{getattr(function, '__qualname__', None) or kind.__qualname__}"
         if "<" not in name:
             return name
         code: Any = getattr(function, "__code__", None)
@@ -136,12 +138,8 @@ class CallableReward(Reward):
         return Score(value=self._function(case.question, case.answer))
 
 
-def _attribute(function: Any, name: str) -> str:
-    return str(getattr(function, name, None) or getattr(type(function), name))
-
-
 def built_in_id(reward: Reward, **arguments: Any) -> str:
-    """Name a built-in reward with its arguments, so that it can be told from others and rebuilt."""
+    """Name a built-in reward with its arguments, so that it can be identified and rebuilt."""
     return f"{type(reward).__name__} {json.dumps(arguments, sort_keys=True)}"
 
 
@@ -178,17 +176,16 @@ def checked_score(reward: Reward, case: Case) -> Score:
             f"a reward must not raise, but {_name(reward)} raised {type(error).__name__}: "
             f"{error}; fix it or catch the error inside"
         ) from error
-    found: Any = score  # whatever a reward of somebody else's returned
-    if not isinstance(found, Score):
+    returned: Any = score  # a reward may be anybody's code
+    if not isinstance(returned, Score):
         raise RewardError(
-            f"a reward's score() must return a Score, but {_name(reward)} returned {found!r}; "
+            f"a reward's score() must return a Score, but {_name(reward)} returned {returned!r}; "
             "return Score(value=...)"
         )
-    return replace(score, value=number_of(_name(reward), found.value))
+    return replace(score, value=_checked_value(_name(reward), returned.value))
 
 
-def number_of(name: str, value: Any) -> float:
-    """Return a reward's value as a float; raise `RewardError` unless it lies in [-1, 0]."""
+def _checked_value(name: str, value: Any) -> float:
     try:
         number = math.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):

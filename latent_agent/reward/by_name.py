@@ -1,4 +1,4 @@
-"""What ``module:attribute`` names, for whoever types it into a command."""
+"""What ``module:attribute`` names, as typed into a command."""
 
 import sys
 from importlib import import_module
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def named(module: str, attribute: str) -> Any:
-    """Import an attribute; modules of the folder that the command runs in are found too.
+    """Import an attribute; modules of the folder that the command runs in count too.
 
     Raises:
         ImportError: If there is no such module.

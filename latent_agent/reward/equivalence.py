@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from latent_agent.reward.final_answer import plain, statements, value_in
+from latent_agent.reward.final_answer import plain, readings, statements
 
 _SECONDS = 5  # to parse a formula, or to compare two
 _LONGEST = 1000  # characters of a quantity or a formula
@@ -59,7 +59,7 @@ class Quantity:
 
 
 def same_answer(truth: str, answer: str) -> bool:
-    """Tell whether what an answer states in the end is a truth.
+    """Whether what an answer states in the end is a truth.
 
     Equal texts always are; case, spaces, ``$..$``, a box, bold and a full stop do not count.
     Quantities are equal by number and unit; a truth's worded unit must be stated, a sign (%, °, $)
@@ -68,47 +68,43 @@ def same_answer(truth: str, answer: str) -> bool:
     whole = plain(truth)
     if same_text(whole, plain(answer)):
         return True
-    said = statements(answer)
-    if (value := value_in(answer)) is not None:
-        said.append(value)
-    return any(_same(whole, one) for one in said)
+    return any(_same(whole, reading) for reading in readings(answer))
 
 
 def same_text(one: str, other: str) -> bool:
-    """Tell whether two plain texts are equal but for case and spaces next to signs."""
+    """Whether two plain texts are equal but for case and spaces next to signs."""
     return _key(one) == _key(other)
 
 
 def vote(answer: str) -> str | None:
     """Return what an answer states in one form, so that 0.5 and 1/2 are one vote; None: nothing."""
-    said = statements(answer)
-    value = value_in(answer)
-    for one in [*said, *([] if value is None else [value])]:
+    for one in readings(answer):
         if (number := quantity(one)) is not None:
             return _short(number.value)
         if is_formula(one) and (parsed := _parsed(one)):
             return _short(parsed[0])
-    return _key(said[0]) if said else None
+    stated = statements(answer)
+    return _key(stated[0]) if stated else None
 
 
 def quantity(text: str) -> Quantity | None:
     """Return the quantity that a plain text as a whole is; None if it is none."""
-    found = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
-    if found is None or (found["unit"] and _SCALES.search(found["unit"].casefold())):
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None or (match["unit"] and _SCALES.search(match["unit"].casefold())):
         return None
     whole, over, under = (
-        int((found[one] or found[other] or "0").replace(",", ""))
+        int((match[one] or match[other] or "0").replace(",", ""))
         for one, other in (("whole", "beside"), ("over", "top"), ("under", "bottom"))
     )
-    if found["decimal"]:
-        digits = found["decimal"].replace(",", "").rstrip(".")
-        value = Fraction(digits + (found["power"] or ""))
+    if match["decimal"]:
+        digits = match["decimal"].replace(",", "").rstrip(".")
+        value = Fraction(digits + (match["power"] or ""))
     elif under:
         value = whole + Fraction(over, under)
     else:
         return None
-    negative = (found["sign"] == "-") != (found["minus"] == "-")
-    return Quantity(-value if negative else value, _unit(found["money"] or found["unit"] or ""))
+    negative = (match["sign"] == "-") != (match["minus"] == "-")
+    return Quantity(-value if negative else value, _unit(match["money"] or match["unit"] or ""))
 
 
 def _unit(written: str) -> str:
@@ -117,7 +113,7 @@ def _unit(written: str) -> str:
 
 
 def is_formula(text: str) -> bool:
-    """Tell whether a plain text as a whole is a formula: signs and single letters, no words."""
+    """Whether a plain text as a whole is a formula: signs and single letters, no words."""
     return bool(
         len(text) <= _LONGEST
         and _OPERATOR.search(text)

@@ -81,14 +81,20 @@ def statements(answer: str) -> list[str]:
         return [plain(inside)]
     marked = _marked(answer)
     lines = marked or answer.strip().splitlines()[-1:]
-    readings: list[str] = []
+    texts: list[str] = []
     for line in lines:
         loose = _LOOSE_BOLD.sub("", line)
-        readings.append(loose)
-        readings += [_SENTENCE.split(loose)[0]] if marked else []
+        texts.append(loose)
+        texts += [_SENTENCE.split(loose)[0]] if marked else []
         bold = _BOLD.findall(line)
-        readings += bold if len(bold) == 1 else []
-    return list(dict.fromkeys(filter(None, map(plain, readings))))
+        texts += bold if len(bold) == 1 else []
+    return list(dict.fromkeys(filter(None, map(plain, texts))))
+
+
+def readings(answer: str) -> list[str]:
+    """Return all that `statements` and `value_in` read in an answer."""
+    value = value_in(answer)
+    return [*statements(answer), *([] if value is None else [value])]
 
 
 def value_in(answer: str) -> str | None:

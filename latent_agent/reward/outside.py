@@ -1,6 +1,7 @@
 """Rewards made of others: an outside chat model as judge, and weighted sums."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from latent_agent.errors import SettingError
@@ -25,11 +26,8 @@ class _OutsideJudge:
         self._chat_model = chat_model
 
     def ask(self, requests: Sequence[JudgeRequest]) -> list[str]:
-        return [_text(self._chat_model.invoke(request.prompt)) for request in requests]
-
-
-def _text(message: Any) -> str:
-    return str(getattr(message, "text", message))
+        replies = [self._chat_model.invoke(request.prompt) for request in requests]
+        return [str(getattr(reply, "text", reply)) for reply in replies]
 
 
 def _model_name(chat_model: Any) -> str:
@@ -70,13 +68,7 @@ class JudgeReward(Reward):
     def score(self, case: Case) -> Score:
         """Ask the outside judge."""
         conversation = case.conversation or case.question
-        asked = Case(
-            question=case.question,
-            answer=case.answer,
-            conversation=conversation,
-            judge=self._judge,
-        )
-        return self._checks.score(asked)
+        return self._checks.score(replace(case, conversation=conversation, judge=self._judge))
 
 
 class WeightedSum(Reward):
@@ -108,8 +100,8 @@ class WeightedSum(Reward):
             value=sum(score.value * weight for score, weight in scores) / total,
             vetoed=any(score.vetoed for score, _ in scores),
             checks={
-                f"{number}.{name}": finding
+                f"{number}.{name}": check
                 for number, (score, _) in enumerate(scores)
-                for name, finding in score.checks.items()
+                for name, check in score.checks.items()
             },
         )

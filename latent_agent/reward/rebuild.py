@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
 from latent_agent.errors import RewardError, SettingError
@@ -26,26 +27,21 @@ def reward_from_id(name: str) -> Reward:
 
     Raises:
         RewardError: If it cannot be built again: it needs what no id holds (truths, a chat model),
-            its module cannot be imported, or what is found there has another id by now.
+            its module cannot be imported, or what it names has another id by now.
     """
     try:
-        reward = _built_in(name) if " " in name else _imported(name)
+        reward = _built_in(*name.split(" ", 1)) if " " in name else _imported(name)
+        if reward.id != name:
+            raise ValueError(f"it stands for {reward.id!r} now")
     except (ValueError, KeyError, TypeError, SettingError, ImportError, AttributeError) as error:
-        raise _lost(name, str(error)) from error
-    if reward.id != name:
-        raise _lost(name, f"what is found there now is {reward.id!r}")
+        raise RewardError(
+            f"a reward must be one that can be built again from its id, got {name!r} ({error}); "
+            "name it with --reward module:attribute"
+        ) from error
     return reward
 
 
-def _lost(name: str, reason: str) -> RewardError:
-    return RewardError(
-        f"a reward must be one that can be built again from its id, got {name!r} ({reason}); name "
-        "it with --reward module:attribute"
-    )
-
-
-def _built_in(name: str) -> Reward:
-    kind, _, arguments = name.partition(" ")
+def _built_in(kind: str, arguments: str) -> Reward:
     if kind not in _BUILDERS:
         raise ValueError(f"{kind} holds more than its id says")
     return _BUILDERS[kind](json.loads(arguments))
@@ -55,40 +51,22 @@ def _imported(name: str) -> Reward:
     module, _, path = name.partition("#")[0].partition(":")
     if module.partition(".")[0] in sys.stdlib_module_names:
         raise ValueError("the standard library holds no rewards")
-    found: Any = import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part)
-    if isinstance(found, type) and issubclass(found, Reward):
-        return found()
-    if _asks_for_both(found):
-        return as_reward(found)
+    named: Any = attrgetter(path)(import_module(module))
+    if isinstance(named, type) and issubclass(named, Reward):
+        return named()
+    parameters = [] if isinstance(named, type) else [*inspect.signature(named).parameters]
+    if parameters[:2] == ["question", "answer"]:
+        return as_reward(named)
     raise ValueError("it is no Reward, and its first parameters are not question and answer")
 
 
-def _asks_for_both(found: Any) -> bool:
-    """Whether something declares the two parameters of a reward by their names."""
-    if isinstance(found, type) or not callable(found):
-        return False
-    return list(inspect.signature(found).parameters)[:2] == ["question", "answer"]
-
-
-def _self_reward(arguments: Mapping[str, Any]) -> Reward:
-    settings = dict(arguments)
-    return SelfReward(settings.pop("kind"), **settings)
-
-
-def _format(arguments: Mapping[str, Any]) -> Reward:
-    return FormatReward(re.compile(arguments["pattern"], arguments["flags"]))
-
-
-def _sum(arguments: Mapping[str, Any]) -> Reward:
-    return WeightedSum(*((reward_from_id(part), weight) for part, weight in arguments["parts"]))
-
-
-_BUILDERS: Mapping[str, Callable[[Mapping[str, Any]], Reward]] = {
-    "SelfReward": _self_reward,
-    "FormatReward": _format,
-    "WeightedSum": _sum,
+_BUILDERS: Mapping[str, Callable[[dict[str, Any]], Reward]] = {
+    "SelfReward": lambda its: SelfReward(its.pop("kind"), **its),
+    "FormatReward": lambda its: FormatReward(re.compile(its["pattern"], its["flags"])),
+    "WeightedSum": lambda its: WeightedSum(
+        *((reward_from_id(part), weight) for part, weight in its["parts"])
+    ),
     "ToolCallReward": lambda _: ToolCallReward(),
-    "ToolTurnReward": lambda told: ToolTurnReward(reward_from_id(told["inner"])),
+    "ToolTurnReward": lambda its: ToolTurnReward(reward_from_id(its["inner"])),
 }
+"""What makes each built-in reward again from the arguments in its id."""

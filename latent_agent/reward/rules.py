@@ -31,8 +31,8 @@ class FormatReward(Reward):
 
     def score(self, case: Case) -> Score:
         """Search the answer for the pattern."""
-        found = self._pattern.search(case.answer) is not None
-        return Score(value=0.0 if found else -1.0, checks={"format": float(found)})
+        matches = self._pattern.search(case.answer) is not None
+        return Score(value=0.0 if matches else -1.0, checks={"format": float(matches)})
 
 
 class ExactMatch(Reward):
@@ -52,20 +52,16 @@ class ExactMatch(Reward):
 
     @property
     def id(self) -> str:
-        """The same for all truths: what is right does not hang on who wrote it down."""
+        """The same for all truths: the truth does not depend on who wrote it down."""
         return built_in_id(self)
 
     def score(self, case: Case) -> Score:
         """Compare the answer with the question's truth."""
-        right = same_answer(self._truth(case.question), case.answer)
-        return Score(value=0.0 if right else -1.0, checks={"exact": float(right)})
-
-    def _truth(self, question: str) -> str:
-        if isinstance(self._truths, str):
-            return self._truths
-        if question not in self._truths:
+        question, truths = case.question, self._truths
+        if not isinstance(truths, str) and question not in truths:
             raise RewardError(
                 f"ExactMatch must know the truth of every question, got {question!r}; add it to "
                 "truths"
             )
-        return self._truths[question]
+        right = same_answer(truths if isinstance(truths, str) else truths[question], case.answer)
+        return Score(value=0.0 if right else -1.0, checks={"exact": float(right)})

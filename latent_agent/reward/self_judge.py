@@ -24,7 +24,7 @@ class SelfJudge:
 
     Args:
         backbone: The frozen LM.
-        budget: The call's bill; all is booked under ``judge``.
+        budget: The call's budget; all is booked under ``judge``.
         prompts: Judge prompts of the model's own folder, if it has any.
         chat_template_kwargs: Arguments of the chat template. Where a template can be asked for no
             thought, it is: the judge works in its reply, which is short.
@@ -54,13 +54,13 @@ class SelfJudge:
             self._sequence = CachedSequence(self._backbone, self._budget)
         tails = [ids[shared:] for ids in prompts]
         # Padding would stretch a sliding window, so such models answer one by one.
-        groups = [[n] for n in range(len(tails))] if self._backbone.slides else [range(len(tails))]
+        batches = [[n] for n in range(len(tails))] if self._backbone.slides else [range(len(tails))]
         replies: dict[int, str] = {}
-        for group in groups:
+        for batch in batches:
             rows = _Rows(
-                self._backbone, self._sequence, self._budget, shared, [tails[n] for n in group]
+                self._backbone, self._sequence, self._budget, shared, [tails[n] for n in batch]
             )
-            replies.update(zip(group, rows.reply([requests[n] for n in group]), strict=True))
+            replies.update(zip(batch, rows.reply([requests[n] for n in batch]), strict=True))
         return [replies[n] for n in range(len(requests))]
 
     def _encode(self, request: JudgeRequest) -> list[int]:
@@ -124,23 +124,14 @@ class _Rows:
         written: list[list[int]] = [[] for _ in requests]
         while True:
             chosen = logits.argmax(-1)
-            active = self._write(requests, written, chosen.tolist())
+            for request, tokens, token in zip(requests, written, chosen.tolist(), strict=True):
+                if self._goes_on(request, tokens):
+                    tokens.append(token)
+            active = sum(map(self._goes_on, requests, written))
             if not active:
                 return [self._text(*reply) for reply in zip(requests, written, strict=True)]
             self._budget.charge("judge", active)
             _, logits = self._backbone.scheduler.step(self._group, chosen[:, None])
-
-    def _write(
-        self, requests: Sequence[JudgeRequest], written: list[list[int]], chosen: list[int]
-    ) -> int:
-        """Append one token to each reply that still goes on; return how many will go on."""
-        active = 0
-        for request, tokens, token in zip(requests, written, chosen, strict=True):
-            if not self._goes_on(request, tokens):
-                continue
-            tokens.append(token)
-            active += self._goes_on(request, tokens)
-        return active
 
     def _text(self, request: JudgeRequest, tokens: list[int]) -> str:
         if request.whole and not self._ended(tokens):

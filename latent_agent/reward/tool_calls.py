@@ -15,10 +15,23 @@ class ToolCallReward(Reward):
 
     def score(self, case: Case) -> Score:
         """Count the calls that fit."""
-        return Score(value=_fitting(case) - 1.0, checks={"calls": _fitting(case)})
+        return _calls_score(case)
 
 
-class ToolTurnReward(Reward):
+class _WrappedReward(Reward):
+    """Another reward, in some cases overruled."""
+
+    def __init__(self, reward: Reward) -> None:
+        self._reward = reward
+        self.deterministic = reward.deterministic
+
+    @property
+    def id(self) -> str:
+        """The other reward's id."""
+        return built_in_id(self, inner=self._reward.id)
+
+
+class ToolTurnReward(_WrappedReward):
     """Scores turns that call tools by their calls' validity alone, all others by another reward.
 
     A call is no answer yet: asked whether one is correct and complete, a judge refuses it, and the
@@ -31,23 +44,12 @@ class ToolTurnReward(Reward):
 
     reads_calls = True
 
-    def __init__(self, reward: Reward) -> None:
-        self._reward = reward
-        self.deterministic = reward.deterministic
-
-    @property
-    def id(self) -> str:
-        """The other reward's id."""
-        return built_in_id(self, inner=self._reward.id)
-
     def score(self, case: Case) -> Score:
         """Check the calls, or ask the other reward."""
-        if not case.calls:
-            return self._reward.score(case)
-        return Score(value=_fitting(case) - 1.0, checks={"calls": _fitting(case)})
+        return _calls_score(case) if case.calls else self._reward.score(case)
 
 
-class StructuredReward(Reward):
+class StructuredReward(_WrappedReward):
     """Refuses a structured answer that was cut off; scores all others by another reward.
 
     Args:
@@ -55,14 +57,8 @@ class StructuredReward(Reward):
     """
 
     def __init__(self, reward: Reward) -> None:
-        self._reward = reward
-        self.deterministic = reward.deterministic
+        super().__init__(reward)
         self.reads_calls = reward.reads_calls
-
-    @property
-    def id(self) -> str:
-        """The other reward's id."""
-        return built_in_id(self, inner=self._reward.id)
 
     def score(self, case: Case) -> Score:
         """Refuse what is incomplete, or ask the other reward."""
@@ -71,5 +67,6 @@ class StructuredReward(Reward):
         return self._reward.score(case)
 
 
-def _fitting(case: Case) -> float:
-    return sum(call.valid for call in case.calls) / len(case.calls) if case.calls else 0.0
+def _calls_score(case: Case) -> Score:
+    valid = sum(call.valid for call in case.calls) / max(len(case.calls), 1)
+    return Score(value=valid - 1.0, checks={"calls": valid})

@@ -30,8 +30,8 @@ def read_verdict(reply: str) -> bool | None:
 
 def read_grade(reply: str, scale: float = 1.0) -> float | None:
     """Return the last ``Score: x`` of a reply, divided by ``scale``; None if not in [0, 1]."""
-    found = _GRADE.findall(reply)
-    if not found:
+    grades = _GRADE.findall(reply)
+    if not grades:
         return None
-    grade = float(found[-1]) / scale
+    grade = float(grades[-1]) / scale
     return grade if 0 <= grade <= 1 else None

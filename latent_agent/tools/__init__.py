@@ -1,1 +1,1 @@
-"""Tools: what a prompt tells of them, how calls are written and read, and what forces one."""
+"""Tools: how prompts describe them, how calls are written and read, and what forces one."""

@@ -11,9 +11,9 @@ class ToolCall:
     """A tool call: one that an answer made, or one of an earlier turn.
 
     Attributes:
-        name: Whose call it is; None if that cannot be read.
+        name: The tool's name; None if it cannot be read.
         arguments: By name; empty if the call is malformed.
-        id: What its result refers to; empty until it is handed out.
+        id: What its result refers to; empty until the answer is returned.
         source: How it was written, its marker included.
         malformed: Why it is no call at all; None: it is one.
         misfit: Why it does not fit the tools at hand; None: it does.
@@ -71,18 +71,18 @@ def read_call(source: str, written: str, arguments: str) -> ToolCall:
         arguments: The key of the arguments in this format.
     """
     try:
-        found: Any = json.loads(written, strict=False)
+        value: Any = json.loads(written, strict=False)
     except ValueError as error:
         return ToolCall(name=None, source=source, malformed=f"not JSON: {error}")
-    return call_from(source, found, arguments)
+    return call_from(source, value, arguments)
 
 
-def call_from(source: str, found: Any, key: str) -> ToolCall:
+def call_from(source: str, value: Any, key: str) -> ToolCall:
     """Make a call of a decoded JSON value; arguments may be an object, or its JSON as a string."""
-    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return ToolCall(name=None, source=source, malformed="a call must be an object with a name")
-    name: str = found["name"]
-    arguments: Any = found.get(key, found.get("arguments", {}))
+    name: str = value["name"]
+    arguments: Any = value.get(key, value.get("arguments", {}))
     try:
         decoded = json.loads(arguments) if isinstance(arguments, str) else arguments
     except ValueError as error:

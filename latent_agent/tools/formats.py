@@ -1,12 +1,12 @@
 """How models write tool calls: the common formats, each read and forced by its own file."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latent_agent.tools.call import Tool, ToolCall
-from latent_agent.tools.pieces import Piece, marker_ids, split_answer
+from latent_agent.tools.pieces import Piece, marker_ids, split_answer, split_text
 from latent_agent.tools.schema import schema_rule
 
 if TYPE_CHECKING:
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 Reader = Callable[[Sequence[Piece], frozenset[str]], tuple[str, list[ToolCall]]]
 """Takes an answer's pieces and the tools' names; returns the text outside calls, and the calls."""
-
-Literal = Callable[[str], str]
-"""Writes a string, markers included, as a grammar has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +57,16 @@ class CallFormat:
             tools: Which may be called.
             several: Whether more than one call may be made.
         """
-        own = {marker: number for number, marker in marker_ids(tokenizer, self.markers).items()}
+        own = marker_ids(tokenizer, self.markers)
 
         def literal(text: str) -> str:
-            return lark_literal(text, own)
+            """Write a string for Lark: quoted text, and the ids of markers that are tokens."""
+            return " ".join(
+                f"<[{own[piece.text]}]>"
+                if piece.marker
+                else json.dumps(piece.text, ensure_ascii=False)
+                for piece in split_text(text, tuple(own))
+            )
 
         more = f" ({literal(self.between)} call)*" if several else ""
         rules = [f"calls: {literal(self.opening)} call{more} {literal(self.closing)}"]
@@ -74,22 +77,3 @@ class CallFormat:
             schema = schema_rule(tool.parameters, strict=tool.strict)
             rules.append(f"arguments{number}: {schema}")
         return "\n".join(rules)
-
-
-def lark_literal(text: str, own: Mapping[str, int]) -> str:
-    """Write a string for Lark: quoted text, and the ids of markers that are tokens."""
-    parts = [text]
-    for marker, number in own.items():
-        parts = [piece for part in parts for piece in _around(part, marker, f"<[{number}]>")]
-    told = [part if part in _references(own) else json.dumps(part, ensure_ascii=False)
-            for part in parts if part]  # fmt: skip
-    return " ".join(told)
-
-
-def _around(text: str, marker: str, reference: str) -> list[str]:
-    first, *rest = text.split(marker)
-    return [first, *(part for after in rest for part in (reference, after))]
-
-
-def _references(own: Mapping[str, int]) -> frozenset[str]:
-    return frozenset(f"<[{number}]>" for number in own.values())

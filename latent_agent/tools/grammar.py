@@ -41,12 +41,12 @@ class Grammars:
             tokenizer, n_vocab=max(rows, len(tokenizer)), eos_token=sorted(stop_ids)
         )
 
-    def compile(self, lark: str, told: object) -> "GrammarConstraint":
+    def compile(self, lark: str, source: object) -> "GrammarConstraint":
         """Compile a grammar.
 
         Args:
             lark: In llguidance's dialect of Lark.
-            told: What it was made of, for the error.
+            source: What it was made of, for the error.
 
         Raises:
             SettingError: If no grammar can express it.
@@ -55,7 +55,7 @@ class Grammars:
         if matcher.is_error():
             reason = matcher.get_error().splitlines()[0]
             raise SettingError(
-                f"a schema must be one that a grammar can express, got {told!r} ({reason}); "
+                f"a schema must be one that a grammar can express, got {source!r} ({reason}); "
                 "simplify it"
             )
         return GrammarConstraint(matcher, self._rows)

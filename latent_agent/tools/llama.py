@@ -13,8 +13,11 @@ TAG = "<|python_tag|>"
 
 def read(pieces: Sequence[Piece], names: frozenset[str]) -> tuple[str, list[ToolCall]]:
     """Read calls: what the tag opens, or an answer that as a whole is calls of known tools."""
-    outside = "".join(piece.text for piece in pieces[: _tagged(pieces)] if not piece.marker)
-    tagged = "".join(piece.text for piece in pieces[_tagged(pieces) :] if not piece.marker)
+    tag = next((at for at, piece in enumerate(pieces) if piece.marker), len(pieces))
+    outside, tagged = (
+        "".join(piece.text for piece in part if not piece.marker)
+        for part in (pieces[:tag], pieces[tag:])
+    )
     if tagged:
         return outside, objects(tagged)
     if not outside.lstrip().startswith("{"):
@@ -25,30 +28,19 @@ def read(pieces: Sequence[Piece], names: frozenset[str]) -> tuple[str, list[Tool
     return ("", calls) if meant or begun else (outside, [])
 
 
-def _tagged(pieces: Sequence[Piece]) -> int:
-    places = [at for at, piece in enumerate(pieces) if piece.marker]
-    return places[0] if places else len(pieces)
-
-
 def objects(text: str) -> list[ToolCall]:
     """Read one JSON object after another, with ``;`` or blanks between them."""
     calls: list[ToolCall] = []
     at = 0
-    while (at := _past_gap(text, at)) < len(text):
+    while (at := len(text) - len(text[at:].lstrip("; \t\r\n"))) < len(text):
         try:
-            found, end = JSONDecoder(strict=False).raw_decode(text, at)
+            value, end = JSONDecoder(strict=False).raw_decode(text, at)
         except (JSONDecodeError, ValueError) as error:
             source = f"{TAG}{text[at:]}"
             return [*calls, ToolCall(name=None, source=source, malformed=f"not JSON: {error}")]
-        calls.append(call_from(f"{TAG}{text[at:end]}", found, "parameters"))
+        calls.append(call_from(f"{TAG}{text[at:end]}", value, "parameters"))
         at = end
     return calls
-
-
-def _past_gap(text: str, at: int) -> int:
-    while at < len(text) and text[at] in "; \t\r\n":
-        at += 1
-    return at
 
 
 def _call(name: str) -> tuple[str, str]:

@@ -45,10 +45,10 @@ def _listed(text: str) -> list[ToolCall]:
     source = f"{MARKER}{text}"
     try:
         # Some end a list with other text after it: the list is what counts.
-        found, _ = json.JSONDecoder(strict=False).raw_decode(text.lstrip())
+        value, _ = json.JSONDecoder(strict=False).raw_decode(text.lstrip())
     except ValueError as error:
         return [ToolCall(name=None, source=source, malformed=f"not JSON: {error}")]
-    listed: list[Any] = found if isinstance(found, list) else [found]
+    listed: list[Any] = value if isinstance(value, list) else [value]
     return [call_from(f"{MARKER}{json.dumps(one)}", one, "arguments") for one in listed]
 
 

@@ -7,7 +7,8 @@ characters written in other tokens are text.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,28 +22,27 @@ class Piece:
     marker: bool = False
 
 
-def marker_ids(tokenizer: "PreTrainedTokenizerBase", markers: Sequence[str]) -> dict[int, str]:
-    """Return those markers that are tokens of their own, by id."""
-    names = {str(token): number for number, token in tokenizer.added_tokens_decoder.items()}
-    return {names[marker]: marker for marker in markers if marker in names}
+def marker_ids(tokenizer: "PreTrainedTokenizerBase", markers: Sequence[str]) -> dict[str, int]:
+    """Return the ids of those markers that are tokens of their own."""
+    ids = {str(token): number for number, token in tokenizer.added_tokens_decoder.items()}
+    return {marker: ids[marker] for marker in markers if marker in ids}
 
 
 def split_answer(
     tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[int], markers: Sequence[str]
 ) -> list[Piece]:
     """Split an answer's ids at markers; other special tokens are left out of the text."""
-    own = marker_ids(tokenizer, markers)
+    own = {number: marker for marker, number in marker_ids(tokenizer, markers).items()}
     written = [marker for marker in markers if marker not in own.values()]
     pieces: list[Piece] = []
-    stretch: list[int] = []
-    for token in [*tokens, None]:
-        if token is not None and token not in own:
-            stretch.append(token)
+    for marker, stretch in groupby(tokens, own.get):
+        if marker is not None:
+            pieces += [Piece(marker, marker=True) for _ in stretch]
             continue
-        pieces += split_text(_decode(tokenizer, stretch), written)
-        stretch = []
-        if token is not None:
-            pieces.append(Piece(own[token], marker=True))
+        text: Any = tokenizer.decode(
+            list(stretch), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        pieces += split_text(text, written)
     return pieces
 
 
@@ -53,8 +53,3 @@ def split_text(text: str, markers: Sequence[str]) -> list[Piece]:
     pattern = "|".join(re.escape(marker) for marker in markers)
     parts = re.split(f"({pattern})", text)
     return [Piece(part, marker=part in markers) for part in parts if part]
-
-
-def _decode(tokenizer: "PreTrainedTokenizerBase", ids: list[int]) -> str:
-    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return str(text)

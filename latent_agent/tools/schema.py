@@ -75,10 +75,10 @@ def check_schema(schema: Mapping[str, Any], name: str) -> None:
 def misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
     """Return how a value breaks a schema; None: it does not."""
     try:
-        found = next(Draft202012Validator(schema).iter_errors(value), None)
-    except Unresolvable as error:
-        return f"the schema refers to what is not there: {error}"
-    if found is None:
+        error = next(Draft202012Validator(schema).iter_errors(value), None)
+    except Unresolvable as missing:
+        return f"the schema refers to what is not there: {missing}"
+    if error is None:
         return None
-    place = "/".join(str(part) for part in found.absolute_path)
-    return f"{found.message} at {place!r}" if place else found.message
+    place = "/".join(str(part) for part in error.absolute_path)
+    return f"{error.message} at {place!r}" if place else error.message

@@ -10,8 +10,6 @@ from latent_agent.errors import SettingError
 from latent_agent.tools.call import Tool
 from latent_agent.tools.schema import ANY_OBJECT, check_schema
 
-_ANY = ("any", "required")
-
 
 def tools_from(given: Sequence[Any], *, strict: bool | None = None) -> tuple[Tool, ...]:
     """Turn tools of all kinds that LangChain knows into plain ones.
@@ -23,10 +21,10 @@ def tools_from(given: Sequence[Any], *, strict: bool | None = None) -> tuple[Too
 
 
 def check_names(tools: Sequence[Tool]) -> None:
-    """Refuse tools that no name tells apart.
+    """Refuse tools that share a name.
 
     Raises:
-        SettingError: If two share a name.
+        SettingError: If two do.
     """
     names = [tool.name for tool in tools]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -60,19 +58,19 @@ def forced_by(choice: Any, tools: Sequence[Tool]) -> tuple[Tool, ...]:
     """
     if choice in (None, False, "auto", "none"):
         return ()
-    if choice is True or choice in _ANY:
+    if choice is True or choice in ("any", "required"):
         return tuple(tools)
     wanted: Any = choice
     if isinstance(choice, Mapping):
-        told: Any = choice.get("function", choice)
-        wanted = told.get("name") if isinstance(told, Mapping) else None
-    found = tuple(tool for tool in tools if tool.name == wanted)
-    if not found:
+        function: Any = choice.get("function", choice)
+        wanted = function.get("name") if isinstance(function, Mapping) else None
+    forced = tuple(tool for tool in tools if tool.name == wanted)
+    if not forced:
         raise SettingError(
             "tool_choice must be 'auto', 'none', 'any' or one of the tools "
             f"{[tool.name for tool in tools]}, got {choice!r}; bind the tool, or fix the name"
         )
-    return found
+    return forced
 
 
 def json_schema(schema: Any) -> Mapping[str, Any]:
@@ -84,8 +82,8 @@ def json_schema(schema: Any) -> Mapping[str, Any]:
     if schema is None:
         return ANY_OBJECT
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        told: Any = schema
-        made = told.model_json_schema() if hasattr(told, "model_json_schema") else told.schema()
+        model: Any = schema
+        made = model.model_json_schema() if hasattr(model, "model_json_schema") else model.schema()
     elif isinstance(schema, Mapping) and not {"function", "name"} & schema.keys():
         made = dict(schema)
     else:

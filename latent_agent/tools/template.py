@@ -1,4 +1,4 @@
-"""What a chat template knows of tools: found out by rendering it, not by reading it."""
+"""What a chat template knows of tools: detected by rendering it, not by reading it."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -48,27 +48,21 @@ _CALL: Mapping[str, Any] = {
 _RESULT = {"role": "tool", "name": _NAME, "tool_call_id": _ID, "content": "2"}
 
 
-def knows_tools(tokenizer: "PreTrainedTokenizerBase") -> bool:
-    """Whether a prompt tells of the tools that its template is given."""
-    told = _rendered(tokenizer, [_USER], [_TOOL])
-    return told is not None and _NAME in told
-
-
 def call_format(tokenizer: "PreTrainedTokenizerBase") -> CallFormat:
     """Return how a model writes its calls, by what its template makes of one.
 
     Raises:
         PromptError: If the template knows no tools, or writes calls as no known format does.
     """
-    if not knows_tools(tokenizer):
+    if _NAME not in _rendered(tokenizer, [_USER]):
         raise PromptError(
             "tools need a chat template that knows them, and the one of "
             f"{tokenizer.name_or_path!r} renders the same prompt with and without; choose a model "
             "that was trained on tools, set tokenizer.chat_template to one that renders "
             "'tools', or use with_structured_output, which needs no template"
         )
-    told = _rendered(tokenizer, [_USER, _CALL, _RESULT], [_TOOL]) or ""
-    written = told[told.find(_USER["content"]) :]
+    rendered = _rendered(tokenizer, [_USER, _CALL, _RESULT])
+    written = rendered[rendered.find(_USER["content"]) :]
     for known in FORMATS:
         if all(sign in written for sign in known.signs):
             return known
@@ -79,20 +73,17 @@ def call_format(tokenizer: "PreTrainedTokenizerBase") -> CallFormat:
     )
 
 
-def _rendered(
-    tokenizer: "PreTrainedTokenizerBase",
-    messages: Sequence[Mapping[str, Any]],
-    tools: Sequence[Mapping[str, Any]],
-) -> str | None:
+def _rendered(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return the prompt with the probe tool; an empty one where the template refuses it."""
     if tokenizer.chat_template is None:
-        return None
+        return ""
     try:
         rendered: Any = tokenizer.apply_chat_template(
             [dict(message) for message in messages],
-            tools=[dict(tool) for tool in tools] or None,
+            tools=[dict(_TOOL)],
             tokenize=False,
             add_generation_prompt=True,
         )
     except REFUSALS:
-        return None
+        return ""
     return rendered
