@@ -87,16 +87,12 @@ def json_schema(schema: Any) -> Mapping[str, Any]:
     elif isinstance(schema, Mapping) and not {"function", "name"} & schema.keys():
         made = dict(schema)
     else:
-        made = _converted(schema)
+        try:
+            made = convert_to_json_schema(schema)
+        except (ValueError, TypeError) as error:
+            raise SettingError(
+                "schema must be a Pydantic class, a TypedDict or a JSON schema, got "
+                f"{schema!r} ({error}); for example a class Answer(BaseModel)"
+            ) from error
     check_schema(made, made.get("title", "structured output"))
     return made
-
-
-def _converted(schema: Any) -> Mapping[str, Any]:
-    try:
-        return convert_to_json_schema(schema)
-    except (ValueError, TypeError) as error:
-        raise SettingError(
-            "schema must be a Pydantic class, a TypedDict or a JSON schema, got "
-            f"{schema!r} ({error}); for example a class Answer(BaseModel)"
-        ) from error
