@@ -172,7 +172,11 @@ def _held_weakly(step: Any) -> Any:
     The thread that decodes holds the object.
     """
     method: Any = WeakMethod(step)
-    return lambda *given: method()(*given)
+
+    def one_pass(*given: Any) -> Any:
+        return method()(*given)
+
+    return one_pass
 
 
 @cache

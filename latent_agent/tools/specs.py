@@ -81,14 +81,14 @@ def json_schema(schema: Any) -> Mapping[str, Any]:
     """
     if schema is None:
         return ANY_OBJECT
+    given: Any = schema  # as no check narrows it
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        model: Any = schema
-        made = model.model_json_schema() if hasattr(model, "model_json_schema") else model.schema()
+        made = given.model_json_schema() if hasattr(given, "model_json_schema") else given.schema()
     elif isinstance(schema, Mapping) and not {"function", "name"} & schema.keys():
         made = dict(schema)
     else:
         try:
-            made = convert_to_json_schema(schema)
+            made = convert_to_json_schema(given)
         except (ValueError, TypeError) as error:
             raise SettingError(
                 "schema must be a Pydantic class, a TypedDict or a JSON schema, got "
