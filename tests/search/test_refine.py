@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.lm_head import Head
+from latent_agent.model.lm_head import LMHead
 from latent_agent.model.logits_mask import FREE
 from latent_agent.model.sampling import Sampler
 from latent_agent.reward import Score
@@ -85,7 +85,7 @@ def test_a_head_pulls_back_what_autograd_would(config, biased, dtype):
     linear = torch.nn.Linear(16, 9000, bias=biased).to(getattr(torch, dtype))
     for weight in linear.parameters():
         weight.data.normal_(generator=draw)
-    head = Head(linear, SimpleNamespace(**config))
+    head = LMHead(linear, SimpleNamespace(**config))
     z = torch.randn(5, 16, generator=draw, requires_grad=True)
     given = torch.randn(5, 9000, generator=draw)
     (wanted,) = torch.autograd.grad(head.logits(z), z, given)
@@ -100,7 +100,7 @@ def test_in_half_precision_sums_are_kept_in_single():
     linear = torch.nn.Linear(16, 20_000, bias=False).to(torch.bfloat16)
     z, given = torch.randn(5, 16, generator=draw), torch.randn(5, 20_000, generator=draw)
     wanted = given.double() @ linear.weight.detach().double()
-    found = Head(linear, SimpleNamespace()).pull_back(z, given)
+    found = LMHead(linear, SimpleNamespace()).pull_back(z, given)
     torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
 
 
