@@ -409,7 +409,7 @@ def test_every_candidate_is_grammatical(shared, backbone, samples, monkeypatch):
     form = Form(tools=TOOLS, forced=TOOLS[3:], several=False)
     reward = Never()
     settings = settings_for(
-        prefix_tokens=60, learning_rate=0.5, max_iterations=3, max_tokens=90,
+        prefix_tokens=60, learning_rate=0.5, max_iterations=5, max_tokens=90,
         samples=samples, temperature=1.0 if samples > 1 else 0.0,
     )  # fmt: skip
     prefixes: list[tuple[int, ...]] = []
@@ -421,8 +421,8 @@ def test_every_candidate_is_grammatical(shared, backbone, samples, monkeypatch):
 
     monkeypatch.setattr(backbone, "decode", watched)
     outcome = LatentAgent(shared, settings, reward, form=form).answer([Turn("user", QUESTION)])
-    assert outcome.iterations == 3
-    assert len(prefixes) == 3 * samples
+    assert outcome.iterations == 5
+    assert len(prefixes) == 5 * samples
     assert len(set(prefixes)) > 1
     grammar = form.constraint(backbone)
     for prefix in prefixes:
