@@ -14,7 +14,8 @@ from sqlalchemy import Engine, event
 from typer.testing import CliRunner
 
 from latent_agent.cli import app
-from latent_agent.cli.memory_page.charts import bar_chart, line_chart
+from latent_agent.cli.memory_page.charts import Chart
+from latent_agent.cli.memory_page.page import template
 from latent_memory import LatentMemory
 from latent_memory.overview import overview
 from latent_memory.priors.nights import Result, begin_night, end_night
@@ -23,7 +24,7 @@ from tests.support.memories import in_namespace, trace
 
 HOSTILE = "<script>document.title = 'taken'</script>\x1b[31m<img src=x onerror=alert(1)> & \x07'\""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
-VOID = {"meta", "line", "rect", "circle", "path", "polyline", "br"}
+VOID = {"meta", "line", "rect", "circle", "path", "br"}
 FIRST = datetime(2026, 1, 1, 9, tzinfo=UTC)
 
 
@@ -222,12 +223,30 @@ def test_json_tells_the_file(path: Path, tmp_path: Path) -> None:
 
 
 def test_charts_say_in_words_what_they_show() -> None:
-    line = line_chart("Steps", ("a", "b"), [("steps", [4.0, None, 1.0])])
+    line = Chart(title="Steps", ends=("a", "b"), lines=[("steps", [4.0, None, 1.0])])
     assert line.says == "Steps. steps: 4.00 at first, 1.00 at last"
-    assert len(line.lines[0].dots) == 3 - 1, "lone points beside a gap are dots"
-    bars = bar_chart("Traces", [("0", 3), ("1", 0)])
+    bars = Chart(title="Traces", bars=[("0", 3), ("1", 0)])
     assert bars.says == "Traces. 0: 3"
-    assert [bar.height > 0 for bar in bars.bars] == [True, False]
+    drawn = Tags(template("chart.svg.j2").render(chart=bars)).seen
+    assert [has["height"] != "0.0" for tag, has in drawn if tag == "rect"] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "path", "dots"),
+    [
+        ([4.0, None, 1.0], "M95.0 10.0M299.0 133.0", 2),
+        ([None, 4.0, 2.0], "M197.0 10.0L299.0 92.0", 2),
+        ([1.0] * 30 + [None, 1.0], None, 1),  # many places: lone points beside a gap are dots
+    ],
+)
+def test_a_gap_breaks_a_line(values: list[float | None], path: str | None, dots: int) -> None:
+    chart = Chart(title="Steps", ends=("a", "b"), lines=[("steps", values)])
+    drawn = Tags(template("chart.svg.j2").render(chart=chart)).seen
+    (line,) = [has["d"] for tag, has in drawn if has.get("class") == "line line-1"]
+    assert line is not None
+    assert path in (None, line)
+    assert line.count("M") == 1 + values[1:-1].count(None)
+    assert sum(tag == "circle" for tag, _ in drawn) == dots
 
 
 def test_a_browser_shows_it(path: Path) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from latent_agent.cli.memory_page.drawn import charts_of
+from latent_agent.cli.memory_page.charts import charts_of
 from latent_agent.cli.memory_page.facts import Facts, read, verdict_of
 from latent_agent.cli.plain_text import clean
 from latent_memory import LatentMemory
@@ -19,6 +19,18 @@ _ROWS = 12  # of nights and of priors, the newest
 _LONGEST = 300  # characters of a question
 
 
+def template(name: str) -> Template:
+    """Return one of the page's templates."""
+    environment = Environment(
+        loader=PackageLoader("latent_agent.cli.memory_page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
 def page_of(memory: LatentMemory, *, namespace: str | None = None, texts: bool = False) -> str:
     """Return a page about a memory, or one namespace of it, as HTML.
 
@@ -28,14 +40,7 @@ def page_of(memory: LatentMemory, *, namespace: str | None = None, texts: bool =
         texts: Show questions too.
     """
     facts = read(memory, namespace)
-    environment = Environment(
-        loader=PackageLoader("latent_agent.cli.memory_page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("memory.html.j2").render(
+    return template("memory.html.j2").render(
         name="all namespaces" if namespace is None else f"namespace {clean(namespace)}",
         path=clean(str(memory.path)),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
