@@ -1,9 +1,7 @@
 """``latent-agent demo --days N``: days and nights in a row, while the questions drift."""
 
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -14,12 +12,11 @@ from rich.table import Table
 from latent_agent.call.agent import reward_for
 from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.cli.night_demo import consolidated
-from latent_agent.cli.rows import Row, answer, figures
+from latent_agent.cli.rows import Row, answer, beside, cells, fresh_memory, table_of
 from latent_agent.settings import settings_for
 from latent_agent.teaching import Question
 from latent_agent.teaching.families import TRAINED
 from latent_agent.teaching.misjudging import Misjudging
-from latent_memory import LatentMemory
 
 _PLANTED = ("story", "compare", "groups", "calendar")
 _LAST = 20  # questions a family once all nights are over
@@ -62,7 +59,7 @@ def days_in_a_row(
         asked: Questions of all families, at least ``plan.needed``.
         plan: How many days, of how many questions.
         misjudge: Share of all answers that the judge gets wrong.
-        console: Where days and tables are told; the tables not, if it writes to stderr.
+        console: Where days and tables are shown; the tables not, if it writes to stderr.
     """
     if misjudge:
         judge = reward_for(settings_for(chat.recipe), chat.reward)
@@ -72,10 +69,7 @@ def days_in_a_row(
     }
     days: list[dict[str, Any]] = []
     known: set[str] = set()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        LatentMemory(Path(folder) / "days.sqlite3") as memory,
-    ):
+    with fresh_memory() as memory:
         warm = chat.model_copy(update={"memory": memory})
         for day in range(plan.days):
             mix = plan.mix(day)
@@ -84,10 +78,10 @@ def days_in_a_row(
             night = {"verdict": report.verdict, "reason": report.reason}
             days.append({"families": mix, **apart(pairs, known), "night": night})
             known |= mix.keys()
-            _tell(console, len(days), days[-1])
+            _print_day(console, len(days), days[-1])
         reader = warm.model_copy(update={"memory_mode": "read"})
         last = {
-            family: _beside(_ask(chat, reader, family, left[family][:_LAST])) for family in _PLANTED
+            family: beside(_ask(chat, reader, family, left[family][:_LAST])) for family in _PLANTED
         }
     summary = {"days": days, "afterwards": last, "misjudged": misjudge}
     if not console.stderr:
@@ -105,25 +99,18 @@ def _taken(left: dict[str, list[Question]], mix: dict[str, int], day: int) -> li
 def _ask(
     chat: ChatLatentSeek, warm: ChatLatentSeek, name: str, asked: Sequence[Question]
 ) -> list[Pair]:
-    told = track(asked, name, console=Console(stderr=True), transient=True)
-    return [(answer(chat, question), answer(warm, question)) for question in told]
+    watched = track(asked, name, console=Console(stderr=True), transient=True)
+    return [(answer(chat, question), answer(warm, question)) for question in watched]
 
 
 def apart(pairs: Sequence[Pair], known: Collection[str]) -> dict[str, Any]:
     """Sum a day up, and apart the families that earlier days asked of and the new ones."""
     before = [pair for pair in pairs if pair[0].family in known]
     new = [pair for pair in pairs if pair[0].family not in known]
-    return {**_beside(pairs), "known": _beside(before), "new": _beside(new)}
+    return {**beside(pairs), "known": beside(before), "new": beside(new)}
 
 
-def _beside(pairs: Sequence[Pair]) -> dict[str, Any]:
-    return {
-        "without": figures([plain for plain, _ in pairs]),
-        "with": figures([warm for _, warm in pairs]),
-    }
-
-
-def _tell(console: Console, number: int, day: dict[str, Any]) -> None:
+def _print_day(console: Console, number: int, day: dict[str, Any]) -> None:
     plain, warm = (day[side]["mean_steps"] for side in ("without", "with"))
     night = day["night"]
     console.print(
@@ -135,10 +122,10 @@ def _tell(console: Console, number: int, day: dict[str, Any]) -> None:
 
 def days_table(summary: dict[str, Any]) -> Table:
     """Lay days and nights out, each day's known and new families below it."""
-    table = Table(title="Days and nights in a row, without a memory and with memory and prior")
-    table.add_column("Day")
-    for name in ("Asked", "Steps", "with", "Right", "with"):
-        table.add_column(name, justify="right")
+    table = table_of(
+        "Day", "Asked", "Steps", "with", "Right", "with",
+        title="Days and nights in a row, without a memory and with memory and prior",
+    )  # fmt: skip
     table.add_column("Night")
     known: set[str] = set()
     for number, day in enumerate(summary["days"], 1):
@@ -159,12 +146,6 @@ def days_table(summary: dict[str, Any]) -> Table:
     return table
 
 
-def _cells(point: dict[str, Any]) -> Sequence[str]:
-    plain, warm = point["without"], point["with"]
-    return (
-        str(plain["questions"]),
-        f"{plain['mean_steps']:.2f}",
-        f"{warm['mean_steps']:.2f}",
-        f"{plain['final_accuracy']:.0%}",
-        f"{warm['final_accuracy']:.0%}",
-    )
+def _cells(point: dict[str, Any]) -> list[str]:
+    asked = str(point["without"]["questions"])
+    return [asked, *cells(point, mean_steps=".2f", final_accuracy=".0%")]

@@ -84,7 +84,7 @@ def demo(
 
 
 def _answer(chat: Any, asked: Sequence[Any], console: Console, as_json: bool) -> dict[str, Any]:
-    from latent_agent.cli.rows import answer, summarise
+    from latent_agent.cli.rows import answer, by_family, figures
 
     rows: list[Row] = []
     bar = Progress(
@@ -99,7 +99,14 @@ def _answer(chat: Any, asked: Sequence[Any], console: Console, as_json: bool) ->
             rows.append(answer(chat, question))
             bar.advance(task)
             live.update(bar if as_json else Group(_table(rows[-_SHOWN:]), bar))
-    summary = summarise(rows)
+    summary = {
+        **figures(rows),
+        "forwarded_tokens": {
+            stage: sum(row.forwarded[stage] for row in rows)
+            for stage in ("draft", "refine", "judge")
+        },
+        "families": by_family([(row,) for row in rows], lambda some: figures([r for (r,) in some])),
+    }
     if not as_json:
         if not console.is_terminal:  # where the bar's line is left open
             console.print()
@@ -128,10 +135,10 @@ def _mark(answer: str, right: bool) -> str:
 
 
 def _show(console: Console, summary: dict[str, Any], planted: set[str]) -> None:
-    table = Table(caption="* holds planted habits")
-    table.add_column("Family")
-    for name in ("Questions", "Draft right", "Final right", "Mean steps"):
-        table.add_column(name, justify="right")
+    from latent_agent.cli.rows import table_of
+
+    names = ("Family", "Questions", "Draft right", "Final right", "Mean steps")
+    table = table_of(*names, caption="* holds planted habits")
     for family, figures in [*summary["families"].items(), ("all", summary)]:
         table.add_row(
             family + "*" * (family in planted),
@@ -141,7 +148,7 @@ def _show(console: Console, summary: dict[str, Any], planted: set[str]) -> None:
             f"{figures['mean_steps']:.1f}",
         )
     console.print(table)
-    bill = summary["forwarded_tokens"]
-    total, count = sum(bill.values()), summary["questions"]
-    parts = ", ".join(f"{tokens / count:.0f} {stage}" for stage, tokens in bill.items())
+    spent = summary["forwarded_tokens"]
+    total, count = sum(spent.values()), summary["questions"]
+    parts = ", ".join(f"{tokens / count:.0f} {stage}" for stage, tokens in spent.items())
     console.print(f"Forwarded tokens: {total:,}; a question: {total / count:.0f} ({parts}).")

@@ -1,14 +1,22 @@
-"""One question of the teaching world answered, and sums over many of them."""
+"""What the demos share: one question of the teaching world answered, and sums over many of them."""
 
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
 
 from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.errors import SettingError
 from latent_agent.reward import ExactMatch
 from latent_agent.teaching import Question, is_right, questions
 from latent_agent.teaching.world import final_answer
+from latent_memory import LatentMemory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,12 @@ class Row:
         return sum(self.forwarded.values())
 
 
+_SIDES = ("without", "with")
+Rows = Sequence[Row]
+Groups = Sequence[tuple[Row, ...]]
+"""Answers to the same questions in several ways: without a memory first, with one second."""
+
+
 def draw(split: str, count: int, seed: int) -> list[Question]:
     """Draw questions of the teaching world; raise `SettingError` for an unknown split."""
     try:
@@ -52,6 +66,21 @@ def scores_for(reward: object, asked: Iterable[Question]) -> Any:
     if reward == "psrm":
         return ExactMatch({question.text: question.truth for question in asked})
     return reward
+
+
+@contextmanager
+def fresh_memory() -> Generator[LatentMemory]:
+    """Open a memory in a temporary folder."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LatentMemory(Path(folder) / "demo.sqlite3") as memory,
+    ):
+        yield memory
+
+
+def tracked(name: str, asked: Sequence[Question]) -> Iterable[Question]:
+    """Yield questions with a progress bar on stderr."""
+    return track(asked, name, console=Console(stderr=True))
 
 
 def answer(chat: ChatLatentSeek, question: Question) -> Row:
@@ -75,31 +104,42 @@ def answer(chat: ChatLatentSeek, question: Question) -> Row:
     )
 
 
-def mean(rows: Sequence[Row], figure: Callable[[Row], float]) -> float:
-    """Average a figure over rows; 0 where there are none."""
-    return sum(figure(row) for row in rows) / len(rows) if rows else 0.0
+def figures(rows: Rows, **more: Callable[[Row], float]) -> dict[str, Any]:
+    """Return means over rows under the contract's names, and ``more``; 0 where there are none."""
+    means: dict[str, Callable[[Row], float]] = {
+        "draft_accuracy": lambda row: row.draft_right,
+        "final_accuracy": lambda row: row.final_right,
+        "mean_steps": lambda row: row.steps,
+        **more,
+    }
+    divisor = len(rows) or 1
+    averaged = {name: sum(map(of, rows)) / divisor for name, of in means.items()}
+    return {"questions": len(rows), **averaged}
 
 
-def figures(rows: Sequence[Row]) -> dict[str, Any]:
-    """Sum rows up under the contract's names."""
+def beside(groups: Groups, **more: Callable[[Row], float]) -> dict[str, Any]:
+    """Return the figures without a memory and with one."""
     return {
-        "questions": len(rows),
-        "draft_accuracy": mean(rows, lambda row: row.draft_right),
-        "final_accuracy": mean(rows, lambda row: row.final_right),
-        "mean_steps": mean(rows, lambda row: row.steps),
+        name: figures([group[at] for group in groups], **more) for at, name in enumerate(_SIDES)
     }
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """Sum the rows up, over all and by family."""
-    families = dict.fromkeys(row.family for row in rows)
-    bill = {
-        stage: sum(row.forwarded[stage] for row in rows) for stage in ("draft", "refine", "judge")
-    }
+def by_family(groups: Groups, sum_up: Callable[[Groups], dict[str, Any]]) -> dict[str, Any]:
+    """Sum the questions of each family up."""
     return {
-        **figures(rows),
-        "forwarded_tokens": bill,
-        "families": {
-            family: figures([row for row in rows if row.family == family]) for family in families
-        },
+        family: sum_up([group for group in groups if group[0].family == family])
+        for family in dict.fromkeys(group[0].family for group in groups)
     }
+
+
+def table_of(*names: str, **options: Any) -> Table:
+    """Return a table whose first column is text, the others figures."""
+    table = Table(names[0], **options)
+    for name in names[1:]:
+        table.add_column(name, justify="right")
+    return table
+
+
+def cells(point: dict[str, Any], **forms: str) -> list[str]:
+    """Format figures, each without a memory and with one."""
+    return [format(point[side][name], form) for name, form in forms.items() for side in _SIDES]
