@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from dataclasses import dataclass
 
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.items import LETTERS, Item
@@ -23,16 +23,17 @@ _ALONE = re.compile(
 )
 
 
-class Checker(Protocol):
-    """Tells right answers from wrong ones."""
+@dataclass(frozen=True)
+class Checker:
+    """Tells right answers from wrong ones.
 
-    def is_right(self, item: Item, answer: str) -> bool:
-        """Tell whether an answer is right."""
-        ...
+    Attributes:
+        is_right: Whether an answer to an item is right.
+        final: What an answer says in the end, so that votes can be counted; None: nothing.
+    """
 
-    def final(self, item: Item, answer: str) -> str | None:
-        """Return what an answer says in the end, so that votes can be counted; None: nothing."""
-        ...
+    is_right: Callable[[Item, str], bool]
+    final: Callable[[Item, str], str | None]
 
 
 def stated(answer: str) -> str | None:
@@ -41,111 +42,74 @@ def stated(answer: str) -> str | None:
     return said[0].casefold() if said else None
 
 
-class Exact:
-    """By the text in the box, after the last "answer is", or on the last line; case is ignored."""
-
-    def is_right(self, item: Item, answer: str) -> bool:
-        """Compare the texts."""
-        truth = plain(item.truth)
-        return any(same_text(truth, said) for said in [plain(answer), *statements(answer)])
-
-    def final(self, item: Item, answer: str) -> str | None:  # noqa: ARG002
-        """Return the stated text."""
-        return stated(answer)
+def _same_words(item: Item, answer: str) -> bool:
+    truth = plain(item.truth)
+    return any(same_text(truth, said) for said in [plain(answer), *statements(answer)])
 
 
-class Formula:
-    """By the truth's own kind: a number by value and unit, a formula by ``math-verify``, a text."""
-
-    def is_right(self, item: Item, answer: str) -> bool:
-        """Compare with the truth as a whole."""
-        return same_answer(item.truth, answer)
-
-    def final(self, item: Item, answer: str) -> str | None:  # noqa: ARG002
-        """Return the value in one form, so that 0.5 and 1/2 are one vote."""
-        return vote(answer)
-
-
-class Choice:
-    """By the letter of the choice, or by its text."""
-
-    def is_right(self, item: Item, answer: str) -> bool:
-        """Compare the letters."""
-        return self.final(item, answer) == item.truth
-
-    def final(self, item: Item, answer: str) -> str | None:
-        """Return the letter that an answer settles on."""
-        known = LETTERS[: len(item.choices)]
-        for said in statements(answer):
-            if (letter := _letter(said)) and letter in known:
+def _choice(item: Item, answer: str) -> str | None:
+    """Return the letter that an answer settles on."""
+    known = LETTERS[: len(item.choices)]
+    for said in statements(answer):
+        if (letter := _letter(said)) and letter in known:
+            return letter
+        for letter, choice in zip(known, item.choices, strict=True):
+            if same_text(plain(choice), said):
                 return letter
-            for letter, choice in zip(known, item.choices, strict=True):
-                if same_text(plain(choice), said):
-                    return letter
-        for pattern in (_NAMED, _ALONE):
-            letters = [letter for letter in pattern.findall(answer) if letter in known]
-            if letters:
-                return letters[-1]
-        return None
+    for pattern in (_NAMED, _ALONE):
+        letters = [letter for letter in pattern.findall(answer) if letter in known]
+        if letters:
+            return letters[-1]
+    return None
 
 
 def _letter(said: str) -> str | None:
     """Return the letter of "B", "(B) green" and "B. green"."""
-    found = _LETTER.fullmatch(said)
-    return next(filter(None, found.groups())).upper() if found else None
+    match = _LETTER.fullmatch(said)
+    return next(filter(None, match.groups())).upper() if match else None
 
 
-class World:
-    """By the teaching world's own rule: the word after the last "answer is"."""
-
-    def is_right(self, item: Item, answer: str) -> bool:
-        """Compare the words."""
-        return final_answer(answer) == item.truth
-
-    def final(self, item: Item, answer: str) -> str | None:  # noqa: ARG002
-        """Return the word."""
-        return final_answer(answer)
-
-
-class Fitting:
-    """Each item by its kind: the teaching world's rule, the choice's letter, or math-verify."""
-
-    def is_right(self, item: Item, answer: str) -> bool:
-        """Ask the checker that fits."""
-        return self._of(item).is_right(item, answer)
-
-    def final(self, item: Item, answer: str) -> str | None:
-        """Ask the checker that fits."""
-        return self._of(item).final(item, answer)
-
-    def _of(self, item: Item) -> Checker:
-        if item.world:
-            return World()
-        return Choice() if item.choices else Formula()
+# By the text in the box, after the last "answer is", or on the last line; case is ignored.
+EXACT = Checker(_same_words, lambda _, answer: stated(answer))
+# By the truth's own kind: a number by value and unit, a formula by math-verify, a text; votes in
+# one form, so that 0.5 and 1/2 are one.
+FORMULA = Checker(
+    lambda item, answer: same_answer(item.truth, answer), lambda _, answer: vote(answer)
+)
+# By the letter of the choice, or by its text.
+CHOICE = Checker(lambda item, answer: _choice(item, answer) == item.truth, _choice)
+# By the teaching world's own rule: the word after the last "answer is".
+WORLD = Checker(
+    lambda item, answer: final_answer(answer) == item.truth, lambda _, answer: final_answer(answer)
+)
 
 
-class Told:
-    """By a callable ``(question, truth, answer) -> bool``."""
-
-    def __init__(self, function: Callable[[str, str, str], object]) -> None:
-        self._function = function
-
-    def is_right(self, item: Item, answer: str) -> bool:
-        """Ask the callable."""
-        return bool(self._function(item.question, item.truth, answer))
-
-    def final(self, item: Item, answer: str) -> str | None:  # noqa: ARG002
-        """Return the stated text: a callable says nothing of votes."""
-        return stated(answer)
+def _fitting(item: Item) -> Checker:
+    if item.world:
+        return WORLD
+    return CHOICE if item.choices else FORMULA
 
 
-CHECKERS: Mapping[str, Callable[[], Checker]] = {
-    "auto": Fitting,
-    "math": Formula,
-    "exact": Exact,
-    "choice": Choice,
-    "bundled": World,
+# Each item by its kind.
+FITTING = Checker(
+    lambda item, answer: _fitting(item).is_right(item, answer),
+    lambda item, answer: _fitting(item).final(item, answer),
+)
+CHECKERS: Mapping[str, Checker] = {
+    "auto": FITTING,
+    "math": FORMULA,
+    "exact": EXACT,
+    "choice": CHOICE,
+    "bundled": WORLD,
 }
+
+
+def checker_by(function: Callable[[str, str, str], object]) -> Checker:
+    """Return the checker of a callable ``(question, truth, answer) -> bool``."""
+    return Checker(
+        lambda item, answer: bool(function(item.question, item.truth, answer)),
+        lambda _, answer: stated(answer),
+    )
 
 
 def checker_named(name: str) -> Checker:
@@ -155,7 +119,7 @@ def checker_named(name: str) -> Checker:
         EvaluationError: If there is none.
     """
     if name in CHECKERS:
-        return CHECKERS[name]()
+        return CHECKERS[name]
     module, _, attribute = name.partition(":")
     if not attribute:
         raise EvaluationError(
@@ -163,7 +127,7 @@ def checker_named(name: str) -> Checker:
             "example --check my_checks:same"
         )
     try:
-        return Told(named(module, attribute))
+        return checker_by(named(module, attribute))
     except (ImportError, AttributeError) as error:
         raise EvaluationError(
             f"check must be importable, got {name!r} ({error}); run the command from the folder "

@@ -1,14 +1,14 @@
 """Pictures of a summary, as PNG."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # Not pyplot: it keeps state, and looks for a display.
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from latent_agent.evaluation import sweeps
+from latent_agent.evaluation.tables import Lines, number_of, swept_settings
 
 _SIZE = (7.2, 4.4)  # inches
 _LETTER, _ENTRY = 0.06, 0.19  # of a legend: a letter's width, a line's height
@@ -17,9 +17,9 @@ _USUAL = 16  # letters of a name that fit into the size above
 
 def draw_all(summary: Mapping[str, Any]) -> dict[str, bytes]:
     """Return every plot that the summary has figures for, by name."""
-    found = {name: _png(figure) for name, figure in line_figures(summary).items()}
-    swept = sweeps.draw(sweeps.swept_settings(summary["groups"]["all"]))
-    return found if swept is None else {**found, "sensitivity": swept}
+    pictures = {name: _png(figure) for name, figure in line_figures(summary).items()}
+    swept = draw_settings(swept_settings(summary["groups"]["all"]))
+    return pictures if swept is None else {**pictures, "sensitivity": swept}
 
 
 def line_figures(summary: Mapping[str, Any]) -> dict[str, Figure]:
@@ -29,16 +29,14 @@ def line_figures(summary: Mapping[str, Any]) -> dict[str, Figure]:
     """
     methods = summary["groups"]["all"]
     looks = {name: _looks(number) for number, name in enumerate(methods)}  # the same in every plot
-    found = {
-        "accuracy": _curves(summary["curves"], looks, "Accuracy against cost, all questions"),
-        "accuracy-planted": _curves(
-            summary["curves_planted"], looks, "Accuracy against cost, planted families"
-        ),
+    figures = {
+        "accuracy": _curves(summary["curves"], looks, "all questions"),
+        "accuracy-planted": _curves(summary["curves_planted"], looks, "planted families"),
         "stream": _stream(summary["stream"], looks),
         "days": _days(summary["prepared"]),
         "rewards": _rewards(summary["rewards"], looks),
     }
-    return {name: figure for name, figure in found.items() if figure is not None}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def _axes(names: Iterable[str]) -> tuple[Figure, Any]:
@@ -75,75 +73,123 @@ def _looks(number: int) -> dict[str, Any]:
     }
 
 
-def _named(axes: Any, title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left")
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.legend(fontsize="x-small", frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
+Line = tuple[Sequence[float], Sequence[float]]
 
 
-def _curves(curves: Mapping[str, Any], looks: Looks, title: str) -> Figure | None:
-    shown = {name: points for name, points in curves.items() if points}
-    if not shown:
+def _lines(
+    lines: Mapping[str, Line], looks: Looks, title: str, x: str, y: str, **limits: Any
+) -> Figure | None:
+    """Draw a line a name; None where there is none."""
+    if not lines:
         return None
-    figure, axes = _axes(shown)
-    for name, points in shown.items():
-        axes.plot(*zip(*points, strict=True), label=name, **looks[name])
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_xlim(left=0)
-    _named(
-        axes, title, "Mean forwarded tokens a question, one answer more at each mark", "Share right"
-    )
+    figure, axes = _axes(lines)
+    for name, (across, up) in lines.items():
+        axes.plot(across, up, label=name, **looks[name])
+    axes.set(xlabel=x, ylabel=y, **limits)
+    axes.set_title(title, loc="left")
+    axes.legend(fontsize="x-small", frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
     return figure
+
+
+def _curves(curves: Mapping[str, Any], looks: Looks, which: str) -> Figure | None:
+    lines: dict[str, Any] = {
+        name: tuple(zip(*points, strict=True)) for name, points in curves.items() if points
+    }
+    x = "Mean forwarded tokens a question, one answer more at each mark"
+    title = f"Accuracy against cost, {which}"
+    return _lines(lines, looks, title, x, "Share right", ylim=(-0.02, 1.02), xlim=(0, None))
 
 
 def _stream(stream: Mapping[str, Any], looks: Looks) -> Figure | None:
-    shown = {
-        name: parts
+    lines = {
+        name: ([(part["from"] + part["to"]) / 2 for part in parts], [p["steps"] for p in parts])
         for name, parts in stream.items()
         if name.startswith("latentseek") and len(parts) > 1
     }
-    if not shown:
-        return None
-    figure, axes = _axes(shown)
-    for name, parts in shown.items():
-        places = [(part["from"] + part["to"]) / 2 for part in parts]
-        axes.plot(places, [part["steps"] for part in parts], label=name, **looks[name])
-    axes.set_ylim(bottom=0)
-    _named(axes, "Steps along the questions", "Question", "Mean gradient steps")
-    return figure
+    title = "Steps along the questions"
+    return _lines(lines, looks, title, "Question", "Mean gradient steps", ylim=(0, None))
 
 
 def _days(prepared: Mapping[str, Any] | None) -> Figure | None:
-    if not prepared or not prepared["days"]:
-        return None
-    days = prepared["days"]
-    names = [f"day {at}, then night: {day['night']['verdict']}" for at, day in enumerate(days, 1)]
-    figure, axes = _axes(names)
-    start = 0
-    for number, day in enumerate(days):
+    lines: dict[str, Line] = {}
+    ends: list[int] = []
+    for number, day in enumerate(prepared["days"] if prepared else (), 1):
         steps = [row["steps"] for row in day["questions"]]
-        size = max(1, len(steps) // 8)
+        size, start = max(1, len(steps) // 8), ends[-1] if ends else 0
         parts = [steps[at : at + size] for at in range(0, len(steps), size)]
-        axes.plot(
+        lines[f"day {number}, then night: {day['night']['verdict']}"] = (
             [start + size * at + len(part) / 2 for at, part in enumerate(parts)],
             [sum(part) / len(part) for part in parts],
-            label=names[number],
-            **_looks(number),
         )
-        start += len(steps)
-        axes.axvline(start, color="black", alpha=0.3, linewidth=1)
-    axes.set_ylim(bottom=0)
-    _named(axes, "The training days", "Question", "Mean gradient steps")
+        ends.append(start + len(steps))
+    looks = {name: _looks(number) for number, name in enumerate(lines)}
+    title = "The training days"
+    figure = _lines(lines, looks, title, "Question", "Mean gradient steps", ylim=(0, None))
+    for end in ends if figure else ():
+        figure.axes[0].axvline(end, color="black", alpha=0.3, linewidth=1)
     return figure
 
 
 def _rewards(rewards: Mapping[str, Any], looks: Looks) -> Figure | None:
-    shown = {name: row for name, row in rewards.items() if len(row) > 1}
-    if not shown:
+    lines = {name: (range(len(row)), row) for name, row in rewards.items() if len(row) > 1}
+    x = "Round (0: the first answer)"
+    return _lines(lines, looks, "Reward histories", x, "Mean best reward so far")
+
+
+def draw_settings(settings: Mapping[str, Lines]) -> bytes | None:
+    """Draw one picture: a panel a setting, with accuracy, its intervals and its cost."""
+    if not settings:
         return None
-    figure, axes = _axes(shown)
-    for name, row in shown.items():
-        axes.plot(range(len(row)), row, label=name, **looks[name])
-    _named(axes, "Reward histories", "Round (0: the first answer)", "Mean best reward so far")
-    return figure
+    columns = min(2, len(settings))
+    rows = -(-len(settings) // columns)
+    figure = Figure(figsize=(6.4 * columns, 4.2 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    for number, (setting, lines) in enumerate(settings.items(), 1):
+        _panel(figure.add_subplot(rows, columns, number), setting, lines)
+    return _png(figure)
+
+
+def _panel(axes: Any, setting: str, lines: Lines) -> None:
+    values = list(dict.fromkeys(value for points in lines.values() for value, _ in points))
+    places = _places(values)
+    cost = axes.twinx()
+    for number, (method, points) in enumerate(lines.items()):
+        at = [places[value] for value, _ in points]
+        right = [figures["accuracy"] for _, figures in points]
+        means = [one["mean"] for one in right]
+        bars = [
+            [one["mean"] - one["low"] for one in right],
+            [one["high"] - one["mean"] for one in right],
+        ]
+        looks = {"color": f"C{number % 10}", "marker": "osD^vP*X"[number % 8], "markersize": 4}
+        axes.errorbar(at, means, yerr=bars, capsize=3, label=method, **looks)
+        tokens = [figures["forwarded"]["mean"] for _, figures in points]
+        cost.plot(at, tokens, color=looks["color"], alpha=0.4, linestyle=":")
+    _scale(axes, values, places)
+    axes.set_ylim(-0.02, 1.02)
+    cost.set_ylim(bottom=0)
+    cost.set_ylabel("Mean forwarded tokens (dotted)")
+    axes.spines[["top"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.set_title(f"Sensitivity to {setting}", loc="left")
+    axes.set_xlabel(setting)
+    axes.set_ylabel("Share right")
+    axes.legend(fontsize="x-small", frameon=False, loc="lower right")
+
+
+def _places(values: Sequence[str]) -> dict[str, float]:
+    """Return where values stand on the axis: numbers at themselves, words side by side."""
+    numbers = [number_of(value) for value in values]
+    return {
+        value: float(place) if number is None or None in numbers else number
+        for place, (value, number) in enumerate(zip(values, numbers, strict=True))
+    }
+
+
+def _scale(axes: Any, values: Sequence[str], places: Mapping[str, float]) -> None:
+    if any(number_of(value) is None for value in values):
+        axes.set_xticks(list(places.values()), list(places))
+        return
+    low, high = min(places.values()), max(places.values())
+    if low > 0 and high > 20 * low:
+        axes.set_xscale("log")

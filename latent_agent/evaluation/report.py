@@ -2,24 +2,28 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from latent_agent.evaluation import sweeps
 from latent_agent.evaluation.plots import draw_all
 from latent_agent.evaluation.records import Record
 from latent_agent.evaluation.summary import REFERENCE
 from latent_agent.evaluation.tables import (
     AGAINST,
     HEADINGS,
+    SENSITIVITY,
+    Section,
     against_rows,
-    family_rows,
+    family_sections,
     method_rows,
+    sweep_rows,
+    swept_settings,
 )
 
+_GALLERY = ("Question", "Truth", "Draft", "Answer", "Rewards")
 _EACH = 4  # examples of each kind in the gallery
 NOTES = (
     "Right: failures count as wrong. Intervals: 95% bootstrap over questions, seeds averaged; "
@@ -28,7 +32,7 @@ NOTES = (
     "the mean of a question.",
     "Steps: gradient steps, or answers tried after the draft. At once: the first answer that was "
     "judged passed. Length: the answer's, over the greedy answer's. Kept: right greedy answers "
-    "that stayed right. Mended: wrong ones that were made right.",
+    "that stayed right. Fixed: wrong ones that were made right.",
     "At equal cost: the other method ends after the fewest answers at which it has spent as much "
     "as LatentSeek, or more. Its steps and tokens less: what it saves beside LatentSeek; below 0 "
     "it takes more. p: exact sign test on the questions that differ (McNemar's for one seed), "
@@ -48,14 +52,15 @@ def write_report(
     for name, picture in pictures.items():
         (folder / "figures" / f"{name}.png").write_bytes(picture)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", "utf-8")
-    told = _told(summary, records, settings)
+    context = _context(summary, records, settings)
     coded = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
     for file, sources in (("report.md", dict.fromkeys(pictures, "")), ("report.html", coded)):
-        page = _template(f"{file}.j2").render(**told, pictures=sources)
+        page = template(f"{file}.j2").render(**context, pictures=sources)
         (folder / file).write_bytes(page.encode("utf-8", "replace"))
 
 
-def _template(name: str) -> Any:
+def template(name: str) -> Template:
+    """Return one of the pages' templates."""
     environment = Environment(
         loader=PackageLoader("latent_agent.evaluation"),
         autoescape=name.endswith(".html.j2"),
@@ -72,37 +77,33 @@ def _cell(text: object) -> str:
     return " ".join(str(text).replace("|", "\\|").split())
 
 
-def _told(
+def _context(
     summary: Mapping[str, Any], records: Sequence[Record], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    groups = summary["groups"]
-    headings, right = family_rows(groups, "accuracy", ".0%")
-    _, steps = family_rows(groups, "steps", ".2f")
     answers = settings["answers"]
     return {
         "title": f"{answers['model']} on {answers['data']}",
         "questions": summary["questions"],
         "seeds": len(summary["seeds"]),
         "world": str(answers["data"]).startswith("bundled"),
-        "headings": HEADINGS,
-        "sections": [
-            (name, method_rows(groups[name])) for name in ("all", "planted") if name in groups
-        ],
-        "against_headings": AGAINST,
-        "against": [
-            (name, rows)
-            for name in ("all", "planted")
-            if name in groups and (rows := against_rows(groups[name]))
-        ],
-        "family_headings": headings,
-        "families": {"Right": right, "Steps": steps} if len(headings) > 1 else {},
-        "sweep_headings": sweeps.HEADINGS,
-        "sweeps": sweeps.sweep_rows(sweeps.swept_settings(groups["all"])),
+        "sections": [section for section in _sections(summary["groups"]) if section[2]],
         "nights": _nights(summary["prepared"]),
         "gallery": gallery(records),
         "settings": json.dumps(settings, indent=1),
         "notes": NOTES,
     }
+
+
+def _sections(groups: Mapping[str, Any]) -> Iterator[Section]:
+    kinds = {"all": "all questions", "planted": "planted families"}
+    shown = [(kind, groups[name]) for name, kind in kinds.items() if name in groups]
+    for kind, group in shown:
+        yield f"Methods, {kind}", HEADINGS, method_rows(group)
+    for kind, group in shown:
+        title = f"LatentSeek against each, {kind} (points of accuracy)"
+        yield title, AGAINST, against_rows(group)
+    yield from family_sections(groups)
+    yield "Sensitivity", SENSITIVITY, sweep_rows(swept_settings(groups["all"]))
 
 
 def _nights(prepared: Mapping[str, Any] | None) -> list[str]:
@@ -123,19 +124,25 @@ def _nights(prepared: Mapping[str, Any] | None) -> list[str]:
     return lines
 
 
-def gallery(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
+def gallery(records: Sequence[Record]) -> list[Section]:
     """Return LatentSeek's answers to look at, by kind: fixed, spoilt, believed, given up."""
     rows = [r for r in records if r.method == REFERENCE and r.draft is not None]
-    if not rows:
-        return []
     greedy = {r.item: r.right for r in records if r.method == "greedy"}
     kinds: Mapping[str, Callable[[Record], bool]] = {
-        "Mended: a wrong draft, a right answer": lambda r: r.right and not greedy.get(r.item),
+        "Fixed: a wrong draft, a right answer": lambda r: r.right and not greedy.get(r.item),
         "Spoilt: a right draft, a wrong answer": lambda r: (
             not r.right and greedy.get(r.item, False)
         ),
         "Believed: wrong, and accepted": lambda r: not r.right and r.stopped == "threshold",
         "Given up: wrong, and known to be": lambda r: not r.right and r.stopped != "threshold",
     }
-    found = {name: [r for r in rows if wanted(r)][:_EACH] for name, wanted in kinds.items()}
-    return [(name, some) for name, some in found.items() if some]
+    return [
+        (name, _GALLERY, [_example(r) for r in some])
+        for name, wanted in kinds.items()
+        if (some := [r for r in rows if wanted(r)][:_EACH])
+    ]
+
+
+def _example(record: Record) -> list[str]:
+    rewards = " ".join(f"{reward:.2f}" for reward in record.rewards)
+    return [record.question, record.truth, record.draft or "", record.text, rewards]

@@ -1,16 +1,25 @@
 """The whole evaluation, training included, at several values of one thing: a folder for each."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from latent_agent.errors import EvaluationError
-from latent_agent.evaluation import sweeps
+from latent_agent.evaluation.plots import draw_settings
+from latent_agent.evaluation.report import template
 from latent_agent.evaluation.setup import Asked
 from latent_agent.evaluation.specs import setting
-from latent_agent.evaluation.tables import HEADINGS, family_rows, method_rows
+from latent_agent.evaluation.tables import (
+    HEADINGS,
+    Figures,
+    Lines,
+    Section,
+    family_sections,
+    in_order,
+    method_rows,
+)
 from latent_agent.nights.gate import PUBLISHED
 from latent_agent.settings import Settings
 
@@ -88,13 +97,13 @@ class Study:
                         rows[f"{method} @ {self.name}={value}"] = figures
         return found
 
-    def lines(self, summaries: Mapping[str, Summary], group: str) -> sweeps.Lines:
+    def lines(self, summaries: Mapping[str, Summary], group: str) -> Lines:
         """Return figures by method, a point a value."""
-        found: dict[str, list[tuple[str, sweeps.Figures]]] = {}
+        found: dict[str, list[tuple[str, Figures]]] = {}
         for value, summary in summaries.items():
             for method, figures in summary["groups"].get(group, {}).items():
                 found.setdefault(method, []).append((value, figures))
-        return {method: sweeps.in_order(points) for method, points in found.items()}
+        return {method: in_order(points) for method, points in found.items()}
 
 
 def _count(name: str, value: str) -> int:
@@ -107,12 +116,14 @@ def write_study(out: Path, study: Study, summaries: Mapping[str, Summary]) -> st
     """Write ``study.json``, ``study.md`` and ``study.png`` into a folder; return the page."""
     merged = study.merged(summaries)
     (out / "study.json").write_text(json.dumps(merged, indent=1) + "\n", "utf-8")
-    picture = sweeps.draw(
+    picture = draw_settings(
         {f"{study.name}, {group}": study.lines(summaries, group) for group in _groups(merged)}
     )
     if picture is not None:
         (out / "study.png").write_bytes(picture)
-    page = "\n".join(_page(study, merged, summaries))
+    page = template("study.md.j2").render(
+        name=study.name, values=study.values, sections=list(_sections(study, merged, summaries))
+    )
     (out / "study.md").write_text(page, "utf-8")
     return page
 
@@ -121,21 +132,16 @@ def _groups(merged: Mapping[str, Any]) -> list[str]:
     return [name for name in ("all", "planted") if name in merged]
 
 
-def _page(
+def _sections(
     study: Study, merged: Mapping[str, Mapping[str, Any]], summaries: Mapping[str, Summary]
-) -> list[str]:
-    lines = [f"# Study: {study.name} at {', '.join(study.values)}", ""]
+) -> Iterator[Section]:
     headings = [HEADINGS[number] for number in _SHOWN]
     for group in _groups(merged):
         rows = [[row[number] for number in _SHOWN] for row in method_rows(merged[group])]
-        lines += [f"## {group.capitalize()}", "", *_table(headings, rows), ""]
-    for title, figure, form in (("Right", "accuracy", ".0%"), ("Steps", "steps", ".2f")):
-        across, rows = family_rows(merged, figure, form)
-        if len(across) > 1:
-            lines += [f"## {title} by family", "", *_table(across, rows), ""]
+        yield group.capitalize(), headings, rows
+    yield from family_sections(merged)
     if rows := [_training(value, s["prepared"]) for value, s in summaries.items() if s["prepared"]]:
-        lines += ["## The training days", "", *_table((study.name, *_DAYS), rows), ""]
-    return [*lines, "![study](study.png)", ""]
+        yield "The training days", (study.name, *_DAYS), rows
 
 
 def _training(value: str, prepared: Mapping[str, Any]) -> list[str]:
@@ -151,9 +157,3 @@ def _training(value: str, prepared: Mapping[str, Any]) -> list[str]:
         value, f"{len(rows):,}", str(len(days)), str(published), f"{right:.1%}", f"{tokens:.0f}",
         f"{steps:.2f}", f"{at_once:.0%}",
     ]  # fmt: skip
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    first, *lines = [f"| {' | '.join(line)} |" for line in (headings, *rows)]
-    aligned = "|".join(["---", *("---:" for _ in headings[1:])])
-    return [first, f"|{aligned}|", *lines]

@@ -24,9 +24,9 @@ from latent_agent.cli import app
 from latent_agent.cli.evaluate import given_settings
 from latent_agent.errors import EvaluationError, SettingError
 from latent_agent.evaluation.calibration import calibrate
-from latent_agent.evaluation.checking import Told, World
+from latent_agent.evaluation.checking import WORLD, checker_by
 from latent_agent.evaluation.items import Item
-from latent_agent.evaluation.plots import draw_all, line_figures
+from latent_agent.evaluation.plots import draw_all, draw_settings, line_figures
 from latent_agent.evaluation.records import Point, Record
 from latent_agent.evaluation.report import write_report
 from latent_agent.evaluation.run import evaluate, peek, read_records
@@ -35,7 +35,7 @@ from latent_agent.evaluation.specs import KNOWN, Spec, parse_methods, swept
 from latent_agent.evaluation.streams import replayed
 from latent_agent.evaluation.study import Study
 from latent_agent.evaluation.summary import summarise
-from latent_agent.evaluation.sweeps import Figures, draw, sweep_rows, swept_settings
+from latent_agent.evaluation.tables import Figures, sweep_rows, swept_settings
 from latent_agent.nights.job import Watch
 from latent_agent.reward import SelfReward
 from latent_memory import LatentMemory, Shelf, Trace
@@ -82,7 +82,7 @@ def test_every_method_answers_every_question(small):
     assert {record.method for record in small.records} == methods
     assert [record.error for record in small.records if record.error] == []
     for record in small.records:
-        said = World().final(ANY, record.text)
+        said = WORLD.final(ANY, record.text)
         assert record.right == (said == record.truth)
         assert record.points[-1].answer_right == record.right
         assert 0 < record.points[-1].forwarded <= record.cost
@@ -108,9 +108,9 @@ def test_a_perfect_judge_never_spoils_an_answer(small):
 def test_self_consistency_returns_what_most_answers_say(small):
     for record in of(small, "self-consistency"):
         assert record.steps == 4
-        finals = [World().final(ANY, point.text) for point in record.points]
+        finals = [WORLD.final(ANY, point.text) for point in record.points]
         votes = {final: finals.count(final) for final in finals if final is not None}
-        said = World().final(ANY, record.text)
+        said = WORLD.final(ANY, record.text)
         assert said is None or votes[said] == max(votes.values())
         assert all(point.reward is None for point in record.points)
 
@@ -356,7 +356,7 @@ def test_a_failure_is_wrong_and_stays_in_the_count(tmp_path):
     assert all(record.stopped == "reward_error" for record in tried)
     assert all("no judge" in (record.error or "") for record in tried)
     made = experiment(Asked(questions=2))
-    bench = replace(made.bench, checker=Told(fails_too))
+    bench = replace(made.bench, checker=checker_by(fails_too))
     told = written(Asked(questions=2), made)
     found = evaluate(bench, made.plan, tmp_path / "two", told, Watch()).records
     assert [(record.right, record.error) for record in found] == [
@@ -435,8 +435,8 @@ def test_sweeps_over_numbers_and_words(small):
         ["samples", "10", "latentseek"],
     ]
     assert len(rows) == 4
-    assert (draw(found) or b"").startswith(b"\x89PNG")
-    assert draw({}) is None
+    assert (draw_settings(found) or b"").startswith(b"\x89PNG")
+    assert draw_settings({}) is None
 
 
 STUDY = (

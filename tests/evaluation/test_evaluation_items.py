@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from latent_agent.errors import EvaluationError
-from latent_agent.evaluation.checking import Choice, Exact, Fitting, Formula, checker_named
+from latent_agent.evaluation.checking import CHOICE, EXACT, FITTING, FORMULA, checker_named
 from latent_agent.evaluation.items import Item, load_items
 from latent_agent.evaluation.records import Point, Record, best_said, most_voted
 from latent_agent.evaluation.statistics import compare, estimate, ratio
@@ -107,19 +107,19 @@ def test_the_teaching_world_by_split_and_family():
     ],
 )
 def test_formulas_and_words(truth, answer, right):
-    assert Formula().is_right(item(truth), answer) is right
+    assert FORMULA.is_right(item(truth), answer) is right
 
 
 def test_the_truth_comes_first():
     """A bare value fits a truth that is an assignment the other way round only."""
-    assert Formula().is_right(item("4"), r"\boxed{x = 4}")
-    assert not Formula().is_right(item(r"$x = 4, y = 5$"), r"\boxed{4}")
+    assert FORMULA.is_right(item("4"), r"\boxed{x = 4}")
+    assert not FORMULA.is_right(item(r"$x = 4, y = 5$"), r"\boxed{4}")
 
 
 def test_formulas_off_the_main_thread():
     found = []
     work = threading.Thread(
-        target=lambda: found.append(Formula().is_right(item("1/2"), r"\boxed{0.5}"))
+        target=lambda: found.append(FORMULA.is_right(item("1/2"), r"\boxed{0.5}"))
     )
     work.start()
     work.join()
@@ -127,7 +127,7 @@ def test_formulas_off_the_main_thread():
 
 
 def test_equal_values_are_one_vote():
-    finals = [Formula().final(item("1"), rf"\boxed{{{text}}}") for text in ("0.5", r"\frac12", "3")]
+    finals = [FORMULA.final(item("1"), rf"\boxed{{{text}}}") for text in ("0.5", r"\frac12", "3")]
     assert finals[0] == finals[1] != finals[2]
 
 
@@ -147,14 +147,14 @@ def test_equal_values_are_one_vote():
 )
 def test_choices(answer, letter):
     asked = item("B", choices=("red", "green", "blue"))
-    assert Choice().final(asked, answer) == letter
-    assert Fitting().is_right(asked, answer) is (letter == "B")
+    assert CHOICE.final(asked, answer) == letter
+    assert FITTING.is_right(asked, answer) is (letter == "B")
 
 
 def test_other_checks(tmp_path, monkeypatch):
-    assert Exact().is_right(item("New York"), "Well.\nNew York.")
+    assert EXACT.is_right(item("New York"), "Well.\nNew York.")
     world = item("12", world=True)
-    assert Fitting().is_right(world, "We add. 7 + 5 = 12. The answer is 12.")
+    assert FITTING.is_right(world, "We add. 7 + 5 = 12. The answer is 12.")
     assert not checker_named("bundled").is_right(world, "It is 12.")
     (tmp_path / "longer_than_truth.py").write_text(
         "def check(question, truth, answer):\n    return len(answer) > len(truth)\n"

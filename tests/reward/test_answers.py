@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from latent_agent.evaluation.checking import Choice, checker_named
+from latent_agent.evaluation.checking import CHOICE, checker_named
 from latent_agent.evaluation.items import Item
 from latent_agent.nights.regression_set import Anchor, right
 from latent_agent.reward import Case, ExactMatch
@@ -229,7 +229,7 @@ def test_reward_and_anchors_know_the_same_truths() -> None:
 )
 def test_a_choice_is_stated_as_a_whole(answer: str, letter: str | None) -> None:
     asked = Item(key="1", question="?", truth="B", choices=("a dog", "a cat"))
-    assert Choice().final(asked, answer) == letter
+    assert CHOICE.final(asked, answer) == letter
 
 
 def test_the_teaching_worlds_answers_are_scored_as_by_its_own_rule() -> None:
