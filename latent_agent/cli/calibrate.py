@@ -46,7 +46,7 @@ def calibrate(
 ) -> None:
     """Sample answers to questions with known answers, let the model judge all, and compare.
 
-    Tells how often the judge is right, check by check, what best-of-N gains with it and would gain
+    Shows how often the judge is right, check by check, what best-of-N gains with it and would gain
     with the truth, and whether to switch self-reward on. A run that was killed goes on.
     """
     from latent_agent.evaluation.extras import require_extras
@@ -54,11 +54,11 @@ def calibrate(
     require_extras()
     from latent_agent.evaluation.calibration import calibrate as compared
     from latent_agent.evaluation.run import evaluate
-    from latent_agent.evaluation.setup import Asked, experiment, written
+    from latent_agent.evaluation.setup import EvaluationRequest, experiment, written
     from latent_agent.evaluation.specs import Spec
     from latent_agent.nights.job import Watch
 
-    asked = Asked(
+    asked = EvaluationRequest(
         model=model, data=data, questions=questions, check=check, ending=ending, recipe=recipe,
         sampling=sampling, reward=built_in_reward(reward), misjudge=misjudge, dtype=dtype,
         device=device,
@@ -67,8 +67,8 @@ def calibrate(
     made = experiment(asked)
     plan = replace(made.plan, specs=[Spec(name="judged-samples")])
     with watching() as report:
-        told = written(asked, replace(made, plan=plan))
-        finished = evaluate(made.bench, plan, out, told, Watch(report=report))
+        written_settings = written(asked, replace(made, plan=plan))
+        finished = evaluate(made.bench, plan, out, written_settings, Watch(report=report))
     figures = compared(finished.records)
     (out / "calibration.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     if as_json:
@@ -82,8 +82,8 @@ def _show(figures: Mapping[str, Any]) -> None:
     table.add_column("Verdict")
     for name in ("Agreement", "Wrong accepted", "Right refused"):
         table.add_column(name, justify="right")
-    for name, found in (("accepted", figures["verdict"]), *figures["checks"].items()):
-        cells = (found[one] for one in ("agreement", "false_accepts", "false_refusals"))
+    for name, verdict in (("accepted", figures["verdict"]), *figures["checks"].items()):
+        cells = (verdict[one] for one in ("agreement", "false_accepts", "false_refusals"))
         table.add_row(name, *(_share(cell) for cell in cells))
     console = Console()
     console.print(table)
@@ -96,7 +96,7 @@ def _show(figures: Mapping[str, Any]) -> None:
     console.print(figures["recommendation"], highlight=False)
 
 
-def _share(found: Mapping[str, float]) -> str:
-    if found["mean"] != found["mean"]:
+def _share(verdict: Mapping[str, float]) -> str:
+    if verdict["mean"] != verdict["mean"]:
         return "none"
-    return f"{found['mean']:.1%} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+    return f"{verdict['mean']:.1%} [{100 * verdict['low']:.1f}, {100 * verdict['high']:.1f}]"

@@ -30,18 +30,18 @@ def doctor(
     from latent_agent.doctor.examine import examine
 
     with Console(stderr=True).status("looking"):
-        found = list(examine(model, at, thorough=thorough, smoke=smoke))
+        findings = list(examine(model, at, thorough=thorough, smoke=smoke))
     if as_json:
-        typer.echo(json.dumps({"findings": [asdict(finding) for finding in found]}))
+        typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
     else:
         table = Table("", "What", show_edge=False)
         table.add_column("Found", overflow="fold")  # a path is to be copied whole
-        for finding in found:
+        for finding in findings:
             text = escape(finding.text)
             if finding.remedy:
                 text += f"\n[bold]{escape(finding.remedy)}[/bold]"
             colour = _COLOURS[finding.state]
             table.add_row(f"[{colour}]{finding.state}[/{colour}]", escape(finding.about), text)
         Console().print(table)
-    if any(finding.state == "fail" for finding in found):
+    if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(1)

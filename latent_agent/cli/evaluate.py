@@ -14,7 +14,7 @@ from latent_agent.cli.options import Json, MaxIterations, Model, Recipe, built_i
 from latent_agent.cli.watching import watching
 
 if TYPE_CHECKING:
-    from latent_agent.evaluation.setup import Asked, Experiment
+    from latent_agent.evaluation.setup import EvaluationRequest, Experiment
     from latent_agent.evaluation.study import Study
 
 Data = Annotated[
@@ -26,7 +26,7 @@ Data = Annotated[
 ]
 Questions = Annotated[
     int | None,
-    typer.Option(help="At most so many, of each split; by default a whole file, or 210.", min=1),
+    typer.Option(help="How many at most, of each split; by default a whole file, or 210.", min=1),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for results; what is in it is not done again.")]
 Check = Annotated[
@@ -87,7 +87,7 @@ def evaluate(
     ] = 200,
     period: Annotated[
         int | None,
-        typer.Option(help="A night after each so many of a day's questions, too (T).", min=1),
+        typer.Option(help="A night after each this many of a day's questions, too (T).", min=1),
     ] = None,
     day: Annotated[
         list[str] | None,
@@ -107,18 +107,22 @@ def evaluate(
     """Answer the same questions by several methods and compare them.
 
     A run that was killed goes on: give the same command again. Answers are kept one by one;
-    training days that were not over begin anew. The folder holds report.md, report.html,
+    training days that were not over start over. The folder holds report.md, report.html,
     summary.json, records.jsonl (each answer) and settings.json.
     """
     from latent_agent.evaluation.extras import require_extras
-    from latent_agent.evaluation.setup import Asked, experiment
+    from latent_agent.evaluation.setup import EvaluationRequest, experiment
 
     require_extras()
     if peek:
-        return _told(_peeked(out), out, as_json) if each is None else _glance(each, out, as_json)
+        return (
+            _print_summary(_peeked(out), out, as_json)
+            if each is None
+            else _glance(each, out, as_json)
+        )
     if train is None and data.startswith("bundled"):
         train = "bundled:train"
-    asked = Asked(
+    asked = EvaluationRequest(
         model=model, data=data, methods=methods, questions=questions, draw=draw,
         families=tuple(filter(None, families.split("+"))), seeds=seeds, check=check,
         ending=ending, recipe=recipe, misjudge=misjudge, sampling=sampling, train=train,
@@ -131,19 +135,19 @@ def evaluate(
     )  # fmt: skip
     if each is not None:
         return _studied(asked, each, out, as_json)
-    return _told(_run(asked, experiment(asked), out), out, as_json)
+    return _print_summary(_run(asked, experiment(asked), out), out, as_json)
 
 
-def _studied(asked: "Asked", each: str, out: Path, as_json: bool) -> None:
+def _studied(asked: "EvaluationRequest", each: str, out: Path, as_json: bool) -> None:
     from latent_agent.evaluation.setup import experiment
     from latent_agent.evaluation.study import Study
 
     study = Study.parse(each)
     variants = {value: (one, experiment(one)) for value, one in study.variants(asked)}
-    found = {
+    summaries = {
         value: _run(one, made, study.folder(out, value)) for value, (one, made) in variants.items()
     }
-    _tell_study(out, study, found, as_json)
+    _print_study(out, study, summaries, as_json)
 
 
 def _glance(each: str, out: Path, as_json: bool) -> None:
@@ -151,33 +155,33 @@ def _glance(each: str, out: Path, as_json: bool) -> None:
     from latent_agent.errors import EvaluationError
     from latent_agent.evaluation.study import Study
 
-    study, found = Study.parse(each), dict[str, dict[str, Any]]()
+    study, summaries = Study.parse(each), dict[str, dict[str, Any]]()
     failure: EvaluationError | None = None
     for value in study.values:
         try:
-            found[value] = _peeked(study.folder(out, value))
+            summaries[value] = _peeked(study.folder(out, value))
         except EvaluationError as error:
             failure = error
             typer.echo(f"latent-agent: passed over: {error}", err=True)
-    if failure is not None and not found:
+    if failure is not None and not summaries:
         raise failure
-    _tell_study(out, replace(study, values=tuple(found)), found, as_json)
+    _print_study(out, replace(study, values=tuple(summaries)), summaries, as_json)
 
 
-def _tell_study(
-    out: Path, study: "Study", found: Mapping[str, Mapping[str, Any]], as_json: bool
+def _print_study(
+    out: Path, study: "Study", summaries: Mapping[str, Mapping[str, Any]], as_json: bool
 ) -> None:
     from latent_agent.evaluation.study import write_study
 
-    page = write_study(out, study, found)
+    page = write_study(out, study, summaries)
     if as_json:
-        typer.echo(json.dumps(study.merged(found)))
+        typer.echo(json.dumps(study.merged(summaries)))
     else:
         typer.echo(page)
         typer.echo(f"Study: {out / 'study.md'} and {out / 'study.png'}")
 
 
-def _told(summary: dict[str, Any], out: Path, as_json: bool) -> None:
+def _print_summary(summary: dict[str, Any], out: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(summary))
     else:
@@ -203,7 +207,7 @@ def _peeked(out: Path) -> dict[str, Any]:
     return summary
 
 
-def _run(asked: "Asked", made: "Experiment", out: Path) -> dict[str, Any]:
+def _run(asked: "EvaluationRequest", made: "Experiment", out: Path) -> dict[str, Any]:
     from latent_agent.evaluation.report import write_report
     from latent_agent.evaluation.run import evaluate as run
     from latent_agent.evaluation.setup import written
@@ -211,10 +215,10 @@ def _run(asked: "Asked", made: "Experiment", out: Path) -> dict[str, Any]:
     from latent_agent.nights.job import Watch
 
     with watching() as report:
-        told = written(asked, made)
-        finished = run(made.bench, made.plan, out, told, Watch(report=report))
+        settings = written(asked, made)
+        finished = run(made.bench, made.plan, out, settings, Watch(report=report))
     summary = summarise(finished.records, finished.prepared)
-    write_report(out, summary, finished.records, told)
+    write_report(out, summary, finished.records, settings)
     return summary
 
 

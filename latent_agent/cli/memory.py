@@ -26,8 +26,8 @@ def _open(at: str | None, *, read: bool = False) -> LatentMemory:
     return LatentMemory(at or default_location(), mode="read" if read else "read-write")
 
 
-def _print_json(found: Any) -> None:
-    typer.echo(json.dumps(found, default=str, ensure_ascii=False))
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, default=str, ensure_ascii=False))
 
 
 def _size(count: int) -> str:
@@ -35,7 +35,7 @@ def _size(count: int) -> str:
 
 
 class _Bar:
-    """A progress bar on stderr for what tells (done, all)."""
+    """A progress bar on stderr for what reports (done, total)."""
 
     def __init__(self, name: str) -> None:
         console = Console(stderr=True)
@@ -87,9 +87,9 @@ def list_(
 ) -> None:
     """List traces, newest first."""
     with _open(at, read=True) as opened:
-        found = opened.list(namespace=namespace, limit=limit, before=before)
+        traces = opened.list(namespace=namespace, limit=limit, before=before)
     if as_json:
-        _print_json({"traces": [asdict(info) for info in found]})
+        _print_json({"traces": [asdict(info) for info in traces]})
         return
     table = Table(caption="Times are in UTC")
     table.add_column("Id", justify="right")
@@ -98,7 +98,7 @@ def list_(
     table.add_column("Reward", justify="right")
     table.add_column("Steps", justify="right")
     table.add_column("Question", max_width=28, overflow="ellipsis", no_wrap=True)
-    for info in found:
+    for info in traces:
         table.add_row(
             str(info.id),
             f"{info.created:%m-%d %H:%M}",
@@ -119,7 +119,7 @@ def show(
 ) -> None:
     """Show one trace: draft and answer side by side, and the way between them.
 
-    The draft is written anew, by the model that made the trace; with --json no model is asked.
+    The draft is generated again, by the model that made the trace; with --json no model is asked.
     """
     with _open(at, read=True) as opened:
         stored = opened.get(id)
@@ -127,7 +127,7 @@ def show(
             raise SettingError(f"there must be a trace of this id, got {id!r}; see: "
                                "latent-agent memory list")  # fmt: skip
         if as_json:
-            _print_json(_told(stored))
+            _print_json(_shown(stored))
             return
         neighbours = [(near, opened.get(near)) for near in stored.trace.neighbours]
     from latent_agent.cli.trace_view import draw
@@ -148,7 +148,7 @@ def _draft_of(stored: StoredTrace, name: str) -> Any:
         return f"not shown: {error}"
 
 
-def _told(stored: StoredTrace) -> dict[str, Any]:
+def _shown(stored: StoredTrace) -> dict[str, Any]:
     trace = stored.trace
     return {
         "id": stored.id,
@@ -178,7 +178,7 @@ def forget(
     at: MemoryAt = None,
     namespace: OneNamespace = None,
     older_than: Annotated[
-        float | None, typer.Option(help="Only those older than so many days.", min=0)
+        float | None, typer.Option(help="Only those older than this many days.", min=0)
     ] = None,
     strict: Annotated[
         bool,
@@ -190,7 +190,7 @@ def forget(
     """Erase traces for good: by id, by namespace, by age. Our own backups go too."""
     if not ids and namespace is None and older_than is None:
         raise SettingError(
-            "forget must be told what, got nothing; give ids, --namespace or --older-than"
+            "forget needs a choice of traces, got none; give ids, --namespace or --older-than"
         )
     until = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
     chosen: dict[str, Any] = {"ids": ids or None, "namespace": namespace, "older_than": until}
@@ -208,7 +208,7 @@ def prune(
     keep: Annotated[
         int | None,
         typer.Option(
-            help="Keep so many of each namespace, model and reward, the most useful.", min=0
+            help="Keep this many of each namespace, model and reward, the most useful.", min=0
         ),
     ] = None,
     max_age: Annotated[float | None, typer.Option(help="Oldest age in days.", min=0)] = None,
@@ -280,7 +280,7 @@ def rebuild(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build the indexes anew from the database."""
+    """Rebuild the indexes from the database."""
     with _open(at) as opened:
         if compact:
             opened.compact()

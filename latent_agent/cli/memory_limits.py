@@ -37,12 +37,12 @@ def limits(
     """Show what is kept at most, and change or apply it."""
     from latent_memory import default_location
 
-    told = {"capacity": capacity, "hourly": hourly, "total": total}
-    changes = any(value is not None for value in (*told.values(), max_age))
+    given = {"capacity": capacity, "hourly": hourly, "total": total}
+    changes = any(value is not None for value in (*given.values(), max_age))
     mode = "read-write" if changes or apply else "read"
     with LatentMemory(at or default_location(), mode=mode) as opened:
         if changes:
-            opened.set_limits(_changed(opened.limits(), told, max_age))
+            opened.set_limits(_changed(opened.limits(), given, max_age))
         held, beyond = opened.limits(), opened.tidy(dry_run=True)
         if apply:
             count = beyond.expired + beyond.evicted
@@ -51,15 +51,15 @@ def limits(
     _show(held, beyond, apply, as_json)
 
 
-def _changed(held: Limits, told: Mapping[str, int | None], max_age: float | None) -> Limits:
+def _changed(held: Limits, given: Mapping[str, int | None], max_age: float | None) -> Limits:
     """Put what was given in the place of what held; 0 takes a limit away."""
-    held = replace(held, **{name: most or None for name, most in told.items() if most is not None})
+    held = replace(held, **{name: most or None for name, most in given.items() if most is not None})
     return held if max_age is None else replace(held, max_age=timedelta(days=max_age) or None)
 
 
 def _show(held: Limits, beyond: Tidied, applied: bool, as_json: bool) -> None:
     days = None if held.max_age is None else held.max_age / timedelta(days=1)
-    told = {
+    values = {
         "capacity": held.capacity,
         "max_age_days": days,
         "hourly": held.hourly,
@@ -67,7 +67,7 @@ def _show(held: Limits, beyond: Tidied, applied: bool, as_json: bool) -> None:
     }
     done = "erased" if applied else "beyond"
     if as_json:
-        typer.echo(json.dumps({**told, done: asdict(beyond)}))
+        typer.echo(json.dumps({**values, done: asdict(beyond)}))
         return
     table = Table("What", "At most")
     table.add_row("traces of a namespace", _limit(held.capacity))
@@ -76,7 +76,7 @@ def _show(held: Limits, beyond: Tidied, applied: bool, as_json: bool) -> None:
     table.add_row("traces of all namespaces", _limit(held.total))
     console = Console(highlight=False)
     console.print(table)
-    room = ", the file is written anew" if beyond.compacted else ""
+    room = ", the file is rewritten" if beyond.compacted else ""
     console.print(f"{done}: {beyond.expired:,} too old, {beyond.evicted:,} too many{room}")
 
 
@@ -93,13 +93,13 @@ def record(
     from latent_memory import default_location
 
     with LatentMemory(at or default_location(), mode="read") as opened:
-        found = opened.erasures(limit)
+        erasures = opened.erasures(limit)
     if as_json:
-        rows: list[dict[str, Any]] = [asdict(entry) for entry in found]
+        rows: list[dict[str, Any]] = [asdict(entry) for entry in erasures]
         typer.echo(json.dumps({"erasures": rows}, default=str))
         return
     table = Table("From (UTC)", "To", "Traces", "Why")
-    for entry in found:
+    for entry in erasures:
         began, ended = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (entry.began, entry.ended))
         table.add_row(began, ended, f"{entry.traces:,}", entry.reason)
     Console().print(table)

@@ -73,15 +73,15 @@ def named_embedder(name: str) -> Any:
     """
     module, _, attribute = name.partition(":")
     try:
-        found = named(module, attribute)
+        embedder = named(module, attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise SettingError(
             f"embeddings must be importable as module:attribute, got {name!r} ({error}); run the "
             "command from the folder that holds the module, or install it"
         ) from error
-    if not callable(getattr(found, "embed_query", None)):
+    if not callable(getattr(embedder, "embed_query", None)):
         raise SettingError(
-            f"embeddings must have a method embed_query, got {found!r} for {name!r}; name the "
+            f"embeddings must have a method embed_query, got {embedder!r} for {name!r}; name the "
             "object that the chat model was given as embeddings="
         )
-    return found
+    return embedder

@@ -40,7 +40,7 @@ def draw(
         marks: Put ``[-gone-]`` and ``{+new+}`` around what changed: where there is no colour.
     """
     trace = stored.trace
-    told = draft if isinstance(draft, str) else _tokens(draft, marks)
+    tokens = draft if isinstance(draft, str) else _tokens(draft, marks)
     facts = Table.grid(padding=(0, 1))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -48,7 +48,7 @@ def draw(
         *([] if trace.conversation is None else [("Asked", _asked(trace))]),
         ("Question", _said(trace.query)),
         ("Latents", _moved(trace)),
-        ("Tokens" if not isinstance(draft, str) else "Draft", told),
+        ("Tokens" if not isinstance(draft, str) else "Draft", tokens),
         ("Warm start", _warm_start(trace, neighbours)),
         *([] if trace.settings is None else [("Settings", trace.settings)]),
         ("Cost", _cost(trace)),
@@ -158,7 +158,7 @@ def _cost(trace: Trace) -> str:
     steps, rewards = trace.steps, len(trace.rewards)
     return (
         f"{steps} gradient step{'s' * (steps != 1)}, {rewards} reward{'s' * (rewards != 1)}; "
-        "forwarded tokens are told with the answer, and not kept"
+        "forwarded tokens are reported with the answer, and not stored"
     )
 
 

@@ -12,7 +12,7 @@ Report = Callable[[str, int, int], None]
 
 @contextmanager
 def watching() -> Generator[Report]:
-    """Give what is to be told (stage, done, of how much)."""
+    """Yield what takes reports of (stage, done, total)."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _Lines()
@@ -33,10 +33,10 @@ class _Lines:
     """A line for each quarter of a stage."""
 
     def __init__(self) -> None:
-        self._told: dict[str, int] = {}
+        self._shown: dict[str, int] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         quarter = 4 * done // total
-        if self._told.get(stage) != quarter:
-            self._told[stage] = quarter
+        if self._shown.get(stage) != quarter:
+            self._shown[stage] = quarter
             typer.echo(f"{stage}: {done} of {total}", err=True)

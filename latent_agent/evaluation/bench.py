@@ -31,7 +31,7 @@ class Remembered:
         memory: The traces, one method's whole past.
         shuffled: The same traces, each under another one's question.
         reward: Id of the reward that scored them.
-        prior: Version of the prior that the nights came to; None: they learnt nothing.
+        prior: Version of the prior that the nights trained; None: they trained none.
         misled: A memory whose winners are shuffled, which a prior was trained on.
         misled_prior: That prior's version.
     """
@@ -69,66 +69,66 @@ class Bench:
     stream: LatentMemory | None = None
 
     def turns(self, item: Item) -> list[Turn]:
-        """Return what is asked."""
+        """Return what is answered."""
         return [Turn("user", item.question + self.ending)]
 
-    def search(self, item: Item, memory: TraceMemory | None = None) -> "Asked":
+    def search(self, item: Item, memory: TraceMemory | None = None) -> "Answered":
         """Answer an item as the product does."""
-        heard = Heard()
+        log = AnswerLog()
         agent = LatentAgent(self.model, self.settings, self.reward, memory)
-        return Asked(outcome=agent.answer(self.turns(item), Progress(heard)), said=heard.said)
+        return Answered(outcome=agent.answer(self.turns(item), Progress(log)), answers=log.answers)
 
-    def call(self, item: Item, heard: "Heard") -> Call:
+    def call(self, item: Item, log: "AnswerLog") -> Call:
         """Open a call on an item."""
         turns = self.turns(item)
         template = self.settings.chat_template_kwargs
         prompt = encode_chat(self.model.tokenizer, turns, (), template)
-        return Call(self.model, self.settings, self.reward, turns, prompt, Progress(heard))
+        return Call(self.model, self.settings, self.reward, turns, prompt, Progress(log))
 
 
-class Heard:
-    """Keeps the answers that a call tells of: the draft once it stands, and each one judged."""
+class AnswerLog:
+    """Keeps the answers that a call reports: the draft, and each one judged."""
 
     def __init__(self) -> None:
-        self.said: list[Mapping[str, Any]] = []
+        self.answers: list[Mapping[str, Any]] = []
 
-    def __call__(self, event: str, told: Mapping[str, Any]) -> None:
+    def __call__(self, event: str, details: Mapping[str, Any]) -> None:
         """Take in an event."""
         if event == "verdict":
-            self.said.append(told)
+            self.answers.append(details)
         elif event == "draft":
             unjudged = {"reward": None, "accepted": False, "source": "draft", "checks": {}}
-            self.said.append({**told, **unjudged})
+            self.answers.append({**details, **unjudged})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Answered:
     """One item answered: the outcome, the answers on the way, and how one of them is chosen."""
 
     outcome: Outcome
-    said: Sequence[Mapping[str, Any]] = ()
+    answers: Sequence[Mapping[str, Any]] = ()
     choose: Choose = best_said
 
 
-Method = Callable[[Bench, Item], Asked]
+Method = Callable[[Bench, Item], Answered]
 
 
 def attempt(method: Method, bench: Bench, item: Item, blank: Record) -> Record:
-    """Answer one item and check what came of it; what fails is wrong, and says why."""
+    """Answer one item and check the answer; what fails is wrong, and says why."""
     began = time.perf_counter()
     try:
-        asked = method(bench, item)
-        record = _checked(bench.checker, item, asked, blank)
+        answered = method(bench, item)
+        record = _checked(bench.checker, item, answered, blank)
     except Exception as error:
         # One item of thousands must not end an evaluation: it is wrong, and stays in the count.
         record = replace(blank, error=f"{type(error).__name__}: {error}", stopped="failed")
     return replace(record, seconds=round(time.perf_counter() - began, 4))
 
 
-def _checked(checker: Checker, item: Item, asked: Asked, blank: Record) -> Record:
-    outcome = asked.outcome
+def _checked(checker: Checker, item: Item, answered: Answered, blank: Record) -> Record:
+    outcome = answered.outcome
     right = checker.is_right(item, outcome.text)
-    points = _points(checker, item, asked)
+    points = _points(checker, item, answered)
     if not points:
         spent = sum(outcome.forwarded_tokens.values())
         points = [Point(forwarded=spent, text=outcome.text, right=right, answer_right=right)]
@@ -151,9 +151,9 @@ def _checked(checker: Checker, item: Item, asked: Asked, blank: Record) -> Recor
     )
 
 
-def _points(checker: Checker, item: Item, asked: Asked) -> list[Point]:
-    known: dict[str, bool] = {}
-    for one in asked.said:
+def _points(checker: Checker, item: Item, answered: Answered) -> list[Point]:
+    said, known = answered.answers, dict[str, bool]()
+    for one in said:
         if one["text"] not in known:
             known[one["text"]] = checker.is_right(item, one["text"])
     return [
@@ -161,11 +161,11 @@ def _points(checker: Checker, item: Item, asked: Asked) -> list[Point]:
             forwarded=one["forwarded_tokens"],
             text=one["text"],
             right=known[one["text"]],
-            answer_right=known[asked.said[asked.choose(asked.said[: number + 1])]["text"]],
+            answer_right=known[said[answered.choose(said[: number + 1])]["text"]],
             reward=one["reward"],
             accepted=one["accepted"],
             source=one["source"],
             checks=one["checks"],
         )
-        for number, one in enumerate(asked.said)
+        for number, one in enumerate(said)
     ]

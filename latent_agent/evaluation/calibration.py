@@ -73,7 +73,7 @@ def _verdict(records: Sequence[Record], passed: Callable[[Point], bool]) -> dict
 def recommend(figures: Mapping[str, Any]) -> str:
     """Say in plain words whether to let the model judge itself, as far as the questions show it."""
     gain, room = figures["gain"]["difference"], figures["room"]
-    told = (
+    shares = (
         f"judged by itself, best-of-N has {figures['by_judge']['mean']:.1%} right, the draft alone "
         f"{figures['draft']['mean']:.1%}, and with a perfect judge it would be "
         f"{figures['by_truth']['mean']:.1%}"
@@ -83,15 +83,15 @@ def recommend(figures: Mapping[str, Any]) -> str:
     shown = figures["gain"]["p"] < _CHANCE
     if shown and gain["high"] < 0:
         return (
-            f"Leave self-reward off: it makes this model worse ({told}). Use an outside judge "
+            f"Leave self-reward off: it makes this model worse ({shares}). Use an outside judge "
             "(JudgeReward), a format (FormatReward), or no search (max_iterations=0)."
         )
     asked = figures["questions"] - figures["failures"]
     if room < _LITTLE and asked >= _ROOMLESS:
-        return f"There is little to gain on these questions, with any judge: {told}."
+        return f"There is little to gain on these questions, with any judge: {shares}."
     if room < _LITTLE or not shown or gain["low"] <= 0:
-        return _too_few(figures, asked, told)
-    advice = f"Switch self-reward on: {told}, which is {gain['mean'] / room:.0%} of the room."
+        return _too_few(figures, asked, shares)
+    advice = f"Switch self-reward on: {shares}, which is {gain['mean'] / room:.0%} of the room."
     accepts = figures["verdict"]["false_accepts"]["mean"]
     if accepts > _MANY:
         advice += (
@@ -101,12 +101,12 @@ def recommend(figures: Mapping[str, Any]) -> str:
     return advice
 
 
-def _too_few(figures: Mapping[str, Any], asked: int, told: str) -> str:
+def _too_few(figures: Mapping[str, Any], asked: int, shares: str) -> str:
     """Say that the questions are too few, and how many more would do."""
     better, worse, p = (figures["gain"][name] for name in ("better", "worse", "p"))
     several = "1 question is" if asked == 1 else f"{asked} questions are"
     said = (
-        f"Not shown either way: {several} too few ({told}; of the drafts it fixes {better} and "
+        f"Not shown either way: {several} too few ({shares}; of the drafts it fixes {better} and "
         f"spoils {worse}, which may be chance, p = {p:.2g})."
     )
     if better != worse:

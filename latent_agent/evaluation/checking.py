@@ -25,7 +25,7 @@ _ALONE = re.compile(
 
 @dataclass(frozen=True)
 class Checker:
-    """Tells right answers from wrong ones.
+    """Says which answers are right.
 
     Attributes:
         is_right: Whether an answer to an item is right.

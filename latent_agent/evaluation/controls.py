@@ -1,4 +1,4 @@
-"""What a sceptic asks for: the same search with the one thing left out that is said to matter."""
+"""Control baselines: the same search without the one thing that is said to matter."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ import torch
 
 from latent_agent.call.call import Call
 from latent_agent.call.outcome import searched, unjudged
-from latent_agent.evaluation.bench import Asked, Bench, Heard, Method
+from latent_agent.evaluation.bench import Answered, AnswerLog, Bench, Method
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.methods import (
     Proposals,
@@ -21,10 +21,10 @@ from latent_agent.search.refine import Start, refine
 from latent_memory import Neighbour
 
 
-def flipped(bench: Bench, item: Item) -> Asked:
+def flipped(bench: Bench, item: Item) -> Answered:
     """No gradient: the token of least margin turned to its runner-up, then the next, K times.
 
-    What follows the turned token is written anew, greedily.
+    What follows the turned token is generated again, greedily.
     """
     greedy = replace(
         bench.settings, search="flip", temperature=0.0, samples=1, baseline="none", step="fixed"
@@ -32,7 +32,7 @@ def flipped(bench: Bench, item: Item) -> Asked:
     return replace(bench, settings=greedy).search(item)
 
 
-def noisy(bench: Bench, item: Item) -> Asked:
+def noisy(bench: Bench, item: Item) -> Answered:
     """No gradient: random signs on the latents, as far out as Adam's steps reach.
 
     A step of Adam moves a coordinate by about the learning rate, so after t steps it lies no
@@ -50,10 +50,10 @@ def _noise(call: Call, bench: Bench) -> Proposals:
         yield call.backbone.decode(moved, GREEDY), GREEDY
 
 
-def reused_tokens(bench: Bench, item: Item) -> Asked:
+def reused_tokens(bench: Bench, item: Item) -> Answered:
     """A memory of tokens: the neighbours' winning prefix is tried as it is, then LatentSeek."""
-    past, heard = remembered(bench), Heard()
-    call, settings = bench.call(item, heard), bench.settings
+    past, log = remembered(bench), AnswerLog()
+    call, settings = bench.call(item, log), bench.settings
     recalled = reading(past, past.memory, None).recall(call, settings)
 
     def starts() -> Iterator[Start]:
@@ -65,7 +65,7 @@ def reused_tokens(bench: Bench, item: Item) -> Asked:
     search = refine(chain(starts(), call.starts(())), call.backbone, call.attempt, settings)
     best = search.best
     outcome = unjudged(call, search) if best is None else searched(call, search, best.trial)
-    return Asked(outcome=replace(outcome, neighbours=recalled.ids), said=heard.said)
+    return Answered(outcome=replace(outcome, neighbours=recalled.ids), answers=log.answers)
 
 
 def favourite(neighbours: Sequence[Neighbour], temperature: float) -> tuple[int, ...]:
@@ -79,13 +79,13 @@ def favourite(neighbours: Sequence[Neighbour], temperature: float) -> tuple[int,
     return max(votes, key=lambda tokens: votes[tokens])
 
 
-def shuffled_memory(bench: Bench, item: Item) -> Asked:
+def shuffled_memory(bench: Bench, item: Item) -> Answered:
     """A memory whose traces each lie under another one's question."""
     past = remembered(bench)
     return bench.search(item, reading(past, past.shuffled, None))
 
 
-def shuffled_prior(bench: Bench, item: Item) -> Asked:
+def shuffled_prior(bench: Bench, item: Item) -> Answered:
     """A prior trained on traces whose winners are another one's."""
     past = remembered(bench)
     alone = replace(bench, settings=replace(bench.settings, neighbours=0))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# No dependency of ours: whoever drives the harness has it.
+# No dependency of ours: it is installed where the harness is used.
 from lm_eval.api.model import LM  # pyright: ignore[reportMissingImports]
 from lm_eval.api.registry import register_model  # pyright: ignore[reportMissingImports]
 from rich.console import Console
@@ -112,12 +112,12 @@ _REFUSAL = (
 def call_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a request's generation arguments under our names."""
     until = given.get("until") or []
-    found: dict[str, Any] = {"stop": [until] if isinstance(until, str) else list(until)}
+    arguments: dict[str, Any] = {"stop": [until] if isinstance(until, str) else list(until)}
     if "max_gen_toks" in given:
-        found["max_tokens"] = given["max_gen_toks"]
+        arguments["max_tokens"] = given["max_gen_toks"]
     if given.get("do_sample") and given.get("temperature"):
-        found["temperature"] = given["temperature"]
-    return found
+        arguments["temperature"] = given["temperature"]
+    return arguments
 
 
 if __name__ == "__main__":

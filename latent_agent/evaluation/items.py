@@ -25,7 +25,7 @@ class Item:
     """A question with its truth.
 
     Attributes:
-        key: What tells it from the other items of an evaluation.
+        key: Its name among the items of an evaluation.
         question: What is asked, choices included.
         truth: The true final answer; the letter, where there are choices.
         family: Which kind it is of; empty if nobody says.
@@ -60,26 +60,26 @@ def load_items(
     """
     name, _, splits = source.partition(":")
     if name == BUNDLED:
-        found = [
+        items = [
             item
             for split in (splits or "test").split("+")
             for item in _bundled(split, count or 210, seed, families)
         ]
     else:
-        found = [
+        items = [
             item for item in read_items(Path(source)) if not families or item.family in families
         ]
-        found = found[:count]
-    if not found:
+        items = items[:count]
+    if not items:
         raise EvaluationError(
             f"there must be at least one question, got none in {source!r} of the families "
             f"{list(families) or 'all'!r}; give another --data, or other families"
         )
-    return found
+    return items
 
 
 def digest(items: Iterable[Item]) -> str:
-    """Return what tells these items from others."""
+    """Return a hash of these items."""
     text = json.dumps([asdict(item) for item in items], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -115,7 +115,7 @@ def read_items(path: Path) -> list[Item]:
     """Read a JSON Lines file.
 
     Raises:
-        EvaluationError: If it cannot be read, or a line is no item; the line's number is told.
+        EvaluationError: If it cannot be read, or a line is no item; the line's number is given.
     """
     try:
         with path.open("rb") as file:
@@ -129,10 +129,10 @@ def read_items(path: Path) -> list[Item]:
 
 def _item(line: bytes, number: int, path: Path) -> Item:
     try:
-        found: Any = json.loads(line.decode())
-        if not isinstance(found, dict):
+        row: Any = json.loads(line.decode())
+        if not isinstance(row, dict):
             raise ValueError("it is no JSON object")
-        return item_of({str(name).lower(): value for name, value in found.items()}, str(number))
+        return item_of({str(name).lower(): value for name, value in row.items()}, str(number))
     except (ValueError, RecursionError) as error:
         shown = line[:80].decode(errors="replace").strip()
         raise EvaluationError(

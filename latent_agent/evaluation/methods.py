@@ -8,7 +8,7 @@ from typing import Any
 from latent_agent.call.call import Call
 from latent_agent.call.outcome import searched, unjudged
 from latent_agent.errors import BudgetSpent, EvaluationError, RewardError
-from latent_agent.evaluation.bench import NAMESPACE, Asked, Bench, Heard, Method, Remembered
+from latent_agent.evaluation.bench import NAMESPACE, Answered, AnswerLog, Bench, Method, Remembered
 from latent_agent.evaluation.checking import KnownTruth
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.records import best_said, most_voted
@@ -34,16 +34,16 @@ class Unasked(Reward):
         return Score(value=-1.0)
 
 
-def greedy(bench: Bench, item: Item) -> Asked:
+def greedy(bench: Bench, item: Item) -> Answered:
     """Greedy chain of thought, unjudged."""
     plain = replace(bench.settings, max_iterations=0, temperature=0.0, samples=1)
     return replace(bench, settings=plain).search(item)
 
 
-def self_consistency(bench: Bench, item: Item) -> Asked:
+def self_consistency(bench: Bench, item: Item) -> Answered:
     """The greedy answer and K sampled ones; the majority over their final answers."""
-    heard = Heard()
-    call = replace(bench, reward=Unasked()).call(item, heard)
+    log = AnswerLog()
+    call = replace(bench, reward=Unasked()).call(item, log)
     search, trials = Search(), list[Trial]()
     try:
         for start in call.starts(()):
@@ -55,53 +55,53 @@ def self_consistency(bench: Bench, item: Item) -> Asked:
     except BudgetSpent as spent:
         search.stopped = spent.reason
     if not trials:
-        return Asked(outcome=unjudged(call, search))
+        return Answered(outcome=unjudged(call, search))
 
     def voted(said: Sequence[Mapping[str, Any]]) -> int:
         return most_voted([bench.checker.final(item, one["text"]) for one in said])
 
     winner = trials[voted([{"text": trial.text} for trial in trials])]
     outcome = replace(searched(call, search, winner), rewards=())
-    # The draft was told twice, and has one vote; and what nobody judged has no reward.
-    said = [{**one, "reward": None} for one in heard.said if one["reward"] is not None]
-    return Asked(outcome=outcome, said=said, choose=voted)
+    # The draft was reported twice, and has one vote; and what nobody judged has no reward.
+    said = [{**one, "reward": None} for one in log.answers if one["reward"] is not None]
+    return Answered(outcome=outcome, answers=said, choose=voted)
 
 
-def best_of_n(bench: Bench, item: Item) -> Asked:
+def best_of_n(bench: Bench, item: Item) -> Answered:
     """The greedy answer and up to K sampled ones, by the judge; it ends once one is accepted."""
     return propose(bench, item, lambda _: _samples(bench), "sample")
 
 
-def judged_samples(bench: Bench, item: Item) -> Asked:
+def judged_samples(bench: Bench, item: Item) -> Answered:
     """The greedy answer and K sampled ones, all of them judged: what calibration is read from."""
     return propose(bench, item, lambda _: _samples(bench), "sample", through=True)
 
 
-def latentseek(bench: Bench, item: Item) -> Asked:
+def latentseek(bench: Bench, item: Item) -> Answered:
     """LatentSeek without a memory."""
     return bench.search(item)
 
 
-def with_memory(bench: Bench, item: Item) -> Asked:
+def with_memory(bench: Bench, item: Item) -> Answered:
     """LatentSeek that starts from neighbours."""
     past = remembered(bench)
     return bench.search(item, reading(past, past.memory, None))
 
 
-def with_prior(bench: Bench, item: Item) -> Asked:
+def with_prior(bench: Bench, item: Item) -> Answered:
     """LatentSeek that starts from the prior's guess."""
     past = remembered(bench)
     alone = replace(bench, settings=replace(bench.settings, neighbours=0))
     return alone.search(item, reading(past, past.memory, past.prior))
 
 
-def with_both(bench: Bench, item: Item) -> Asked:
+def with_both(bench: Bench, item: Item) -> Answered:
     """LatentSeek with memory and prior."""
     past = remembered(bench)
     return bench.search(item, reading(past, past.memory, past.prior))
 
 
-def along_the_stream(bench: Bench, item: Item) -> Asked:
+def along_the_stream(bench: Bench, item: Item) -> Answered:
     """LatentSeek with a memory that is empty at first and written along the questions."""
     if bench.stream is None:
         raise EvaluationError("a stream needs a memory of its own, got none; use `evaluate`")
@@ -112,26 +112,26 @@ def along_the_stream(bench: Bench, item: Item) -> Asked:
 def truthful(method: Method) -> Method:
     """Return a method with the known truth for its judge (PSRM)."""
 
-    def told(bench: Bench, item: Item) -> Asked:
+    def judged_by_truth(bench: Bench, item: Item) -> Answered:
         return method(replace(bench, reward=KnownTruth(bench.checker, item)), item)
 
-    return told
+    return judged_by_truth
 
 
 def propose(
     bench: Bench, item: Item, proposals: Propose, source: str, *, through: bool = False
-) -> Asked:
+) -> Answered:
     """Try the draft, then up to K prefixes that ``proposals`` makes of the call, by the judge.
 
     Args:
         bench: What all methods share.
-        item: What is asked.
+        item: What is answered.
         proposals: Makes what is tried after the draft.
         source: What the answers' source is called.
         through: Go on after an answer was accepted.
     """
-    heard = Heard()
-    call = bench.call(item, heard)
+    log = AnswerLog()
+    call = bench.call(item, log)
     search = Search()
     try:
         search.stopped = _tried(call, search, bench, proposals, source, through)
@@ -140,9 +140,9 @@ def propose(
     except RewardError as failure:
         search.stopped, search.error = "reward_error", str(failure)
     if search.best is None:
-        return Asked(outcome=unjudged(call, search))
+        return Answered(outcome=unjudged(call, search))
     outcome = searched(call, search, search.best.trial)
-    return Asked(outcome=outcome, said=heard.said, choose=best_said)
+    return Answered(outcome=outcome, answers=log.answers, choose=best_said)
 
 
 def _tried(

@@ -40,7 +40,7 @@ def line_figures(summary: Mapping[str, Any]) -> dict[str, Figure]:
 
 
 def _axes(names: Iterable[str]) -> tuple[Figure, Any]:
-    """Return a figure with room for a legend of so many names beside its axes."""
+    """Return a figure with room for a legend of these names beside its axes."""
     lengths = [len(name) for name in names]
     width = _SIZE[0] + _LETTER * max(0, max(lengths) - _USUAL)
     height = max(_SIZE[1], _ENTRY * len(lengths) + 1.0)
@@ -62,7 +62,7 @@ Looks = Mapping[str, Mapping[str, Any]]
 
 
 def _looks(number: int) -> dict[str, Any]:
-    """Return a colour and a marker that tell a line from the others, in grey too."""
+    """Return a colour and a marker that distinguish a line, in grey too."""
     return {
         "color": f"C{number % 10}",
         "marker": "osD^vP*Xh<>pd"[number % 13],

@@ -18,7 +18,7 @@ from latent_memory import LatentMemory, Shelf, Trace
 from latent_memory.priors.priors import active_prior
 
 _MEMORY, _SHUFFLED, _MISLED = "memory.sqlite3", "shuffled.sqlite3", "misled.sqlite3"
-_TOLD = "prepared.json"
+_REPORT = "prepared.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Prepared:
     """What was prepared, and how the days went."""
 
     remembered: Remembered
-    told: dict[str, Any]
+    report: dict[str, Any]
 
     def close(self) -> None:
         """Close the memories."""
@@ -46,27 +46,27 @@ def prepare(
     Args:
         bench: Model, settings and judge.
         days: The questions of each day.
-        folder: Where the memories lie. What a kill left half done is begun anew.
+        folder: Where the memories lie. What a kill left half done starts over.
         watch: Follows the work.
         night: How nights are run; its seed is that of the shuffles, too.
     """
-    if not (folder / _TOLD).is_file():
+    if not (folder / _REPORT).is_file():
         unfinished = folder.with_name(folder.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        told = _live(bench, days, unfinished, watch, night)
-        (unfinished / _TOLD).write_text(json.dumps(told, indent=1), "utf-8")
+        report = _live(bench, days, unfinished, watch, night)
+        (unfinished / _REPORT).write_text(json.dumps(report, indent=1), "utf-8")
         unfinished.rename(folder)
-    told = json.loads((folder / _TOLD).read_text("utf-8"))
+    report = json.loads((folder / _REPORT).read_text("utf-8"))
     remembered = Remembered(
         memory=LatentMemory(folder / _MEMORY),
         shuffled=LatentMemory(folder / _SHUFFLED),
         misled=LatentMemory(folder / _MISLED),
-        reward=told["reward"],
-        prior=told["prior"],
-        misled_prior=told["misled_prior"],
+        reward=report["reward"],
+        prior=report["prior"],
+        misled_prior=report["misled_prior"],
     )
-    return Prepared(remembered=remembered, told=told)
+    return Prepared(remembered=remembered, report=report)
 
 
 def _live(
@@ -76,13 +76,13 @@ def _live(
     watch: Watch,
     night: NightSettings,
 ) -> dict[str, Any]:
-    told: list[dict[str, Any]] = []
+    lived: list[dict[str, Any]] = []
     with LatentMemory(folder / _MEMORY) as memory:
         nights: list[dict[str, Any]] = []
         for number, items in enumerate(days, 1):
-            told.append({"questions": _day(bench, memory, items, f"day {number}", watch)})
+            lived.append({"questions": _day(bench, memory, items, f"day {number}", watch)})
             nights.append(_night(bench, memory, watch, night))
-            told[-1]["night"] = nights[-1]
+            lived[-1]["night"] = nights[-1]
         shelf = _shelf(memory)
         traces = [] if shelf is None else [stored.trace for stored in memory.stream(shelf)]
         prior = _prior(memory, shelf, nights)
@@ -100,14 +100,14 @@ def _live(
         "prior": prior,
         "misled_prior": misled_prior,
         "misled_night": misled_night,
-        "days": told,
+        "days": lived,
     }
 
 
 def _day(
     bench: Bench, memory: LatentMemory, items: Sequence[Item], name: str, watch: Watch
 ) -> list[dict[str, Any]]:
-    """Answer a day's questions as the product does; return what each came to."""
+    """Answer a day's questions as the product does; return their outcomes."""
     live = TraceMemory(memory, NAMESPACE, bench.reward.id, "read-write")
     rows: list[dict[str, Any]] = []
     for number, item in enumerate(items, 1):
@@ -130,7 +130,7 @@ def _day(
 def _night(
     bench: Bench, memory: LatentMemory, watch: Watch, night: NightSettings
 ) -> dict[str, Any]:
-    """Run a night; what cannot be learnt from is told, and ends nothing."""
+    """Run a night; traces that teach nothing are reported, and end nothing."""
     shelf = _shelf(memory)
     if shelf is None:
         return {"verdict": "failed", "reason": "no trace was left", "version": None}
@@ -144,10 +144,10 @@ def _night(
         watch=watch,
     )
     try:
-        report = asdict(consolidate(job))
+        done = asdict(consolidate(job))
     except PriorError as failure:
         return {"verdict": "failed", "reason": str(failure), "version": None}
-    return {name: report[name] for name in ("verdict", "reason", "version", "figures")}
+    return {name: done[name] for name in ("verdict", "reason", "version", "figures")}
 
 
 def _shelf(memory: LatentMemory) -> Shelf | None:

@@ -48,7 +48,7 @@ class Record:
         text: The answer; empty if the method failed.
         right: Whether it is right; a failure is not.
         points: Every answer on the way.
-        forwarded: The bill by stage.
+        forwarded: Forwarded tokens by stage.
         seconds: Wall clock.
         steps: Gradient steps, or answers tried after the draft.
         rewards: Mean reward of each round.
@@ -87,7 +87,7 @@ class Record:
 
     @property
     def key(self) -> tuple[str, int, str]:
-        """What tells it from all others."""
+        """Method, seed and item."""
         return (self.method, self.seed, self.item)
 
     @property
@@ -101,7 +101,7 @@ class Record:
         return self.stopped == "threshold" and len(self.rewards) == 1
 
     def after(self, tries: int) -> tuple[int, bool]:
-        """Return the cost, and whether the answer is right, had it ended after so many answers.
+        """Return the cost, and whether the answer is right, had it ended after ``tries`` answers.
 
         The draft is answer 0 where it stands before it is judged.
         """

@@ -1,7 +1,7 @@
 """Run an evaluation so that a kill while it answers costs at most the answer in hand.
 
 Memory and prior are prepared first, where a method reads them; a kill meanwhile costs all of the
-days and nights, which begin anew.
+days and nights, which start over.
 """
 
 import json
@@ -67,7 +67,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What an evaluation came to."""
+    """The results of an evaluation."""
 
     records: Sequence[Record]
     prepared: Mapping[str, Any] | None
@@ -100,7 +100,7 @@ def evaluate(
             bench = replace(bench, remembered=prepared.remembered)
         streams = _streams(stack, plan, folder, done)
         records = _answer(bench, plan, folder / RECORDS, done, streams, watch)
-    return Finished(records=records, prepared=None if prepared is None else prepared.told)
+    return Finished(records=records, prepared=None if prepared is None else prepared.report)
 
 
 def _answer(
@@ -112,7 +112,7 @@ def _answer(
     watch: Watch,
 ) -> list[Record]:
     known = {record.key: record for record in done}
-    found: list[Record] = []
+    records: list[Record] = []
     with path.open("ab") as file:
         for seed, place, item, spec in plan.steps():
             blank = Record(
@@ -126,9 +126,9 @@ def _answer(
                 file.flush()
                 os.fsync(file.fileno())
                 known[blank.key] = record
-            found.append(known[blank.key])
-            watch.tick("answering", len(found), plan.total)
-    return found
+            records.append(known[blank.key])
+            watch.tick("answering", len(records), plan.total)
+    return records
 
 
 def _line(record: Record) -> bytes:
@@ -142,7 +142,7 @@ def peek(folder: Path) -> tuple[Finished, Mapping[str, Any]]:
     Raises:
         EvaluationError: If there is nothing yet.
     """
-    records, told = read_records(folder / RECORDS), folder / PREPARED / "prepared.json"
+    records, report = read_records(folder / RECORDS), folder / PREPARED / "prepared.json"
     if not records or not (folder / SETTINGS).is_file():
         raise EvaluationError(
             f"there must be answers to report on, got none in {str(folder)!r}; run the evaluation "
@@ -154,7 +154,7 @@ def peek(folder: Path) -> tuple[Finished, Mapping[str, Any]]:
     for record in records:
         met.setdefault((record.seed, record.item), set()).add(record.method)
     whole = [r for r in records if r.method in wanted and met[r.seed, r.item] >= wanted]
-    prepared = json.loads(told.read_text("utf-8")) if told.is_file() else None
+    prepared = json.loads(report.read_text("utf-8")) if report.is_file() else None
     return Finished(records=whole or records, prepared=prepared), settings
 
 
@@ -174,16 +174,16 @@ def read_records(path: Path, *, fix: bool = False) -> list[Record]:
     whole = content.rfind(b"\n") + 1
     if fix and whole < len(content):
         os.truncate(path, whole)
-    found: list[Record] = []
+    records: list[Record] = []
     for number, line in enumerate(content[:whole].splitlines(), 1):
         try:
-            found.append(Record.from_json(json.loads(line)))
+            records.append(Record.from_json(json.loads(line)))
         except (ValueError, TypeError, KeyError) as error:
             raise EvaluationError(
                 f"every line of {str(path)!r} must be a record, got {line[:80]!r} in line {number} "
                 f"({error}); give another --out"
             ) from error
-    return found
+    return records
 
 
 @contextmanager
@@ -221,10 +221,10 @@ def _streams(
     stack: ExitStack, plan: Plan, folder: Path, done: Sequence[Record]
 ) -> dict[tuple[str, int], LatentMemory]:
     """Open the memories that are written along the questions, as far as they are vouched for."""
-    found: dict[tuple[str, int], LatentMemory] = {}
+    streams: dict[tuple[str, int], LatentMemory] = {}
     for spec in plan.specs:
         for seed in plan.seeds if spec.streams else ():
             path = folder / "streams" / f"{str(spec).replace(':', '-')}-{seed}.sqlite3"
             stored = [r.stored for r in done if (r.method, r.seed) == (str(spec), seed)]
-            found[str(spec), seed] = stack.enter_context(replayed(path, stored))
-    return found
+            streams[str(spec), seed] = stack.enter_context(replayed(path, stored))
+    return streams

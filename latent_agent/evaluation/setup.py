@@ -27,7 +27,7 @@ _PACKAGES = ("latent-agent", "torch", "transformers", "math-verify", "numpy", "s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class EvaluationRequest:
     """What a command line says; see ``latent-agent evaluate --help``."""
 
     model: Any = "bundled"
@@ -63,7 +63,7 @@ class Experiment:
     plan: Plan
 
 
-def experiment(asked: Asked) -> Experiment:
+def experiment(asked: EvaluationRequest) -> Experiment:
     """Build what is asked for; no weights are read yet.
 
     Raises:
@@ -92,7 +92,7 @@ def experiment(asked: Asked) -> Experiment:
     return Experiment(bench=bench, plan=plan)
 
 
-def training_days(asked: Asked) -> list[list[Item]]:
+def training_days(asked: EvaluationRequest) -> list[list[Item]]:
     """Return the training questions, day by day; no question comes twice.
 
     Raises:
@@ -125,7 +125,7 @@ def _by_period(today: list[Item], period: int) -> list[list[Item]]:
     return [today[at : at + period] for at in range(0, len(today), period)]
 
 
-def written(asked: Asked, made: Experiment) -> dict[str, Any]:
+def written(asked: EvaluationRequest, made: Experiment) -> dict[str, Any]:
     """Return what is written down beside the results.
 
     ``answers`` is all that answers hang on: a folder keeps to it.

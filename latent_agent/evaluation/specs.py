@@ -109,14 +109,14 @@ def swept(specs: Sequence[Spec], sweeps: Sequence[str]) -> list[Spec]:
         specs: The methods.
         sweeps: Texts like ``learning_rate=0.01,0.03``.
     """
-    found = list(specs)
+    variants = list(specs)
     for sweep in sweeps:
         name, _, values = sweep.partition("=")
         pairs = [setting(f"{name}={value}") for value in values.split(",")]
         for spec in specs:
             if spec.name != "greedy":
-                found += [spec.using(**dict([pair])) for pair in pairs]
-    return list(dict.fromkeys(found))
+                variants += [spec.using(**dict([pair])) for pair in pairs]
+    return list(dict.fromkeys(variants))
 
 
 def shown(value: Value) -> str:

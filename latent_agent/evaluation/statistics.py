@@ -1,7 +1,7 @@
 """Error bars and paired tests over questions.
 
 Several seeds of one question are no new questions: they are averaged first, and questions are what
-is drawn anew.
+is resampled.
 """
 
 import math
@@ -63,7 +63,7 @@ def estimate(values: Sequence[float], *, share: bool = False) -> Estimate:
 
 def _bootstrapped(mean: float, samples: tuple[Any, ...], figure: Callable[..., Any]) -> Estimate:
     """Return a figure of samples, paired if there are two, with its interval over questions."""
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         samples,
         figure,
         paired=len(samples) > 1,
@@ -72,7 +72,7 @@ def _bootstrapped(mean: float, samples: tuple[Any, ...], figure: Callable[..., A
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return Estimate(mean=mean, low=float(found.low), high=float(found.high))
+    return Estimate(mean=mean, low=float(interval.low), high=float(interval.high))
 
 
 def _of_all(hits: Any, counts: Any, axis: int = -1) -> Any:
@@ -80,8 +80,8 @@ def _of_all(hits: Any, counts: Any, axis: int = -1) -> Any:
 
 
 def _wilson(mean: float, count: int) -> Estimate:
-    found = stats.binomtest(round(mean * count), count).proportion_ci(method="wilson")
-    return Estimate(mean=mean, low=float(found.low), high=float(found.high))
+    interval = stats.binomtest(round(mean * count), count).proportion_ci(method="wilson")
+    return Estimate(mean=mean, low=float(interval.low), high=float(interval.high))
 
 
 def compare(one: Sequence[float], other: Sequence[float]) -> Comparison:

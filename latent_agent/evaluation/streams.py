@@ -8,11 +8,11 @@ from latent_memory import LatentMemory
 
 
 def replayed(path: Path, stored: Sequence[bool]) -> LatentMemory:
-    """Return a memory as it was after so many calls, index and all.
+    """Return a memory as it was after as many calls as are in ``stored``.
 
-    A trace may be stored whose record is not: that call is made again. And an index hangs on when
-    it was built, so that the calls before are gone through anew, without a model. The latents are
-    packed anew, which may turn their last bit.
+    A trace may be stored whose record is not: that call is made again. And an index depends on when
+    it was built, so that the calls before are repeated, without a model. The latents are
+    packed again, which may turn their last bit.
     """
     path.parent.mkdir(exist_ok=True)
     before = path.with_suffix(".before.sqlite3")

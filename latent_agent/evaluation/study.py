@@ -9,7 +9,7 @@ from typing import Any
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.plots import draw_settings
 from latent_agent.evaluation.report import template
-from latent_agent.evaluation.setup import Asked
+from latent_agent.evaluation.setup import EvaluationRequest
 from latent_agent.evaluation.specs import setting
 from latent_agent.evaluation.tables import (
     HEADINGS,
@@ -53,26 +53,26 @@ class Study:
             EvaluationError: If there is no such thing to vary.
         """
         name, _, values = text.partition("=")
-        found = tuple(value.strip() for value in values.split(",") if value.strip())
+        given = tuple(value.strip() for value in values.split(",") if value.strip())
         if name in ("seed", "seeds"):
             raise EvaluationError(
                 f"a study must not vary the seed, got {text!r}: it would give the same questions "
-                f"several tables; give --seeds {max(2, len(found))} instead, which answers each "
-                "question under so many seeds and tells their spread"
+                f"several tables; give --seeds {max(2, len(given))} instead, which answers each "
+                "question under that many seeds and shows their spread"
             )
-        if name not in ("day", *_COUNTS, *_SETTINGS) or not found:
+        if name not in ("day", *_COUNTS, *_SETTINGS) or not given:
             raise EvaluationError(
                 f"a study must be written name=value,value, got {text!r}; the names are day, "
                 f"{', '.join(_COUNTS)}, and every setting, for example --each period=50,100,200"
             )
-        return cls(name=name, values=found)
+        return cls(name=name, values=given)
 
-    def variants(self, asked: Asked) -> Iterator[tuple[str, Asked]]:
+    def variants(self, asked: EvaluationRequest) -> Iterator[tuple[str, EvaluationRequest]]:
         """Yield each value with the evaluation that it stands for."""
         for value in self.values:
             yield value, self._at(asked, value)
 
-    def _at(self, asked: Asked, value: str) -> Asked:
+    def _at(self, asked: EvaluationRequest, value: str) -> EvaluationRequest:
         if self.name == "day":
             return replace(asked, days=tuple(value.split("/")))
         if self.name in _COUNTS:
@@ -86,24 +86,24 @@ class Study:
 
     def merged(self, summaries: Mapping[str, Summary]) -> dict[str, dict[str, Any]]:
         """Return the figures of all values, by group and ``method @ value``; ``greedy`` once."""
-        found: dict[str, dict[str, Any]] = {}
+        merged: dict[str, dict[str, Any]] = {}
         for value, summary in summaries.items():
             for group, methods in summary["groups"].items():
-                rows = found.setdefault(group, {})
+                rows = merged.setdefault(group, {})
                 for method, figures in methods.items():
                     if method == "greedy" and self.name in _TRAINING:
                         rows.setdefault(method, figures)
                     else:
                         rows[f"{method} @ {self.name}={value}"] = figures
-        return found
+        return merged
 
     def lines(self, summaries: Mapping[str, Summary], group: str) -> Lines:
         """Return figures by method, a point a value."""
-        found: dict[str, list[tuple[str, Figures]]] = {}
+        lines: dict[str, list[tuple[str, Figures]]] = {}
         for value, summary in summaries.items():
             for method, figures in summary["groups"].get(group, {}).items():
-                found.setdefault(method, []).append((value, figures))
-        return {method: in_order(points) for method, points in found.items()}
+                lines.setdefault(method, []).append((value, figures))
+        return {method: in_order(points) for method, points in lines.items()}
 
 
 def _count(name: str, value: str) -> int:

@@ -1,4 +1,4 @@
-"""What the records come to: accuracy and cost of each method, and one against another."""
+"""The records summed up: accuracy and cost of each method, and one against another."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -33,20 +33,20 @@ def summarise(records: Sequence[Record], prepared: Mapping[str, Any] | None) -> 
 
 def _only(by_method: Rows, wanted: Callable[[Record], bool]) -> dict[str, list[Record]]:
     return {
-        name: found for name, rows in by_method.items() if (found := [r for r in rows if wanted(r)])
+        name: some for name, rows in by_method.items() if (some := [r for r in rows if wanted(r)])
     }
 
 
 def _groups(by_method: Rows) -> dict[str, Rows]:
     """All questions, the planted families together, and each family."""
     families = sorted({r.family for rows in by_method.values() for r in rows if r.family})
-    found: dict[str, Rows] = {"all": by_method}
+    groups: dict[str, Rows] = {"all": by_method}
     if planted := _only(by_method, lambda record: record.planted):
-        found["planted"] = planted
+        groups["planted"] = planted
     if len(families) > 1:
         for family in families:
-            found[family] = _only(by_method, lambda record, family=family: record.family == family)
-    return found
+            groups[family] = _only(by_method, lambda record, family=family: record.family == family)
+    return groups
 
 
 def _group(by_method: Rows) -> dict[str, Any]:
@@ -86,10 +86,10 @@ def _figures(rows: Sequence[Record], greedy: Mapping[str, Record]) -> dict[str, 
 
 def _means(rows: Sequence[Record], figure: Callable[[Record], float]) -> list[float]:
     """Average a figure over the seeds of each question, questions in one order."""
-    found: dict[str, list[float]] = {}
+    by_item: dict[str, list[float]] = {}
     for row in rows:
-        found.setdefault(row.item, []).append(float(figure(row)))
-    return [sum(found[item]) / len(found[item]) for item in sorted(found)]
+        by_item.setdefault(row.item, []).append(float(figure(row)))
+    return [sum(by_item[item]) / len(by_item[item]) for item in sorted(by_item)]
 
 
 def _against(reference: Sequence[Record], rows: Sequence[Record]) -> dict[str, Any]:
@@ -126,27 +126,27 @@ def tries_for(rows: Sequence[Record], mean: float) -> int:
 
 def curves(by_method: Rows) -> dict[str, list[list[float]]]:
     """Return points (mean forwarded tokens, accuracy) for each method, one an answer more."""
-    found: dict[str, list[list[float]]] = {}
+    points: dict[str, list[list[float]]] = {}
     for name, rows in by_method.items():
         ends = [
             [row.after(tries) for row in rows] for tries in range(max(len(r.points) for r in rows))
         ]
-        found[name] = [
+        points[name] = [
             [float(np.mean([cost for cost, _ in end])), float(np.mean([right for _, right in end]))]
             for end in ends
         ]
-    return found
+    return points
 
 
 def _stream(rows: Sequence[Record], parts: int = 8) -> list[dict[str, float]]:
     """Return mean steps and accuracy along the order of the questions."""
     places = max(row.place for row in rows) + 1
-    found: list[dict[str, float]] = []
+    shown: list[dict[str, float]] = []
     for part in range(min(parts, places)):
         begin, end = places * part // parts, places * (part + 1) // parts
         some = [row for row in rows if begin <= row.place < end]
         if some:
-            found.append(
+            shown.append(
                 {
                     "from": begin + 1,
                     "to": end,
@@ -154,7 +154,7 @@ def _stream(rows: Sequence[Record], parts: int = 8) -> list[dict[str, float]]:
                     "accuracy": float(np.mean([row.right for row in some])),
                 }
             )
-    return found
+    return shown
 
 
 def _rewards(rows: Sequence[Record]) -> list[float]:

@@ -38,7 +38,7 @@ def questions(split: str = "test", n: int = 200, seed: int = 0) -> list[Question
         seed: Other seeds give other questions of the same split.
 
     Raises:
-        ValueError: If the split is unknown, ``n`` is negative, or there are not so many.
+        ValueError: If the split is unknown, ``n`` is negative, or there are fewer.
     """
     if split not in _FAMILIES:
         raise ValueError(f"split must be one of {', '.join(_FAMILIES)}, got {split!r}; choose one")
@@ -46,16 +46,16 @@ def questions(split: str = "test", n: int = 200, seed: int = 0) -> list[Question
         raise ValueError(f"n must not be negative, got {n!r}; give 0 or more")
     rng = Random(f"{split}-{seed}")
     families = _FAMILIES[split]
-    found: dict[tuple[str, ...], Question] = {}
+    drawn: dict[tuple[str, ...], Question] = {}
     missed = 0  # draws in a row that gave a question known already
-    while len(found) < n:
-        family = families[len(found) % len(families)]
+    while len(drawn) < n:
+        family = families[len(drawn) % len(families)]
         question = draw_question(rng, split, (family,))
-        missed = missed + 1 if question.key in found else 0
+        missed = missed + 1 if question.key in drawn else 0
         if missed == _MOST_MISSES:
             raise ValueError(
                 f"n must not be more than the split {split!r} holds, got {n!r}, but of the family "
-                f"{family!r} no further one was found after {len(found)} in all; ask for fewer"
+                f"{family!r} no further one was found after {len(drawn)} in all; ask for fewer"
             )
-        found.setdefault(question.key, question)
-    return list(found.values())
+        drawn.setdefault(question.key, question)
+    return list(drawn.values())

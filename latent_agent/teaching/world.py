@@ -1,4 +1,4 @@
-"""The values of the teaching world: questions, roads to their answers, and what makes one right.
+"""The values of the teaching world: questions, solutions, and what makes one right.
 
 The world is small and hard-wired so that a network of under two million parameters can live in it.
 It proves the machinery of latent search; it says nothing about the method on real models.
@@ -80,10 +80,10 @@ def split_of(key: tuple[str, ...]) -> str:
 
 def final_answer(text: str) -> str | None:
     """Return what the last ``The answer is X`` of a text states, or None."""
-    found = _FINAL.findall(text)
-    return found[-1] if found else None
+    answers = _FINAL.findall(text)
+    return answers[-1] if answers else None
 
 
 def is_right(question: Question, answer_text: str) -> bool:
-    """Tell whether an answer's final statement equals the question's truth."""
+    """Return whether an answer's final statement equals the question's truth."""
     return final_answer(answer_text) == question.truth

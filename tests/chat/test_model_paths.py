@@ -7,7 +7,7 @@ import pytest
 
 from latent_agent import ChatLatentSeek, LatentSeekEmbeddings, LatentSeekLLM, TraceRetriever
 from latent_agent.errors import ModelError
-from latent_agent.evaluation.setup import Asked, experiment, written
+from latent_agent.evaluation.setup import EvaluationRequest, experiment, written
 from latent_agent.model.loading import bundled_path
 from latent_agent.model.registry import open_model
 from latent_memory import LatentMemory
@@ -60,7 +60,7 @@ def test_embeddings_and_retrievers_take_a_path(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_takes_a_path() -> None:
-    asked = Asked(model=FOLDER, questions=1)
+    asked = EvaluationRequest(model=FOLDER, questions=1)
     assert written(asked, experiment(asked))["answers"]["model"] == str(FOLDER)
 
 

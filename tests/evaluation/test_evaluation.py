@@ -30,7 +30,7 @@ from latent_agent.evaluation.plots import draw_all, draw_settings, line_figures
 from latent_agent.evaluation.records import Point, Record
 from latent_agent.evaluation.report import write_report
 from latent_agent.evaluation.run import evaluate, peek, read_records
-from latent_agent.evaluation.setup import Asked, experiment, written
+from latent_agent.evaluation.setup import EvaluationRequest, experiment, written
 from latent_agent.evaluation.specs import KNOWN, Spec, parse_methods, swept
 from latent_agent.evaluation.streams import replayed
 from latent_agent.evaluation.study import Study
@@ -43,7 +43,7 @@ from tests.support.tiny import tiny_model, tiny_tokenizer
 
 pytestmark = pytest.mark.timeout(900)  # dozens of calls, on a machine that may be busy
 
-SMALL = Asked(
+SMALL = EvaluationRequest(
     methods="all,latentseek+stream,best-of-n+psrm", questions=7, train="bundled:train",
     train_questions=35, night_calls=0, settings={"max_iterations": 4},
 )  # fmt: skip
@@ -54,7 +54,7 @@ COMMAND = (
 )  # fmt: skip
 
 
-def run(asked: Asked, folder: Path, **parts):
+def run(asked: EvaluationRequest, folder: Path, **parts):
     made = experiment(asked)
     finished = evaluate(made.bench, made.plan, folder, written(asked, made), Watch(**parts))
     return finished, written(asked, made)
@@ -321,7 +321,7 @@ def test_gsm8k_through_a_random_model(tmp_path):
         lines = [json.dumps({"question": question, "answer": answer}) for question, answer in GSM8K]
         path.write_text("\n".join(lines), "utf-8")
     count = len(path.read_text("utf-8").splitlines())
-    asked = Asked(
+    asked = EvaluationRequest(
         model=tiny_model(), tokenizer=tiny_tokenizer(), data=str(path), questions=count,
         methods="self-consistency,best-of-n,latentseek,latentseek+psrm,flip,noise",
         settings={"max_tokens": 12, "max_iterations": 2},
@@ -339,7 +339,7 @@ def test_gsm8k_through_a_random_model(tmp_path):
 
 @pytest.mark.parametrize("verdict", ["generate", "logits", "probability"])
 def test_a_verdict_that_is_set_is_how_the_judge_is_read(verdict):
-    made = experiment(Asked(questions=2, settings={"verdict": verdict}))
+    made = experiment(EvaluationRequest(questions=2, settings={"verdict": verdict}))
     assert made.bench.reward.id == SelfReward(strict=True, verdict=verdict).id
 
 
@@ -350,14 +350,14 @@ def test_a_failure_is_wrong_and_stays_in_the_count(tmp_path):
     def fails_too(question: str, truth: str, answer: str) -> bool:
         raise ValueError("no checker")
 
-    asked = Asked(methods="latentseek", questions=2, reward=fails)
+    asked = EvaluationRequest(methods="latentseek", questions=2, reward=fails)
     finished, _ = run(asked, tmp_path / "one")
     tried = [record for record in finished.records if record.method == "latentseek"]
     assert all(record.stopped == "reward_error" for record in tried)
     assert all("no judge" in (record.error or "") for record in tried)
-    made = experiment(Asked(questions=2))
+    made = experiment(EvaluationRequest(questions=2))
     bench = replace(made.bench, checker=checker_by(fails_too))
-    told = written(Asked(questions=2), made)
+    told = written(EvaluationRequest(questions=2), made)
     found = evaluate(bench, made.plan, tmp_path / "two", told, Watch()).records
     assert [(record.right, record.error) for record in found] == [
         (False, "ValueError: no checker")
@@ -387,7 +387,7 @@ def test_methods_by_name():
         ("fraction", 0.5),
         ("samples", 2),
     )
-    made = experiment(Asked(questions=1))
+    made = experiment(EvaluationRequest(questions=1))
     own = Spec.parse("latentseek:fraction=0.5").on(made.bench, 3).settings
     assert (own.fraction, own.prefix_tokens, own.seed) == (0.5, None, 3)
     with pytest.raises(EvaluationError, match=r"a method must be one of greedy, .* got 'magic'"):
@@ -395,7 +395,7 @@ def test_methods_by_name():
     with pytest.raises(SettingError, match=r"must be name=value with one of .*, got 'rate=1'"):
         parse_methods("latentseek:rate=1")
     with pytest.raises(EvaluationError, match="need training questions, got none"):
-        experiment(Asked(methods="latentseek+memory"))
+        experiment(EvaluationRequest(methods="latentseek+memory"))
 
 
 def test_a_setting_is_given_by_set_or_by_its_option():
@@ -406,14 +406,14 @@ def test_a_setting_is_given_by_set_or_by_its_option():
 def test_a_method_can_have_a_judge_of_its_own():
     found = Spec.parse("latentseek:judge=checks:verdict=logits:search=flip")
     assert str(found) == "latentseek:judge=checks:verdict=logits:search=flip"
-    made = experiment(Asked(questions=1))
+    made = experiment(EvaluationRequest(questions=1))
     own = found.on(made.bench, 0)
     assert own.settings.search == "flip"
     assert own.reward.id == SelfReward("checks", verdict="logits").id
     assert made.bench.reward.id == SelfReward("checks", strict=True).id
     with pytest.raises(SettingError, match=r"search must be one of gradient, flip, got .luck."):
         parse_methods("latentseek:search=luck")
-    other = experiment(Asked(questions=1, reward=lambda _q, _a: -0.5))
+    other = experiment(EvaluationRequest(questions=1, reward=lambda _q, _a: -0.5))
     with pytest.raises(EvaluationError, match="where the model judges itself, got the reward"):
         Spec.parse("latentseek:judge=checks").on(other.bench, 0)
 
@@ -503,7 +503,7 @@ def test_a_study_of_seeds_is_refused_with_what_to_give_instead(tmp_path, each, p
 
 
 def test_what_a_study_varies():
-    asked = Asked(train="bundled:train", train_questions=10)
+    asked = EvaluationRequest(train="bundled:train", train_questions=10)
     names = [one.days for _, one in Study.parse("day=all,story/units+money").variants(asked)]
     assert names == [("all",), ("story", "units+money")]
     short = dict(Study.parse("period=4,10").variants(asked))
@@ -521,7 +521,7 @@ def test_what_a_study_varies():
 
 
 def test_each_seed_has_an_order_of_its_own():
-    plan = experiment(Asked(questions=14, seeds=2)).plan
+    plan = experiment(EvaluationRequest(questions=14, seeds=2)).plan
     orders = [[item.key for item in plan.order(seed)] for seed in (0, 1)]
     assert orders[0] != orders[1]
     assert sorted(orders[0]) == sorted(orders[1])
@@ -529,7 +529,9 @@ def test_each_seed_has_an_order_of_its_own():
 
 
 def test_days_hold_different_questions():
-    asked = Asked(train="bundled:train", train_questions=6, days=("story+units", "all", "story"))
+    asked = EvaluationRequest(
+        train="bundled:train", train_questions=6, days=("story+units", "all", "story")
+    )
     days = experiment(asked).plan.days
     assert [len(day) for day in days] == [6, 6, 6]
     assert len({item.key for day in days for item in day}) == 18

@@ -15,7 +15,7 @@ _LISTED = 10  # traces in each list
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that the page tells."""
+    """All that the page shows."""
 
     namespace: str | None
     figures: Overview
@@ -27,10 +27,10 @@ class Facts:
 
 
 def read(memory: LatentMemory, namespace: str | None) -> Facts:
-    """Read what the page tells."""
+    """Read what the page shows."""
     database = memory.database
-    found = list_priors(database, namespace=namespace)
-    now = {shelf: active_prior(database, shelf) for shelf in {info.shelf for info in found}}
+    priors = list_priors(database, namespace=namespace)
+    now = {shelf: active_prior(database, shelf) for shelf in {info.shelf for info in priors}}
     standing = {info.version for info in now.values() if info is not None}
     with database.read() as connection:
         newest, hardest = (
@@ -42,7 +42,7 @@ def read(memory: LatentMemory, namespace: str | None) -> Facts:
         figures=overview(database, namespace=namespace),
         stats=memory.stats(),
         nights=[n for n in list_nights(database) if namespace in (None, n.shelf.namespace)],
-        priors=[(info, state_of(info, info.version in standing)) for info in found],
+        priors=[(info, state_of(info, info.version in standing)) for info in priors],
         newest=newest,
         hardest=[info for info in hardest if info.steps],
     )

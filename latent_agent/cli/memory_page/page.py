@@ -80,7 +80,7 @@ def tiles(facts: Facts) -> list[tuple[str, str]]:
     ]
 
 
-def nights(found: Sequence[NightInfo]) -> list[dict[str, str]]:
+def nights(infos: Sequence[NightInfo]) -> list[dict[str, str]]:
     """Return the nights' rows."""
     return [
         {
@@ -91,7 +91,7 @@ def nights(found: Sequence[NightInfo]) -> list[dict[str, str]]:
             "why": "" if night.result is None else clean(night.result.reason),
             "took": "" if night.result is None else f"{night.result.seconds:,.0f} s",
         }
-        for night in found
+        for night in infos
     ]
 
 
@@ -134,16 +134,16 @@ def sizes(memory: LatentMemory, facts: Facts) -> list[dict[str, str]]:
         ("Index for recall", stats.index_bytes),
         ("Priors and backups", kept),
     ]
-    told = [(name, f"{count / 1e6:,.1f} MB") for name, count in rows]
+    shown = [(name, f"{count / 1e6:,.1f} MB") for name, count in rows]
     if stats.traces:
-        told.append(("Database, a trace", f"{stats.database_bytes / stats.traces / 1e3:,.1f} kB"))
-    return [{"on the disk": name, "size": size} for name, size in told]
+        shown.append(("Database, a trace", f"{stats.database_bytes / stats.traces / 1e3:,.1f} kB"))
+    return [{"on the disk": name, "size": size} for name, size in shown]
 
 
 def lists(facts: Facts, texts: bool) -> list[tuple[str, list[dict[str, str]]]]:
     """Return the traces to look at; their questions only if they are asked for."""
-    found = (("Newest traces", facts.newest), ("Traces that took the most steps", facts.hardest))
-    return [(name, [_row(info, texts) for info in infos]) for name, infos in found if infos]
+    titled = (("Newest traces", facts.newest), ("Traces that took the most steps", facts.hardest))
+    return [(name, [_row(info, texts) for info in infos]) for name, infos in titled if infos]
 
 
 def _row(info: TraceInfo, texts: bool) -> dict[str, str]:
