@@ -14,6 +14,7 @@ from latent_agent.cli.options import Json, MaxIterations, Model, Recipe, built_i
 from latent_agent.cli.watching import watching
 
 if TYPE_CHECKING:
+    from latent_agent.evaluation.run import Finished
     from latent_agent.evaluation.setup import EvaluationRequest, Experiment
     from latent_agent.evaluation.study import Study
 
@@ -115,11 +116,9 @@ def evaluate(
 
     require_extras()
     if peek:
-        return (
-            _print_summary(_peeked(out), out, as_json)
-            if each is None
-            else _glance(each, out, as_json)
-        )
+        if each is not None:
+            return _glance(each, out, as_json)
+        return _print_summary(_peeked(out), out, as_json)
     if train is None and data.startswith("bundled"):
         train = "bundled:train"
     asked = EvaluationRequest(
@@ -197,26 +196,26 @@ def given_settings(texts: list[str], **named: Any) -> dict[str, Any]:
 
 
 def _peeked(out: Path) -> dict[str, Any]:
-    from latent_agent.evaluation.report import write_report
     from latent_agent.evaluation.run import peek
-    from latent_agent.evaluation.summary import summarise
 
-    finished, settings = peek(out)
-    summary = summarise(finished.records, finished.prepared)
-    write_report(out, summary, finished.records, settings)
-    return summary
+    return _reported(out, *peek(out))
 
 
 def _run(asked: "EvaluationRequest", made: "Experiment", out: Path) -> dict[str, Any]:
-    from latent_agent.evaluation.report import write_report
     from latent_agent.evaluation.run import evaluate as run
     from latent_agent.evaluation.setup import written
-    from latent_agent.evaluation.summary import summarise
     from latent_agent.nights.job import Watch
 
     with watching() as report:
         settings = written(asked, made)
         finished = run(made.bench, made.plan, out, settings, Watch(report=report))
+    return _reported(out, finished, settings)
+
+
+def _reported(out: Path, finished: "Finished", settings: Mapping[str, Any]) -> dict[str, Any]:
+    from latent_agent.evaluation.report import write_report
+    from latent_agent.evaluation.summary import summarise
+
     summary = summarise(finished.records, finished.prepared)
     write_report(out, summary, finished.records, settings)
     return summary

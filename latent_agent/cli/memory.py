@@ -12,18 +12,20 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from latent_agent.cli.options import Json, MemoryAt, Model, OneNamespace, Yes, confirm
+from latent_agent.cli.options import (
+    Json,
+    MemoryAt,
+    Model,
+    OneNamespace,
+    Yes,
+    confirm,
+    open_memory,
+)
 from latent_agent.cli.plain_text import plain
 from latent_agent.errors import LatentAgentError, SettingError
-from latent_memory import LatentMemory, StoredTrace
+from latent_memory import StoredTrace
 
 memory = typer.Typer(help="Look at what is remembered, and forget it.", no_args_is_help=True)
-
-
-def _open(at: str | None, *, read: bool = False) -> LatentMemory:
-    from latent_memory import default_location
-
-    return LatentMemory(at or default_location(), mode="read" if read else "read-write")
 
 
 def _print_json(value: Any) -> None:
@@ -56,7 +58,7 @@ class _Bar:
 @memory.command()
 def status(at: MemoryAt = None, as_json: Json = False) -> None:
     """Show how much is remembered, and where."""
-    with _open(at, read=True) as opened:
+    with open_memory(at, read=True) as opened:
         stats = opened.stats()
     if as_json:
         _print_json(asdict(stats))
@@ -86,7 +88,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List traces, newest first."""
-    with _open(at, read=True) as opened:
+    with open_memory(at, read=True) as opened:
         traces = opened.list(namespace=namespace, limit=limit, before=before)
     if as_json:
         _print_json({"traces": [asdict(info) for info in traces]})
@@ -121,7 +123,7 @@ def show(
 
     The draft is generated again, by the model that made the trace; with --json no model is asked.
     """
-    with _open(at, read=True) as opened:
+    with open_memory(at, read=True) as opened:
         stored = opened.get(id)
         if stored is None:
             raise SettingError(f"there must be a trace of this id, got {id!r}; see: "
@@ -194,7 +196,7 @@ def forget(
         )
     until = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
     chosen: dict[str, Any] = {"ids": ids or None, "namespace": namespace, "older_than": until}
-    with _open(at) as opened:
+    with open_memory(at) as opened:
         count = opened.forget(**chosen, dry_run=True)
         confirm(f"Erase {count:,} traces and all migration backups for good?", yes, count)
         erased = opened.forget(**chosen, strict=strict)
@@ -221,7 +223,7 @@ def prune(
     chosen: dict[str, Any] = {
         "keep": keep, "max_age": age, "min_score": min_score, "namespace": namespace,
     }  # fmt: skip
-    with _open(at) as opened:
+    with open_memory(at) as opened:
         count = opened.prune(**chosen, dry_run=True)
         confirm(f"Erase {count:,} traces and all migration backups for good?", yes, count)
         erased = opened.prune(**chosen)
@@ -236,7 +238,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write traces to JSON Lines and safetensors."""
-    with _open(at, read=True) as opened, _Bar("exporting") as bar:
+    with open_memory(at, read=True) as opened, _Bar("exporting") as bar:
         count = opened.export(folder, namespace=namespace, progress=bar)
     _report("exported", count, as_json)
 
@@ -252,7 +254,7 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Read an export, all or nothing."""
-    with _open(at) as opened, _Bar("importing") as bar:
+    with open_memory(at) as opened, _Bar("importing") as bar:
         count = opened.import_(folder, namespace=namespace, progress=bar)
     _report("imported", count, as_json)
 
@@ -260,7 +262,7 @@ def import_(
 @memory.command()
 def verify(at: MemoryAt = None, as_json: Json = False) -> None:
     """Check that all is as it was stored; exit code 1 if something is not."""
-    with _open(at) as opened, _Bar("verifying") as bar:
+    with open_memory(at) as opened, _Bar("verifying") as bar:
         problems: Sequence[Any] = opened.verify(bar)
     if as_json:
         _print_json({"problems": [asdict(problem) for problem in problems]})
@@ -281,7 +283,7 @@ def rebuild(
     as_json: Json = False,
 ) -> None:
     """Rebuild the indexes from the database."""
-    with _open(at) as opened:
+    with open_memory(at) as opened:
         if compact:
             opened.compact()
         count = opened.rebuild()

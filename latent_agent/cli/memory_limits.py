@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from latent_agent.cli.options import Json, MemoryAt, Yes, confirm
-from latent_memory import LatentMemory, Limits, Tidied
+from latent_agent.cli.options import Json, MemoryAt, Yes, confirm, open_memory
+from latent_memory import Limits, Tidied
 
 Most = Annotated[int | None, typer.Option(help="Traces a namespace; 0: no limit.", min=0)]
 Days = Annotated[float | None, typer.Option(help="Days a trace is kept; 0: no limit.", min=0)]
@@ -35,12 +35,9 @@ def limits(
     as_json: Json = False,
 ) -> None:
     """Show what is kept at most, and change or apply it."""
-    from latent_memory import default_location
-
     given = {"capacity": capacity, "hourly": hourly, "total": total}
     changes = any(value is not None for value in (*given.values(), max_age))
-    mode = "read-write" if changes or apply else "read"
-    with LatentMemory(at or default_location(), mode=mode) as opened:
+    with open_memory(at, read=not (changes or apply)) as opened:
         if changes:
             opened.set_limits(_changed(opened.limits(), given, max_age))
         held, beyond = opened.limits(), opened.tidy(dry_run=True)
@@ -90,9 +87,7 @@ def record(
     as_json: Json = False,
 ) -> None:
     """Show when and why traces were erased; what they held is not kept."""
-    from latent_memory import default_location
-
-    with LatentMemory(at or default_location(), mode="read") as opened:
+    with open_memory(at, read=True) as opened:
         erasures = opened.erasures(limit)
     if as_json:
         rows: list[dict[str, Any]] = [asdict(entry) for entry in erasures]

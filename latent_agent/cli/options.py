@@ -7,6 +7,7 @@ import typer
 
 from latent_agent.errors import SettingError
 from latent_agent.reward.by_name import named
+from latent_memory import LatentMemory, default_location
 
 Model = Annotated[
     str, typer.Option(help="'bundled', a Hugging Face id, or a local folder.", show_default=True)
@@ -25,6 +26,11 @@ OneNamespace = Annotated[
     str | None, typer.Option("--namespace", help="Only this namespace; by default all.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def open_memory(at: str | None, *, read: bool = False) -> LatentMemory:
+    """Open the memory at a location; None: in the user's data folder."""
+    return LatentMemory(at or default_location(), mode="read" if read else "read-write")
 
 
 def confirm(question: str, yes: bool, count: int) -> None:

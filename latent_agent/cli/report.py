@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from latent_agent.cli.options import Json, MemoryAt, OneNamespace
+from latent_agent.cli.options import Json, MemoryAt, OneNamespace, open_memory
 from latent_agent.errors import SettingError
 
 
@@ -26,9 +26,8 @@ def report(
     The page needs nothing else: no network, no scripts. It may be mailed or printed.
     """
     from latent_agent.cli.memory_page.page import page_of
-    from latent_memory import LatentMemory, default_location
 
-    with LatentMemory(at or default_location(), mode="read") as memory:
+    with open_memory(at, read=True) as memory:
         if _same_file(out, memory.path):
             raise SettingError(
                 f"the page must not replace the memory, got --out {str(out)!r}; give another "

@@ -30,18 +30,20 @@ class Remembered:
     Attributes:
         memory: The traces, one method's whole past.
         shuffled: The same traces, each under another one's question.
-        reward: Id of the reward that scored them.
-        prior: Version of the prior that the nights trained; None: they trained none.
         misled: A memory whose winners are shuffled, which a prior was trained on.
-        misled_prior: That prior's version.
+        report: How the days and nights went. ``reward``: id of the reward that scored them;
+            ``prior``, ``misled_prior``: versions of the priors trained; None: there is none.
     """
 
     memory: LatentMemory
     shuffled: LatentMemory
-    reward: str
-    prior: str | None
     misled: LatentMemory
-    misled_prior: str | None
+    report: Mapping[str, Any]
+
+    def close(self) -> None:
+        """Close the memories."""
+        for memory in (self.memory, self.shuffled, self.misled):
+            memory.close()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,7 @@ from latent_agent.call.call import Call
 from latent_agent.call.outcome import searched, unjudged
 from latent_agent.evaluation.bench import Answered, AnswerLog, Bench, Method
 from latent_agent.evaluation.items import Item
-from latent_agent.evaluation.methods import (
-    Proposals,
-    propose,
-    reading,
-    remembered,
-)
+from latent_agent.evaluation.methods import Proposals, alone, propose, reading
 from latent_agent.model.sampling import GREEDY
 from latent_agent.search.refine import Start, refine
 from latent_memory import Neighbour
@@ -52,9 +47,9 @@ def _noise(call: Call, bench: Bench) -> Proposals:
 
 def reused_tokens(bench: Bench, item: Item) -> Answered:
     """A memory of tokens: the neighbours' winning prefix is tried as it is, then LatentSeek."""
-    past, log = remembered(bench), AnswerLog()
+    log = AnswerLog()
     call, settings = bench.call(item, log), bench.settings
-    recalled = reading(past, past.memory, None).recall(call, settings)
+    recalled = reading(bench).recall(call, settings)
 
     def starts() -> Iterator[Start]:
         if recalled.neighbours:
@@ -81,15 +76,12 @@ def favourite(neighbours: Sequence[Neighbour], temperature: float) -> tuple[int,
 
 def shuffled_memory(bench: Bench, item: Item) -> Answered:
     """A memory whose traces each lie under another one's question."""
-    past = remembered(bench)
-    return bench.search(item, reading(past, past.shuffled, None))
+    return bench.search(item, reading(bench, "shuffled"))
 
 
 def shuffled_prior(bench: Bench, item: Item) -> Answered:
     """A prior trained on traces whose winners are another one's."""
-    past = remembered(bench)
-    alone = replace(bench, settings=replace(bench.settings, neighbours=0))
-    return alone.search(item, reading(past, past.misled, past.misled_prior))
+    return alone(bench).search(item, reading(bench, "misled", "misled_prior"))
 
 
 CONTROLS: Mapping[str, Method] = {

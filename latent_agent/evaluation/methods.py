@@ -8,7 +8,7 @@ from typing import Any
 from latent_agent.call.call import Call
 from latent_agent.call.outcome import searched, unjudged
 from latent_agent.errors import BudgetSpent, EvaluationError, RewardError
-from latent_agent.evaluation.bench import NAMESPACE, Answered, AnswerLog, Bench, Method, Remembered
+from latent_agent.evaluation.bench import NAMESPACE, Answered, AnswerLog, Bench, Method
 from latent_agent.evaluation.checking import KnownTruth
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.records import best_said, most_voted
@@ -16,7 +16,6 @@ from latent_agent.model.sampling import Sampler
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import Case, Reward, Score
 from latent_agent.search.refine import Search, Trial
-from latent_memory import LatentMemory
 
 STREAM = "latentseek+stream"
 Proposals = Iterator[tuple[tuple[int, ...], Sampler]]
@@ -84,21 +83,17 @@ def latentseek(bench: Bench, item: Item) -> Answered:
 
 def with_memory(bench: Bench, item: Item) -> Answered:
     """LatentSeek that starts from neighbours."""
-    past = remembered(bench)
-    return bench.search(item, reading(past, past.memory, None))
+    return bench.search(item, reading(bench))
 
 
 def with_prior(bench: Bench, item: Item) -> Answered:
     """LatentSeek that starts from the prior's guess."""
-    past = remembered(bench)
-    alone = replace(bench, settings=replace(bench.settings, neighbours=0))
-    return alone.search(item, reading(past, past.memory, past.prior))
+    return alone(bench).search(item, reading(bench, prior="prior"))
 
 
 def with_both(bench: Bench, item: Item) -> Answered:
     """LatentSeek with memory and prior."""
-    past = remembered(bench)
-    return bench.search(item, reading(past, past.memory, past.prior))
+    return bench.search(item, reading(bench, prior="prior"))
 
 
 def along_the_stream(bench: Bench, item: Item) -> Answered:
@@ -167,22 +162,31 @@ def _samples(bench: Bench) -> Proposals:
         yield (), Sampler(bench.temperature, bench.settings.seed, step)
 
 
-def remembered(bench: Bench) -> Remembered:
-    """Return what training questions left behind.
+def alone(bench: Bench) -> Bench:
+    """Return the bench without neighbours: a prior starts alone."""
+    return replace(bench, settings=replace(bench.settings, neighbours=0))
+
+
+def reading(bench: Bench, memory: str = "memory", prior: str | None = None) -> TraceMemory:
+    """Return a trace memory that only reads what training questions left behind.
+
+    Args:
+        bench: Which has been trained.
+        memory: Which of the memories; see `Remembered`.
+        prior: Under which name its report holds the version of the prior; None: no prior.
 
     Raises:
         EvaluationError: If nothing was trained.
     """
-    if bench.remembered is None:
+    past = bench.remembered
+    if past is None:
         raise EvaluationError(
             "methods with a memory or a prior need training questions, got none; give --train"
         )
-    return bench.remembered
-
-
-def reading(past: Remembered, memory: LatentMemory, prior: str | None) -> TraceMemory:
-    """Return a memory that is only read."""
-    return TraceMemory(memory, NAMESPACE, past.reward, "read", prior=prior)
+    version = None if prior is None else past.report[prior]
+    return TraceMemory(
+        getattr(past, memory), NAMESPACE, past.report["reward"], "read", prior=version
+    )
 
 
 METHODS: Mapping[str, Method] = {

@@ -4,7 +4,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +21,13 @@ _MEMORY, _SHUFFLED, _MISLED = "memory.sqlite3", "shuffled.sqlite3", "misled.sqli
 _REPORT = "prepared.json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """What was prepared, and how the days went."""
-
-    remembered: Remembered
-    report: dict[str, Any]
-
-    def close(self) -> None:
-        """Close the memories."""
-        for memory in (self.remembered.memory, self.remembered.shuffled, self.remembered.misled):
-            memory.close()
-
-
 def prepare(
     bench: Bench,
     days: Sequence[Sequence[Item]],
     folder: Path,
     watch: Watch,
     night: NightSettings,
-) -> Prepared:
+) -> Remembered:
     """Live through the days and nights, unless that was done before.
 
     Args:
@@ -57,16 +44,12 @@ def prepare(
         report = _live(bench, days, unfinished, watch, night)
         (unfinished / _REPORT).write_text(json.dumps(report, indent=1), "utf-8")
         unfinished.rename(folder)
-    report = json.loads((folder / _REPORT).read_text("utf-8"))
-    remembered = Remembered(
+    return Remembered(
         memory=LatentMemory(folder / _MEMORY),
         shuffled=LatentMemory(folder / _SHUFFLED),
         misled=LatentMemory(folder / _MISLED),
-        reward=report["reward"],
-        prior=report["prior"],
-        misled_prior=report["misled_prior"],
+        report=json.loads((folder / _REPORT).read_text("utf-8")),
     )
-    return Prepared(remembered=remembered, report=report)
 
 
 def _live(

@@ -93,14 +93,14 @@ def evaluate(
         stack.enter_context(_alone(folder))
         _keep_to(folder, settings)
         done = read_records(folder / RECORDS, fix=True)
-        prepared = None
+        past = None
         if any(spec.trained for spec in plan.specs):
-            prepared = prepare(bench, plan.days, folder / PREPARED, watch, plan.night)
-            stack.callback(prepared.close)
-            bench = replace(bench, remembered=prepared.remembered)
+            past = prepare(bench, plan.days, folder / PREPARED, watch, plan.night)
+            stack.callback(past.close)
+            bench = replace(bench, remembered=past)
         streams = _streams(stack, plan, folder, done)
         records = _answer(bench, plan, folder / RECORDS, done, streams, watch)
-    return Finished(records=records, prepared=None if prepared is None else prepared.report)
+    return Finished(records=records, prepared=None if past is None else past.report)
 
 
 def _answer(
