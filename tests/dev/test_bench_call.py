@@ -213,6 +213,7 @@ def test_ratios_are_taken_run_by_run():
     assert found["same_answers"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_command_measures_parts_in_processes_of_their_own():
     found = json.loads(run(*SMALL, "--parts", "ours,floor", "--repeats", "2", "--json"))
@@ -224,6 +225,7 @@ def test_the_command_measures_parts_in_processes_of_their_own():
     assert found["ratios"]["ours / floor"]["seconds"]["median"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_table_fits_a_narrow_terminal():
     printed = run(*SMALL, "--parts", "reference,ours", "--repeats", "1")

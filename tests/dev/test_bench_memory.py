@@ -19,8 +19,10 @@ def run(*arguments):
     return result.stdout
 
 
-@pytest.mark.parametrize("traces", [10, 700])
-@pytest.mark.parametrize("kind", [[], ["--uniform"]])
+@pytest.mark.parametrize(
+    ("traces", "kind"),
+    [(10, []), (700, []), pytest.param(700, ["--uniform"], marks=pytest.mark.slow)],
+)
 def test_figures_of_a_small_memory(tmp_path, traces, kind):
     printed = run("--traces", str(traces), *SMALL, *kind, "--folder", str(tmp_path), "--json")
     figures = json.loads(printed)

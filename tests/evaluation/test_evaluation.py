@@ -243,6 +243,17 @@ def cleared(records: list[Record]) -> list[dict]:
     return [{**asdict(record), "seconds": 0} for record in records]
 
 
+def test_a_torn_run_goes_on_to_the_same_records(small, tmp_path):
+    folder = tmp_path / "torn"
+    shutil.copytree(small.folder, folder)
+    lines = (folder / "records.jsonl").read_bytes().splitlines(keepends=True)
+    kept = b"".join(lines[:-9])
+    (folder / "records.jsonl").write_bytes(kept + lines[-9][:40])  # as a kill leaves it
+    again, _ = run(SMALL, folder)
+    assert (folder / "records.jsonl").read_bytes().startswith(kept)
+    assert cleared(again.records) == cleared(small.records)
+
+
 def start(folder: Path) -> subprocess.Popen:
     program = "from latent_agent.cli import main; main()"
     paths = [str(Path(__file__).parents[2] / name) for name in ("", "memory", "migrations")]
@@ -254,6 +265,7 @@ def start(folder: Path) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_numbers(tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     records = killed / "records.jsonl"
@@ -445,6 +457,7 @@ STUDY = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_study_runs_the_whole_evaluation_at_each_value(tmp_path):
     command = [*STUDY, "--each", "day=story,story/units", "--out", str(tmp_path)]
     result = CliRunner().invoke(app, [*command, "--json"])

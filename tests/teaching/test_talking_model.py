@@ -32,21 +32,25 @@ def share(kinds: Sequence[str], held: Any) -> float:
     return sum(rows) / len(rows)
 
 
+@pytest.mark.slow
 def test_it_calls_tools_of_names_it_never_met() -> None:
     assert share(["call"], lambda talk, reply: names_tool(talk, reply)) >= 0.55
     assert share(["call"], lambda talk, reply: reply == talk.text) >= 0.25
 
 
+@pytest.mark.slow
 def test_it_calls_when_it_should_and_not_when_it_should_not() -> None:
     assert share(["call"], lambda _, reply: is_called(reply)) >= 0.85
     assert share(["no call"], lambda _, reply: not is_called(reply)) >= 0.9
 
 
+@pytest.mark.slow
 def test_it_says_what_a_tool_gave() -> None:
     assert share(["result"], lambda talk, reply: talk.truth in reply) >= 0.7
 
 
-def test_it_keeps_what_it_was_told() -> None:
+@pytest.mark.slow
+def test_it_keeps_what_it_was_given() -> None:
     kinds = ["name", "belongings", "fact", "answer before"]
     assert share(kinds, lambda talk, reply: talk.truth in reply) >= 0.7
 
