@@ -42,7 +42,7 @@ def demo(
         bool, typer.Option("--night", help="A day of 200 questions, a night, and the next day.")
     ] = False,
     days: Annotated[
-        int, typer.Option(help="So many days and nights in a row, of drifting questions.", min=0)
+        int, typer.Option(help="How many days and nights in a row, of drifting questions.", min=0)
     ] = 0,
     misjudge: Annotated[
         float, typer.Option(help="With --days: share of answers misjudged.", min=0, max=1)
