@@ -92,8 +92,10 @@ def _lines(
 
 
 def _curves(curves: Mapping[str, Any], looks: Looks, which: str) -> Figure | None:
-    lines: dict[str, Any] = {
-        name: tuple(zip(*points, strict=True)) for name, points in curves.items() if points
+    lines = {
+        name: ([cost for cost, _ in points], [right for _, right in points])
+        for name, points in curves.items()
+        if points
     }
     x = "Mean forwarded tokens a question, one answer more at each mark"
     title = f"Accuracy against cost, {which}"
@@ -125,8 +127,9 @@ def _days(prepared: Mapping[str, Any] | None) -> Figure | None:
     looks = {name: _looks(number) for number, name in enumerate(lines)}
     title = "The training days"
     figure = _lines(lines, looks, title, "Question", "Mean gradient steps", ylim=(0, None))
-    for end in ends if figure else ():
-        figure.axes[0].axvline(end, color="black", alpha=0.3, linewidth=1)
+    if figure is not None:
+        for end in ends:
+            figure.axes[0].axvline(end, color="black", alpha=0.3, linewidth=1)
     return figure
 
 

@@ -70,9 +70,9 @@ def _live(
         traces = [] if shelf is None else [stored.trace for stored in memory.stream(shelf)]
         prior = _prior(memory, shelf, nights)
     with LatentMemory(folder / _SHUFFLED) as shuffled:
-        shuffled.add_many(_under_other_questions(traces, night.seed))
+        shuffled.add_many(_under_other_questions(traces, night.seed or 0))
     with LatentMemory(folder / _MISLED) as misled:
-        misled.add_many(_with_other_winners(traces, night.seed))
+        misled.add_many(_with_other_winners(traces, night.seed or 0))
         # It is read whatever a gate would say of it, so that none is asked.
         unasked = replace(night, gate=replace(night.gate, calls=0))
         misled_night = _night(bench, misled, watch, unasked)
