@@ -158,7 +158,7 @@ def _cost(trace: Trace) -> str:
     steps, rewards = trace.steps, len(trace.rewards)
     return (
         f"{steps} gradient step{'s' * (steps != 1)}, {rewards} reward{'s' * (rewards != 1)}; "
-        "forwarded tokens are reported with the answer, and not stored"
+        "forwarded tokens are reported with the answer, and not kept"
     )
 
 

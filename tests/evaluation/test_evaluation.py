@@ -249,9 +249,10 @@ def test_a_torn_run_goes_on_to_the_same_records(small, tmp_path):
     lines = (folder / "records.jsonl").read_bytes().splitlines(keepends=True)
     kept = b"".join(lines[:-9])
     (folder / "records.jsonl").write_bytes(kept + lines[-9][:40])  # as a kill leaves it
-    again, _ = run(SMALL, folder)
+    run(SMALL, folder)
     assert (folder / "records.jsonl").read_bytes().startswith(kept)
-    assert cleared(again.records) == cleared(small.records)
+    resumed, whole = (read_records(at / "records.jsonl") for at in (folder, small.folder))
+    assert cleared(resumed) == cleared(whole)
 
 
 def start(folder: Path) -> subprocess.Popen:
