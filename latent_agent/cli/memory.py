@@ -192,7 +192,8 @@ def forget(
     """Erase traces for good: by id, by namespace, by age. Our own backups go too."""
     if not ids and namespace is None and older_than is None:
         raise SettingError(
-            "forget must be given a choice of traces, got nothing; give ids, --namespace or --older-than"
+            "forget must be given a choice of traces, got nothing; give ids, --namespace or "
+            "--older-than"
         )
     until = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
     chosen: dict[str, Any] = {"ids": ids or None, "namespace": namespace, "older_than": until}
