@@ -343,5 +343,6 @@ TestStore.settings = examples(30, stateful_step_count=20)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 class TestStoreForLong(StoreMachine.TestCase):
-    settings = examples(300, stateful_step_count=20)
+    settings = examples(200, stateful_step_count=20)
