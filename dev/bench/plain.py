@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.sampling import Sampler
 from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, checked_score
 from latent_agent.settings import Settings

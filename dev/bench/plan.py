@@ -17,7 +17,7 @@ from dev.bench.shapes import (
     word_tokenizer,
 )
 from latent_agent.call.agent import reward_for
-from latent_agent.model.prompt import Turn
+from latent_agent.model.conversation import Turn
 from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.reward import Reward, SelfReward
 from latent_agent.settings import Settings, settings_for

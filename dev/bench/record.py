@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from dev.bench.plan import Bench
 from dev.bench.rewards import Watched
 from latent_agent.call.call import Call
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.sampling import Sampler
 from latent_agent.reward.base import JudgeRequest
 from latent_agent.search.refine import Trial, refine

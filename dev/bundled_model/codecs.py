@@ -20,7 +20,8 @@ from rich.progress import track
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.call import Call
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import open_model
 from latent_agent.model.sampling import GREEDY
 from latent_agent.recall.memory_adapter import TraceMemory

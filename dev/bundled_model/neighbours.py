@@ -13,7 +13,8 @@ import typer
 from transformers import DynamicCache
 
 from latent_agent.model.backbone import Backbone
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import open_model
 from latent_agent.teaching.corpus import questions
 from latent_agent.teaching.world import Question

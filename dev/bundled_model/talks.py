@@ -18,7 +18,7 @@ from dev.bundled_model.tool_talks import (
 )
 from dev.bundled_model.tools import on_offer, request
 from dev.bundled_model.words import Words
-from latent_agent.model.prompt import Turn, transcript
+from latent_agent.model.conversation import Turn, transcript
 from latent_agent.teaching.corpus import draw_question
 from latent_agent.teaching.families import NAMES, OBJECTS, calculate
 from latent_agent.teaching.world import Road, Step

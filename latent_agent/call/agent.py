@@ -9,7 +9,8 @@ from latent_agent.call.call import Call
 from latent_agent.call.outcome import Outcome, searched, unjudged
 from latent_agent.call.progress import Progress
 from latent_agent.errors import PromptError
-from latent_agent.model.prompt import Turn, check_size, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import check_size, encode_chat
 from latent_agent.model.registry import SharedModel
 from latent_agent.model.thinking import closed
 from latent_agent.recall.memory_adapter import Recalled, TraceMemory

@@ -10,9 +10,9 @@ from latent_agent.call.answer_format import FREE_TEXT, Form
 from latent_agent.call.progress import Progress
 from latent_agent.errors import BudgetSpent
 from latent_agent.model.budget import Budget, Stage
+from latent_agent.model.conversation import Turn, last_question, thoughts_apart, transcript
 from latent_agent.model.generate import AnswerLimits, Completion, complete
 from latent_agent.model.kv_sequence import CachedSequence
-from latent_agent.model.prompt import Turn, last_question, thoughts_apart, transcript
 from latent_agent.model.registry import SharedModel
 from latent_agent.model.sampling import Sampler
 from latent_agent.model.thinking import Thinking

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from latent_agent.call.answer_format import Form
-from latent_agent.model.prompt import Turn, last_question
+from latent_agent.model.conversation import Turn, last_question
 from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.model.registry import DATE, SharedModel
 from latent_agent.settings import Settings

@@ -11,7 +11,8 @@ from transformers import DynamicCache
 
 from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.errors import PromptError, SettingError
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.prompt_pooling import pool
 from latent_agent.model.registry import SharedModel
 

@@ -13,7 +13,7 @@ from langchain_core.messages import (
 
 from latent_agent.chat.to_langchain import REASONING
 from latent_agent.errors import PromptError
-from latent_agent.model.prompt import Role, Turn
+from latent_agent.model.conversation import Role, Turn
 from latent_agent.tools.call import ToolCall
 
 _ROLES: dict[str, Role] = {

@@ -14,7 +14,7 @@ from latent_agent.call.progress import Progress
 from latent_agent.chat.call_arguments import checked_namespace
 from latent_agent.chat.from_langchain import to_turns
 from latent_agent.chat.serving import awaited, serve
-from latent_agent.model.prompt import Turn
+from latent_agent.model.conversation import Turn
 
 
 def as_runnable(agent: LatentAgent) -> Runnable[LanguageModelInput, Outcome]:

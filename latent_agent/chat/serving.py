@@ -15,7 +15,7 @@ from latent_agent.call.agent import LatentAgent
 from latent_agent.call.outcome import Outcome
 from latent_agent.call.progress import Progress
 from latent_agent.errors import BusyError, SettingError
-from latent_agent.model.prompt import Turn
+from latent_agent.model.conversation import Turn
 from latent_agent.model.registry import SharedModel
 from latent_agent.settings import Settings
 from latent_agent.telemetry.calls import observed

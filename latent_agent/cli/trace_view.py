@@ -12,7 +12,7 @@ from rich.text import Text
 
 from latent_agent.call.stored_call import call_of
 from latent_agent.cli.plain_text import clean
-from latent_agent.model.prompt import transcript
+from latent_agent.model.conversation import transcript
 from latent_memory import StoredTrace, Trace
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from latent_agent.call.progress import Progress
 from latent_agent.evaluation.checking import Checker
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.records import Point, Record, best_said
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import SharedModel
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import Reward

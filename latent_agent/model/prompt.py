@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from latent_agent.errors import PromptError
-from latent_agent.model.conversation import Role as Role
 from latent_agent.model.conversation import Turn, map_texts, texts_in, thoughts_apart
-from latent_agent.model.conversation import last_question as last_question
-from latent_agent.model.conversation import transcript as transcript
 from latent_agent.model.special_token_escaping import Escaping
 from latent_agent.model.template_accommodation import forms
 from latent_agent.model.template_check import check_rendering, missing_header

@@ -11,8 +11,9 @@ from latent_agent.errors import RewardError
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.batched_cache import SequenceGroup
 from latent_agent.model.budget import Budget
+from latent_agent.model.conversation import Turn
 from latent_agent.model.kv_sequence import CachedSequence, common_length
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.thinking import Thinking, closed
 from latent_agent.reward.base import JudgeRequest
 

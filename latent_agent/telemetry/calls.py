@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from latent_agent.call.outcome import Outcome
 from latent_agent.call.progress import Progress
 from latent_agent.errors import CallCancelled
-from latent_agent.model.prompt import Turn, last_question
+from latent_agent.model.conversation import Turn, last_question
 from latent_agent.telemetry.instruments import Instruments, instruments
 from latent_memory.fork_renewal import ForkSafeLock
 

@@ -15,7 +15,7 @@ from latent_agent.call.redraft import redraft
 from latent_agent.call.stored_call import StoredCall, call_of, call_text, search_of, search_text
 from latent_agent.cli.trace_view import draw
 from latent_agent.errors import PriorError, SettingError
-from latent_agent.model.prompt import Turn
+from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.nights.dataset import part_of
 from latent_agent.nights.regression_set import Anchor, read_anchors

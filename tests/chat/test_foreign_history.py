@@ -16,7 +16,8 @@ from latent_agent.call.outcome import Outcome
 from latent_agent.chat.from_langchain import to_turns
 from latent_agent.chat.to_langchain import message_of
 from latent_agent.errors import PromptError
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.tools.hermes import HERMES
 from latent_agent.tools.pieces import split_text
 from tests.support.tool_templates import FAMILIES, tool_tokenizer

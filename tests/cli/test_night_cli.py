@@ -20,7 +20,8 @@ from latent_agent.call.agent import default_reward
 from latent_agent.call.call import Call
 from latent_agent.cli import app
 from latent_agent.errors import SettingError
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.model.registry import open_model
 from latent_agent.nights.dataset import Stream, Survey, survey

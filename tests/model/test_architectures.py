@@ -20,9 +20,10 @@ from latent_agent import ChatLatentSeek, SelfReward
 from latent_agent.errors import ModelError
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.budget import Budget
+from latent_agent.model.conversation import Turn
 from latent_agent.model.generate import AnswerLimits, Completion, complete
 from latent_agent.model.kv_sequence import CachedSequence
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.sampling import Sampler
 from latent_agent.reward import Score
 from latent_agent.reward.base import JudgeRequest

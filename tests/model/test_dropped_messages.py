@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from latent_agent.chat.from_langchain import to_turns
 from latent_agent.errors import PromptError
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.tools.specs import tools_from
 from tests.support.chat_templates import TEMPLATES
 from tests.support.tiny import tiny_tokenizer

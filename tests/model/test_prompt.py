@@ -14,9 +14,10 @@ from latent_agent import ChatLatentSeek
 from latent_agent.errors import PromptError
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.budget import Budget
+from latent_agent.model.conversation import Turn
 from latent_agent.model.generate import AnswerLimits, complete
 from latent_agent.model.kv_sequence import CachedSequence
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.sampling import Sampler
 from tests.support.tiny import tiny_model, tiny_tokenizer
 

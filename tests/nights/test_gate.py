@@ -9,7 +9,7 @@ import torch
 
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.stored_call import StoredCall
-from latent_agent.model.prompt import Turn
+from latent_agent.model.conversation import Turn
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.replay import Replayer

@@ -34,7 +34,7 @@ from latent_agent.errors import (
     RewardError,
     SettingError,
 )
-from latent_agent.model.prompt import Turn
+from latent_agent.model.conversation import Turn
 from latent_agent.nights.cron import cron_trigger
 from latent_agent.nights.gate import chance
 from latent_agent.nights.job import Watch, plan

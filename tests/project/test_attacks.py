@@ -24,7 +24,8 @@ from latent_agent.errors import (
     SettingError,
 )
 from latent_agent.evaluation.items import read_items
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.nights.regression_set import read_anchors
 from latent_agent.recall.prior_checkpoint import PriorCard, load_prior, save_prior
 from latent_agent.recall.prior_network import LatentPrior, PriorShape

@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from latent_agent.call.agent import LatentAgent
-from latent_agent.model.prompt import Turn
+from latent_agent.model.conversation import Turn
 from latent_agent.model.registry import open_model
 from latent_agent.reward import ExactMatch, SelfReward
 from latent_agent.settings import settings_for

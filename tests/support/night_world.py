@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from latent_agent.call.call import Call
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.nights.gate import GateSettings

@@ -361,7 +361,7 @@ def test_without_opentelemetry_calls_are_answered_and_logged() -> None:
 def test_other_work_than_calls_is_not_counted() -> None:
     """Replays at night and measurements ask the agent itself."""
     from latent_agent.call.agent import LatentAgent
-    from latent_agent.model.prompt import Turn
+    from latent_agent.model.conversation import Turn
     from latent_agent.settings import settings_for
 
     before = total("calls")

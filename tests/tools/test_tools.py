@@ -15,7 +15,8 @@ from latent_agent.call.agent import LatentAgent
 from latent_agent.call.answer_format import Form, grammars
 from latent_agent.chat.from_langchain import to_turns
 from latent_agent.errors import PromptError, SettingError
-from latent_agent.model.prompt import Turn, encode_chat
+from latent_agent.model.conversation import Turn
+from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import open_model
 from latent_agent.reward import Score, SelfReward, ToolCallReward, ToolTurnReward
 from latent_agent.reward.base import Case, Reward
