@@ -171,6 +171,7 @@ def test_more_namespaces_than_a_memory_may_hold_traces(tmp_path: Path) -> None:
 def test_a_writer_counts_all_traces_now_and_then_and_tidying_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert upkeep._UNCOUNTED == 1000, "Limits.total says: after each thousandth part"
     monkeypatch.setattr(upkeep, "_UNCOUNTED", 100)
     with LatentMemory(tmp_path / "m.sqlite3") as memory:
         memory.set_limits(Limits(total=500))
