@@ -80,11 +80,27 @@ def memory(day: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(day, tmp_path / "memory.sqlite3"))
 
 
+@pytest.fixture(scope="session")
+def night_folder(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The memory after one night by command, which published prior 1."""
+    folder = tmp_path_factory.mktemp("night")
+    shutil.copy(day, folder / "memory.sqlite3")
+    result = run("consolidate", "--memory", folder / "memory.sqlite3", "--calls", 40)
+    assert result.exit_code == 0, result.output
+    assert "published" in result.stdout
+    return folder
+
+
+@pytest.fixture
+def published(night_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(night_folder, tmp_path / "night")) / "memory.sqlite3"
+
+
 def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def told(*arguments: object) -> Any:
+def printed(*arguments: object) -> Any:
     """The one JSON object of a command that succeeds."""
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
@@ -107,29 +123,27 @@ def test_a_reward_with_few_traces_does_not_cost_another_its_night(memory: Path) 
     assert alone.exit_code != 0
 
 
-def test_from_a_day_to_a_active_prior_and_back(memory: Path) -> None:
-    planned = told("consolidate", "--memory", memory, "--dry-run")["nights"][0]
+def test_from_a_day_to_an_active_prior_and_back(memory: Path, published: Path) -> None:
+    planned = printed("consolidate", "--memory", memory, "--dry-run")["nights"][0]
     assert planned["verdict"] == "planned"
-    (night,) = told("consolidate", "--memory", memory, "--calls", 40)["nights"]
-    assert night["verdict"] == "published"
-    candidate = night["figures"]["gate"]["contestants"]["candidate"]
-    assert candidate["at_once"] >= 0.9
-    assert told("consolidate", "--memory", memory)["nights"][0]["verdict"] == "idle"
+    shown = printed("prior", "show", 1, "--memory", published)
+    result = shown["night"]["result"]
+    assert result["verdict"] == "published"
+    assert result["gate"]["contestants"]["candidate"]["at_once"] >= 0.9
+    assert printed("consolidate", "--memory", published)["nights"][0]["verdict"] == "idle"
 
-    (listed,) = told("prior", "list", "--memory", memory)["priors"]
+    (listed,) = printed("prior", "list", "--memory", published)["priors"]
     assert (listed["version"], listed["state"], listed["positions"]) == (1, "active", 3)
-    shown = told("prior", "show", 1, "--memory", memory)
-    assert shown["night"]["result"]["verdict"] == "published"
-    back = told("prior", "rollback", "--memory", memory)
+    back = printed("prior", "rollback", "--memory", published)
     assert (back["withdrawn"], back["active"]) == (1, None)
-    state = told("prior", "list", "--memory", memory)["priors"][0]["state"]
+    state = printed("prior", "list", "--memory", published)["priors"][0]["state"]
     assert state == "withdrawn (rolled back)"
-    assert told("prior", "publish", 1, "--memory", memory)["active"] == 1
+    assert printed("prior", "publish", 1, "--memory", published)["active"] == 1
 
 
 def test_a_night_searches_as_its_traces_were_unless_it_is_given_otherwise(memory: Path) -> None:
     def searched_as(*options: str) -> str:
-        (planned,) = told("consolidate", "--memory", memory, "--dry-run", *options)["nights"]
+        (planned,) = printed("consolidate", "--memory", memory, "--dry-run", *options)["nights"]
         return planned["figures"]["searched"]
 
     assert searched_as().startswith("recipe default, since no trace says")
@@ -140,28 +154,26 @@ def test_a_night_searches_as_its_traces_were_unless_it_is_given_otherwise(memory
     given = searched_as("--set", "prefix_tokens=4", "--set", "rest=kept")
     assert given == "as 1 of the newest 100 traces, and prefix_tokens, rest as given"
     assert searched_as("--recipe", "latentseek") == "recipe latentseek"
-    (night,) = told("consolidate", "--memory", memory, "--calls", 16)["nights"]
+    (night,) = printed("consolidate", "--memory", memory, "--calls", 16)["nights"]
     assert night["figures"]["searched"] == "as 1 of the newest 100 traces"
     with LatentMemory(memory) as opened:
         (noted,) = list_nights(opened.database)
     assert noted.inputs["search"]["prefix_tokens"] == 5
 
 
-def test_tables_fit_eighty_columns(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_fit_eighty_columns(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert run("consolidate", "--memory", memory, "--calls", 40).exit_code == 0
     for arguments in (("list",), ("show", 1)):
-        result = run("prior", *arguments, "--memory", memory)
+        result = run("prior", *arguments, "--memory", published)
         assert result.exit_code == 0
         assert "active" in result.stdout
         assert max(len(line) for line in result.stdout.splitlines()) <= 80
 
 
-def test_a_damaged_prior_is_not_published(memory: Path) -> None:
-    run("consolidate", "--memory", memory, "--calls", 40)
-    file = memory.with_name("memory.sqlite3.priors") / "1.safetensors"
+def test_a_damaged_prior_is_not_published(published: Path) -> None:
+    file = published.with_name("memory.sqlite3.priors") / "1.safetensors"
     file.write_bytes(file.read_bytes()[:-9])
-    result = run("prior", "publish", 1, "--memory", memory)
+    result = run("prior", "publish", 1, "--memory", published)
     assert result.exit_code == 1
     assert "must be whole" in str(result.exception)
 
@@ -173,7 +185,7 @@ def test_another_night_at_work_is_exit_code_3(memory: Path) -> None:
     assert f"process {os.getpid()}" in result.stderr
 
 
-def test_traces_of_another_model_are_told_and_left_alone(tmp_path: Path) -> None:
+def test_traces_of_another_model_are_named_and_left_alone(tmp_path: Path) -> None:
     path, shelf = (
         tmp_path / "memory.sqlite3",
         Shelf(namespace="default", fingerprint="feedbeef" * 8, reward="some:reward"),
@@ -197,9 +209,9 @@ def test_a_reward_that_is_lost_is_exit_code_5_and_can_be_named(memory: Path) -> 
     result = run("consolidate", "--memory", memory, "--namespace", "lost")
     assert result.exit_code == 5
     assert "trained, but not published" in result.stdout
-    waited = told("consolidate", "--memory", memory, "--namespace", "lost", "--if-new", 1)
+    waited = printed("consolidate", "--memory", memory, "--namespace", "lost", "--if-new", 1)
     assert waited["nights"][0]["verdict"] == "idle"  # it would only come to the same
-    assert told("prior", "list", "--memory", memory)["priors"][0]["state"] == "not published"
+    assert printed("prior", "list", "--memory", memory)["priors"][0]["state"] == "not published"
 
 
 def test_a_night_that_fails_costs_no_other_reward_its_night(
@@ -242,7 +254,7 @@ def test_terminated_it_leaves_with_exit_code_4(memory: Path) -> None:
         said = process.stderr.read()
     assert process.returncode == 4
     assert "nothing was published" in said
-    assert told("prior", "list", "--memory", memory)["priors"] == []
+    assert printed("prior", "list", "--memory", memory)["priors"] == []
 
 
 def test_a_chat_model_has_its_night(memory: Path) -> None:

@@ -1,26 +1,30 @@
 """What a time-to-live does to priors: a night learns of it, but none is due for it alone."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from latent_agent.nights.job import NightReport, Watch
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.scheduler import ConsolidationScheduler
+from latent_agent.reward import CallableReward
 from latent_memory import LatentMemory, Limits, Shelf
 from latent_memory.priors.priors import active_prior, find_prior, list_priors
 from tests.support.memories import age
-from tests.support.night_world import SETTINGS, day, job, open_at
+from tests.support.night_world import SETTINGS, day, job, right, shelf_of
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> Iterator[LatentMemory]:
-    with open_at(tmp_path) as opened:
-        opened.set_limits(Limits(max_age=timedelta(days=30)))
-        yield opened
+def dated(published: LatentMemory) -> LatentMemory:
+    """A memory with a time-to-live, after one night."""
+    published.set_limits(Limits(max_age=timedelta(days=30)))
+    return published
+
+
+@pytest.fixture(autouse=True)
+def limited(memory: LatentMemory) -> None:
+    memory.set_limits(Limits(max_age=timedelta(days=30)))
 
 
 def now(memory: LatentMemory, shelf: Shelf) -> int | None:
@@ -49,17 +53,15 @@ def test_a_time_to_live_makes_no_night_due_before_so_many_traces_are_new(
     assert find_prior(memory.database, 1).withdrawn == "a trace behind it has expired"
 
 
-def test_by_hand_a_night_is_due_for_what_expired(memory: LatentMemory) -> None:
-    shelf = day(memory)
-    consolidate(job(memory, shelf))
+def test_by_hand_a_night_is_due_for_what_expired(dated: LatentMemory) -> None:
+    memory, shelf = dated, shelf_of(CallableReward(right))
     assert consolidate(job(memory, shelf)).verdict == "idle"
     age(memory, [1], days=31)
     assert consolidate(job(memory, shelf)).verdict != "idle"
 
 
-def test_what_is_forgotten_makes_a_night_due_whatever_is_waited_for(memory: LatentMemory) -> None:
-    shelf = day(memory)
-    consolidate(job(memory, shelf))
+def test_what_is_forgotten_makes_a_night_due_whatever_is_waited_for(dated: LatentMemory) -> None:
+    memory, shelf = dated, shelf_of(CallableReward(right))
     waiting = job(memory, shelf, settings=replace(SETTINGS, if_new=200))
     assert consolidate(waiting).verdict == "idle"
     memory.forget(ids=[5])
@@ -67,7 +69,7 @@ def test_what_is_forgotten_makes_a_night_due_whatever_is_waited_for(memory: Late
     assert find_prior(memory.database, 1).withdrawn == "a trace behind it was forgotten"
 
 
-def test_a_night_leaves_the_priors_of_others_in_force_whose_traces_expired(
+def test_a_night_leaves_the_priors_of_others_active_whose_traces_expired(
     memory: LatentMemory,
 ) -> None:
     ann, ben = (day(memory, namespace=name) for name in ("ann", "ben"))

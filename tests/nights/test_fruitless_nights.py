@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +13,12 @@ from latent_agent.nights.dataset import part_of
 from latent_agent.nights.job import Watch, plan
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.scheduler import ConsolidationScheduler
+from latent_agent.reward import CallableReward
 from latent_memory import LatentMemory
 from latent_memory.priors.nights import Result, begin_night, count_new, end_night, list_nights
 from latent_memory.priors.priors import active_prior, list_priors, priors_folder, source_of
 from latent_memory.priors.publishing import drop_files, note_file, publish, reserve
-from tests.support.night_world import SETTINGS, day, job, open_at
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[LatentMemory]:
-    with open_at(tmp_path) as opened:
-        yield opened
+from tests.support.night_world import SETTINGS, day, job, right, shelf_of
 
 
 def verdicts(memory: LatentMemory) -> list[str]:
@@ -104,9 +98,9 @@ def test_what_nobody_foresaw_is_a_failure_too(memory: LatentMemory) -> None:
 def test_an_interrupted_night_is_begun_anew(memory: LatentMemory) -> None:
     shelf, stop = day(memory), threading.Event()
     waiting = replace(SETTINGS, if_new=100)
-    told_to = Watch(report=lambda *_: stop.set(), stop=stop)
+    interrupted = Watch(report=lambda *_: stop.set(), stop=stop)
     with pytest.raises(NightStoppedError):
-        consolidate(job(memory, shelf, settings=waiting, watch=told_to))
+        consolidate(job(memory, shelf, settings=waiting, watch=interrupted))
     begin_night(memory.database, shelf, seed=0, inputs={})  # and killed
     assert consolidate(job(memory, shelf, settings=waiting)).verdict == "published"
     assert verdicts(memory) == ["published", "killed", "stopped"]
@@ -136,11 +130,11 @@ def test_of_nights_that_published_the_newest_stay_and_those_that_can_be_rolled_b
     assert count_new(database, shelf) == 0
 
 
-def test_nights_that_fail_again_and_again_fill_no_database(memory: LatentMemory) -> None:
+def test_nights_that_fail_again_and_again_fill_no_database(published: LatentMemory) -> None:
     from latent_memory.priors.nights import KEPT
 
-    database, shelf = memory.database, day(memory)
-    assert consolidate(job(memory, shelf)).verdict == "published"
+    memory, shelf = published, shelf_of(CallableReward(right))
+    database = memory.database
     source = source_of(database, shelf)
     assert source is not None
     folder = priors_folder(memory.path)

@@ -1,6 +1,5 @@
 """The gate: it searches as calls do, asks what no training read, and counts its own attempts."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,12 +32,6 @@ from tests.support.night_world import (
     trace_for,
     wrong_trace_for,
 )
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[LatentMemory]:
-    with open_at(tmp_path) as opened:
-        yield opened
 
 
 class Recorded(Reward):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from latent_agent.call.agent import LatentAgent
 from latent_agent.call.call import Call
 from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
@@ -21,6 +22,8 @@ from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.job import NightJob, NightSettings
 from latent_agent.nights.training import FitSettings
+from latent_agent.recall.memory_adapter import TraceMemory
+from latent_agent.recall.open_memory import Mode
 from latent_agent.reward import CallableReward, Reward, as_reward
 from latent_agent.settings import settings_for
 from latent_memory import LatentMemory, Shelf, Trace
@@ -142,8 +145,17 @@ def day(
 
 
 def job(memory: LatentMemory, shelf: Shelf, **given: Any) -> NightJob:
-    told: dict[str, Any] = {"search": SEARCH, "settings": SETTINGS, **given}
-    return NightJob(memory=memory, model=model(), shelf=shelf, **told)
+    settings: dict[str, Any] = {"search": SEARCH, "settings": SETTINGS, **given}
+    return NightJob(memory=memory, model=model(), shelf=shelf, **settings)
+
+
+def agent(
+    memory: LatentMemory, prior: str | None = "auto", mode: Mode = "read", neighbours: int = 0
+) -> LatentAgent:
+    """What answers questions of the small world."""
+    reward = CallableReward(right)
+    shelf = TraceMemory(memory, "default", reward.id, mode=mode, prior=prior)
+    return LatentAgent(model(), replace(SEARCH, neighbours=neighbours), reward, shelf)
 
 
 def shuffled(traces: Sequence[Trace], seed: int = 0) -> list[Trace]:
