@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dev.bench.plan import Bench
 from dev.bench.rewards import Watched
@@ -10,7 +11,8 @@ from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.sampling import Sampler
 from latent_agent.reward.base import JudgeRequest
-from latent_agent.search.refine import Trial, refine
+from latent_agent.search.refine import Search
+from latent_agent.search.types import Start, Trial
 
 Ids = tuple[int, ...]
 
@@ -44,6 +46,24 @@ class Record:
     limit: int
 
 
+class _RecordedCall(Call):
+    """Keeps the first answer of each prefix; the draft's comes first."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.seen: dict[Ids, Trial] = {}
+
+    def scored_draft(self) -> Start:
+        start = super().scored_draft()
+        self.seen[start.trial.prefix] = start.trial
+        return start
+
+    def attempt(self, prefix: Ids, sampler: Sampler, source: str = "search") -> Trial:
+        trial = super().attempt(prefix, sampler, source)
+        self.seen.setdefault(prefix, trial)
+        return trial
+
+
 def record(bench: Bench) -> list[Record]:
     """Make each call once, and write down what it read and wrote."""
     return [_record(bench, turn) for turn in bench.turns]
@@ -52,24 +72,19 @@ def record(bench: Bench) -> list[Record]:
 def _record(bench: Bench, turn: Turn) -> Record:
     reward = Watched(bench.plan.reward())
     prompt = encode_chat(bench.tokenizer, [turn])
-    call = Call(bench.shared, bench.settings, reward, [turn], prompt)
-    starts = list(call.starts(()))
-    seen: dict[Ids, Trial] = {start.trial.prefix: start.trial for start in starts}
-
-    def attempt(prefix: Ids, sampler: Sampler) -> Trial:
-        trial = call.attempt(prefix, sampler)
-        seen.setdefault(prefix, trial)
-        return trial
-
-    search = refine(starts, call.backbone, attempt, bench.settings)
-    draft, *changed = seen
+    call = _RecordedCall(bench.shared, bench.settings, reward, [turn], prompt)
+    search = Search(call, bench.settings)
+    with search:
+        search.start_from(call.scored_draft())
+        search.refine()
+    draft, *changed = call.seen
     stops = call.backbone.stop_ids
     return Record(
         prompt=tuple(prompt),
-        answer=seen[draft].tokens,
+        answer=call.seen[draft].tokens,
         prefixes=tuple(prefix for prefix in changed if prefix[-1] not in stops),
         judged=tuple(_judging(bench, requests) for requests in reward.asked),
-        steps=search.iterations,
+        steps=search.record.iterations,
         limit=bench.settings.max_tokens,
     )
 

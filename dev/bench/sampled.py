@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
 
-from latent_agent.call.call import Call
+from latent_agent.call.writer import Writer
 from latent_agent.model.backbone import Backbone
 from latent_agent.model.kv_sequence import CachedSequence
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward.self_judge import SelfJudge, _Rows  # pyright: ignore[reportPrivateUsage]
 from latent_agent.search.adam import Adam
-from latent_agent.search.refine import policy_gradient
+from latent_agent.search.policy_gradient import policy_gradient
 
 _EVERY = 0.002  # seconds between two looks
 
@@ -29,16 +29,16 @@ STAGES: Sequence[tuple[str, Sequence[Any]]] = (
     ("judge: prompts", (SelfJudge.ask, _Rows._read)),  # pyright: ignore[reportPrivateUsage]
     ("judge: verdicts", (SelfJudge.ask,)),
     ("prompt", (CachedSequence.embed,)),
-    ("prompt", (Call.draft, CachedSequence.read)),
+    ("prompt", (Writer.draft, CachedSequence.read)),
     ("write to memory", (TraceMemory.remember,)),
-    ("draft", (Call.draft,)),
-    ("draft", (Call.opening,)),
+    ("draft", (Writer.draft,)),
+    ("draft", (Writer.opening,)),
     ("recall", (TraceMemory.recall,)),
     ("gradient", (policy_gradient,)),
     ("gradient", (Adam.ascend,)),
     ("latents to tokens", (Backbone.decode,)),
-    ("changed prefix", (Call.attempt, CachedSequence.read)),
-    ("tail after it", (Call.attempt,)),
+    ("changed prefix", (Writer.continue_from, CachedSequence.read)),
+    ("tail after it", (Writer.continue_from,)),
 )
 """Stages, and the functions that must all be at work; the first that fits counts."""
 

@@ -26,7 +26,7 @@ from latent_agent.model.registry import open_model
 from latent_agent.model.sampling import GREEDY
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import ExactMatch
-from latent_agent.search.refine import Trial
+from latent_agent.search.types import Trial
 from latent_agent.settings import settings_for
 from latent_agent.teaching.corpus import questions
 from latent_agent.teaching.world import Question, is_right
@@ -131,7 +131,8 @@ class Bench:
             prompt = encode_chat(self._model.tokenizer, turns)
             judge = ExactMatch({question.text: str(question.truth)})  # quick, and not looked at
             call = Call(self._model, self._settings, judge, turns, prompt)
-            yield next(call.starts(memory.recall(call, self._settings).warm_starts)).trial
+            warm = call.warm_starts(memory.recall(call).warm_starts)
+            yield (next(warm, None) or call.scored_draft()).trial
 
 
 def _differs(backbone: Backbone, codec: Codec, trace: Trace) -> bool:

@@ -1,21 +1,21 @@
-"""One call: draft, recall, refine, remember."""
+"""One call: recall, warm starts, draft, search, remember."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 
 from latent_agent.call.answer_format import FREE_TEXT, Form
 from latent_agent.call.call import Call
-from latent_agent.call.outcome import Outcome, searched, unjudged
+from latent_agent.call.outcome import Outcome, outcome_of, unjudged
 from latent_agent.call.progress import Progress
 from latent_agent.errors import PromptError
 from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import check_size, encode_chat
 from latent_agent.model.registry import SharedModel
 from latent_agent.model.thinking import closed
-from latent_agent.recall.memory_adapter import Recalled, TraceMemory
+from latent_agent.recall.types import NO_MEMORY, CallMemory
 from latent_agent.reward import Reward, SelfReward, as_reward
-from latent_agent.search.refine import Search, refine
+from latent_agent.search.refine import Search
 from latent_agent.settings import Settings
 
 
@@ -54,17 +54,17 @@ class LatentAgent:
         model: SharedModel,
         settings: Settings,
         reward: Reward | None = None,
-        memory: TraceMemory | None = None,
+        memory: CallMemory | None = None,
         form: Form = FREE_TEXT,
     ) -> None:
         self.model = model
         self.settings = settings
         self.reward = form.reward(reward_for(settings, reward))
-        self.memory = None if form.constrained else memory
+        self.memory = NO_MEMORY if memory is None or form.constrained else memory
         self.form = form
 
     def without(self, seconds: float) -> "LatentAgent":
-        """Return the agent with what is left of its timeout after so many seconds."""
+        """Return the agent with what is left of its timeout after some seconds."""
         if not seconds or self.settings.timeout is None:
             return self
         other = copy(self)
@@ -78,37 +78,23 @@ class LatentAgent:
             PromptError: If the messages make no prompt, or the prompt does not fit.
             CallCancelled: If ``progress.cancelled`` is set before the answer stands.
         """
-        prompt = self._encode(turns)
-        call = Call(self.model, self.settings, self.reward, turns, prompt, progress, self.form)
+        call = self._open(turns, progress)
         if self.settings.max_iterations == 0:
             return unjudged(call)
-        recalled = self._recall(call)
-        starts = call.starts(recalled.warm_starts)
-        search = refine(
-            starts, call.backbone, call.attempt, self.settings, _steps(call), call.constraint
-        )
-        best = search.best
-        outcome = unjudged(call, search) if best is None else searched(call, search, best.trial)
-        return self._remember(call, recalled, search, outcome)
+        recalled = self.memory.recall(call)
+        search = Search(call, self.settings, call.report_step)
+        with search:  # until an answer is accepted, a budget is spent, or the reward fails
+            for start in call.warm_starts(recalled.warm_starts):
+                search.start_from(start)
+            search.start_from(call.scored_draft())
+            search.refine()
+        outcome = outcome_of(call, search.record)
+        stored = self.memory.remember(call, recalled, search.record)
+        return outcome.with_memory(recalled, stored)
 
-    def _recall(self, call: Call) -> Recalled:
-        if self.memory is None:
-            return Recalled()
-        recalled = self.memory.recall(call, self.settings)
-        call.report("recall", neighbours=recalled.ids, prior=recalled.prior)
-        return recalled
-
-    def _remember(
-        self, call: Call, recalled: Recalled, search: Search, outcome: Outcome
-    ) -> Outcome:
-        if self.memory is None:
-            return outcome
-        return self.memory.remember(call, recalled, search, outcome, self.settings)
-
-    def _encode(self, turns: Sequence[Turn]) -> list[int]:
-        window = self.model.context_window
-        check_size(self.model.tokenizer, turns, window)
-        tokenizer = self.model.tokenizer
+    def _open(self, turns: Sequence[Turn], progress: Progress | None) -> Call:
+        window, tokenizer = self.model.context_window, self.model.tokenizer
+        check_size(tokenizer, turns, window)
         prompt = encode_chat(tokenizer, turns, self.form.tools, self.settings.chat_template_kwargs)
         if self.form.constrained:
             prompt = closed(tokenizer, prompt)
@@ -118,12 +104,4 @@ class LatentAgent:
                 f"prompt of {len(prompt)} tokens; shorten or drop messages, or choose a model "
                 "with a longer window"
             )
-        return prompt
-
-
-def _steps(call: Call) -> Callable[[Search], None]:
-    def told(search: Search) -> None:
-        best = search.best.trial.score.value if search.best else None
-        call.report("step", step=search.iterations, reward=search.rewards[-1], best=best)
-
-    return told
+        return Call(self.model, self.settings, self.reward, turns, prompt, progress, self.form)

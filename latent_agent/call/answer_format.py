@@ -28,7 +28,7 @@ class Form:
     With tools and a schema an answer is calls, or JSON that fits.
 
     Attributes:
-        tools: What may be called; the prompt tells of them.
+        tools: What may be called; the prompt describes them.
         forced: Which of them must be called, one at least; empty: none must.
         several: Whether one answer may make more than one call.
         schema: JSON schema of an answer that calls nothing; None: that is free text.
@@ -63,9 +63,9 @@ class Form:
             rules["calls"] = written.rules(backbone.tokenizer, callable_now, several=self.several)
         if self.schema is not None and not self.forced:
             rules["answer"] = f"answer: {schema_rule(self.schema, strict=self.strict)}"
-        told = self.schema or [dict(tool.spec) for tool in self.forced]
+        shown = self.schema or [dict(tool.spec) for tool in self.forced]
         lark = "\n".join([f"start: {' | '.join(rules)}", *rules.values()])
-        return grammars(backbone).compile(lark, told)
+        return grammars(backbone).compile(lark, shown)
 
     def reward(self, reward: Reward) -> Reward:
         """Return the reward that scores answers of this form."""

@@ -1,19 +1,20 @@
-"""What a call came to: the answer, and how it came about."""
+"""The outcome of a call: the answer, and how it was reached."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from latent_agent.tools.call import ToolCall
 
 if TYPE_CHECKING:
     from latent_agent.call.call import Call
-    from latent_agent.search.refine import Search, Trial
+    from latent_agent.recall.types import Recalled, Stored
+    from latent_agent.search.types import SearchRecord, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a call came to.
+    """The outcome of a call.
 
     Attributes:
         text: The answer; what it says outside its tool calls, if it makes any. Empty if the call
@@ -29,7 +30,7 @@ class Outcome:
         reward: The answer's own, which need not be among them: of several samples a round has the
             mean, and what is vetoed may have a higher one. None: it was not judged.
         iterations: Gradient steps taken.
-        checks: The reward's single findings on the answer.
+        checks: The reward's single checks of the answer.
         error: What a failing reward said.
         neighbours: Ids of the traces that a warm start was made from, whether it was of use or not.
         prior: Version of the latent prior that one was made with.
@@ -37,8 +38,8 @@ class Outcome:
         memory_error: Why something was not recalled or stored: what the memory, the embedder or
             the prior failed with.
         memory_failure: The name of its error.
-        recall_seconds: How long looking for neighbours and prior took; None: nobody looked.
-        forwarded_tokens: The bill by stage.
+        recall_seconds: How long looking for neighbours and prior took; None: there was no look-up.
+        forwarded_tokens: Token counts by stage.
         prompt_tokens: Length of the prompt.
         answer_tokens: Length of the answer, the thought included.
         thinking_tokens: Length of the thought, its tags included.
@@ -67,54 +68,75 @@ class Outcome:
     answer_tokens: int
     thinking_tokens: int = 0
 
+    def with_memory(self, recalled: "Recalled", stored: "Stored") -> "Outcome":
+        """Return the outcome with what was recalled and stored."""
+        failure = stored.error or recalled.error
+        return replace(
+            self,
+            neighbours=recalled.ids,
+            prior=recalled.prior,
+            recall_seconds=recalled.seconds,
+            trace_id=stored.trace_id,
+            memory_error=None if failure is None else str(failure),
+            memory_failure=None if failure is None else type(failure).__name__,
+        )
 
-def unjudged(call: "Call", search: "Search | None" = None) -> Outcome:
+
+def outcome_of(call: "Call", search: "SearchRecord") -> Outcome:
+    """Return the best answer of a search, or the draft if nothing was scored."""
+    if search.best is None:
+        return unjudged(call, search)
+    return searched(call, search, search.best.trial)
+
+
+def unjudged(call: "Call", search: "SearchRecord | None" = None) -> Outcome:
     """Return the draft as it is: nothing was scored, or nothing was to be.
 
     If a budget cut the draft short, a warm start's answer that was whole before goes first.
     """
-    draft = call.draft()
-    answer, source = draft, "draft"
-    if draft.finish in ("time", "tokens") and call.last is not None:
-        answer, source = call.last
-    text, calls = call.read(answer.tokens, answer.text)
-    parts = call.thinking.parts(answer.tokens)
+    draft = call.writer.draft()
+    cut_short = draft.finish in ("time", "tokens")
+    answer, source = call.last if cut_short and call.last is not None else (draft, "draft")
     stopped = "unjudged" if search is None else search.stopped
-    return Outcome(
-        text=text,
-        thought=parts.thought,
-        calls=calls,
-        draft=draft.text,
+    return _outcome(
+        call,
+        answer.tokens,
+        answer.text,
         finish=answer.finish,
         source=source,
-        stopped=draft.finish if draft.finish in ("time", "tokens") else stopped,
+        stopped=draft.finish if cut_short else stopped,
         error=None if search is None else search.error,
-        forwarded_tokens=call.budget.token_counts(),
-        prompt_tokens=len(call.prompt),
-        answer_tokens=len(answer.tokens),
-        thinking_tokens=parts.thinking_tokens,
     )
 
 
-def searched(call: "Call", search: "Search", best: "Trial") -> Outcome:
-    """Return the best answer of a search."""
-    text, calls = call.read(best.tokens, best.text)
-    parts = call.thinking.parts(best.tokens)
-    return Outcome(
-        text=text,
-        thought=parts.thought,
-        calls=calls,
-        draft=call.draft_text,
+def searched(call: "Call", search: "SearchRecord", best: "Trial") -> Outcome:
+    """Return an answer of a search."""
+    return _outcome(
+        call,
+        best.tokens,
+        best.text,
         finish=best.finish,
-        stopped=search.stopped,
         source=best.source,
+        stopped=search.stopped,
         rewards=tuple(search.rewards),
         reward=best.score.value,
         iterations=search.iterations,
         checks=best.score.checks,
         error=search.error,
+    )
+
+
+def _outcome(call: "Call", tokens: Sequence[int], text: str, **details: Any) -> Outcome:
+    text, calls = call.read(tokens, text)
+    parts, drafted = call.thinking.parts(tokens), call.writer.drafted
+    return Outcome(
+        text=text,
+        thought=parts.thought,
+        calls=calls,
+        draft=None if drafted is None else drafted.text,
         forwarded_tokens=call.budget.token_counts(),
         prompt_tokens=len(call.prompt),
-        answer_tokens=len(best.tokens),
+        answer_tokens=len(tokens),
         thinking_tokens=parts.thinking_tokens,
+        **details,
     )

@@ -1,4 +1,4 @@
-"""What a call tells while it works, and whether it is still wanted."""
+"""The events of a call, and whether its answer is still wanted."""
 
 import logging
 import threading
@@ -7,18 +7,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Listener = Callable[[str, Mapping[str, Any]], None]
-"""Takes an event's name (``draft``, ``recall``, ``verdict`` or ``step``) and what it tells."""
+"""Takes an event's name (``draft``, ``recall``, ``verdict`` or ``step``) and its details."""
+Report = Callable[..., None]
+"""Takes an event's name, and its details by name."""
 
 _log = logging.getLogger(__name__)
 
 
 class Progress:
-    """What a call tells while it works, and whether it is still wanted.
+    """The events of a call, and whether its answer is still wanted.
 
     Args:
-        listeners: Told of each event. One that raises is logged, and costs no answer.
+        listeners: Called with each event. One that raises is logged, and costs no answer.
         on_draft: Given the draft's tokens, one by one, as they are made.
-        cancelled: Set by whoever no longer wants the answer.
+        cancelled: Set when the answer is no longer wanted.
         place: A place in the model's queue that was taken for the call.
     """
 
@@ -36,16 +38,16 @@ class Progress:
         self.cancelled = cancelled or threading.Event()
 
     def add_listener(self, listener: Listener) -> None:
-        """Tell one more listener from now on."""
+        """Call one more listener from now on."""
         self._listeners = (*self._listeners, listener)
 
-    def report(self, event: str, **told: Any) -> None:
-        """Tell all listeners of an event; ``seconds`` counts from the call's beginning."""
+    def report(self, event: str, /, **details: Any) -> None:
+        """Call all listeners with an event; ``seconds`` counts from the call's beginning."""
         if not self._listeners:
             return
-        told["seconds"] = round(time.monotonic() - self._began, 4)
+        details["seconds"] = round(time.monotonic() - self._began, 4)
         for listener in self._listeners:
             try:
-                listener(event, dict(told))
+                listener(event, dict(details))
             except Exception:
                 _log.exception("a progress listener failed at the event %r", event)

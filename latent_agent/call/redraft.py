@@ -1,4 +1,4 @@
-"""What a trace does not hold, told by the model that made it: the draft, and tokens as text."""
+"""What a trace does not hold, shown by the model that made it: the draft, and tokens as text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,12 @@ from typing import Any
 import torch
 
 from latent_agent.call.call import Call
-from latent_agent.call.stored_call import call_of, search_of
+from latent_agent.call.stored_call import call_of
 from latent_agent.errors import ModelError
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import SharedModel
 from latent_agent.model.sampling import Sampler
+from latent_agent.recall.stored_search import search_of
 from latent_agent.reward import SelfReward
 from latent_agent.settings import settings_for
 from latent_memory.trace import Trace
@@ -36,7 +37,7 @@ class Redraft:
 
 
 def redraft(trace: Trace, model: SharedModel, name: str) -> Redraft:
-    """Decode a trace's latents, and write its draft anew.
+    """Decode a trace's latents, and write its draft again.
 
     Args:
         trace: The trace.
@@ -73,7 +74,7 @@ def _written(trace: Trace, template: Mapping[str, Any], model: SharedModel) -> s
         return None
     prompt = encode_chat(model.tokenizer, asked.turns, asked.tools, template)
     settings = settings_for(chat_template_kwargs=template)
-    draft = Call(model, settings, SelfReward(), asked.turns, prompt).draft()
+    draft = Call(model, settings, SelfReward(), asked.turns, prompt).writer.draft()
     stored = torch.from_numpy(trace.base)
     made = draft.latents[: len(stored)].cpu()
     if made.shape != stored.shape:

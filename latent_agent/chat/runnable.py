@@ -38,7 +38,7 @@ def as_runnable(agent: LatentAgent) -> Runnable[LanguageModelInput, Outcome]:
 def _within(agent: LatentAgent, config: RunnableConfig) -> LatentAgent:
     """Return the agent as the namespace in a call's config sees it, if there is one."""
     configurable: dict[str, Any] = config.get("configurable") or {}
-    if "namespace" not in configurable or agent.memory is None:
+    if "namespace" not in configurable or agent.memory.namespace is None:
         return agent
     memory = agent.memory.within(checked_namespace(configurable["namespace"]))
     return LatentAgent(agent.model, agent.settings, agent.reward, memory)

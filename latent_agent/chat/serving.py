@@ -17,6 +17,7 @@ from latent_agent.call.progress import Progress
 from latent_agent.errors import BusyError, SettingError
 from latent_agent.model.conversation import Turn
 from latent_agent.model.registry import SharedModel
+from latent_agent.recall.types import NO_MEMORY
 from latent_agent.settings import Settings
 from latent_agent.telemetry.calls import observed
 
@@ -77,7 +78,7 @@ def serve_choices(
         if left is None:
             break
         another = copy(agent)
-        another.memory = None
+        another.memory = NO_MEMORY
         another.settings = replace(left, seed=left.seed + other, sample_draft=True)
         try:
             outcome = serve(another, turns, progress)

@@ -83,7 +83,7 @@ def _prior(memory: LatentMemory, info: ShelfInfo) -> Finding:
             state="fail",
             text=f"{text}, but every call leaves it aside: {damage}",
             remedy="go back to the one before with: latent-agent prior rollback --namespace "
-            f"{shlex.quote(info.shelf.namespace)}, or train anew with: latent-agent consolidate",
+            f"{shlex.quote(info.shelf.namespace)}, or train again with: latent-agent consolidate",
         )
     if not prior.forgotten:
         return Finding(about=about, state="ok", text=text)
@@ -99,7 +99,7 @@ def _prior(memory: LatentMemory, info: ShelfInfo) -> Finding:
 def _damage(memory: LatentMemory, info: ShelfInfo, prior: PriorInfo) -> str | None:
     """Load a prior as a call would; return what is wrong with it."""
     try:
-        loaded = ActivePrior.of(prior, info.shelf, memory.path, anew=True)
+        loaded = ActivePrior.of(prior, info.shelf, memory.path, fresh=True)
     except PriorError as error:
         return parted(error)[0]
     shape = loaded.network.shape

@@ -1,18 +1,18 @@
 """Control baselines: the same search without the one thing that is said to matter."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 
 import torch
 
 from latent_agent.call.call import Call
-from latent_agent.call.outcome import searched, unjudged
+from latent_agent.call.outcome import outcome_of
 from latent_agent.evaluation.bench import Answered, AnswerLog, Bench, Method
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.methods import Proposals, alone, propose, reading
 from latent_agent.model.sampling import GREEDY
-from latent_agent.search.refine import Start, refine
+from latent_agent.search.refine import Search
+from latent_agent.search.types import Start
 from latent_memory import Neighbour
 
 
@@ -37,7 +37,7 @@ def noisy(bench: Bench, item: Item) -> Answered:
 
 
 def _noise(call: Call, bench: Bench) -> Proposals:
-    base, settings = call.base(), bench.settings
+    base, settings = call.writer.base(), bench.settings
     generator = torch.Generator().manual_seed(settings.seed)
     for step in range(1, settings.max_iterations + 1):
         signs = torch.randint(0, 2, base.shape, generator=generator).to(base) * 2 - 1
@@ -49,18 +49,18 @@ def reused_tokens(bench: Bench, item: Item) -> Answered:
     """A memory of tokens: the neighbours' winning prefix is tried as it is, then LatentSeek."""
     log = AnswerLog()
     call, settings = bench.call(item, log), bench.settings
-    recalled = reading(bench).recall(call, settings)
-
-    def starts() -> Iterator[Start]:
+    recalled = reading(bench).recall(call)
+    search = Search(call, settings)
+    with search:
         if recalled.neighbours:
             prefix = favourite(recalled.neighbours, settings.momentum_temperature)
-            if prefix != call.opening().tokens[: len(prefix)]:
-                yield Start(trial=call.attempt(prefix, GREEDY, "tokens"), latents=call.base())
-
-    search = refine(chain(starts(), call.starts(())), call.backbone, call.attempt, settings)
-    best = search.best
-    outcome = unjudged(call, search) if best is None else searched(call, search, best.trial)
-    return Answered(outcome=replace(outcome, neighbours=recalled.ids), answers=log.answers)
+            if prefix != call.writer.opening().tokens[: len(prefix)]:
+                trial = call.attempt(prefix, GREEDY, "tokens")
+                search.start_from(Start(trial=trial, latents=call.writer.base()))
+        search.start_from(call.scored_draft())
+        search.refine()
+    outcome = replace(outcome_of(call, search.record), neighbours=recalled.ids)
+    return Answered(outcome=outcome, answers=log.answers)
 
 
 def favourite(neighbours: Sequence[Neighbour], temperature: float) -> tuple[int, ...]:

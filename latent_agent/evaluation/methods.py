@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from latent_agent.call.call import Call
-from latent_agent.call.outcome import searched, unjudged
+from latent_agent.call.outcome import outcome_of, searched, unjudged
 from latent_agent.errors import BudgetSpent, EvaluationError, RewardError
 from latent_agent.evaluation.bench import NAMESPACE, Answered, AnswerLog, Bench, Method
 from latent_agent.evaluation.checking import KnownTruth
@@ -15,7 +15,7 @@ from latent_agent.evaluation.records import best_said, most_voted
 from latent_agent.model.sampling import Sampler
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import Case, Reward, Score
-from latent_agent.search.refine import Search, Trial
+from latent_agent.search.types import SearchRecord, Trial
 
 STREAM = "latentseek+stream"
 Proposals = Iterator[tuple[tuple[int, ...], Sampler]]
@@ -43,11 +43,11 @@ def self_consistency(bench: Bench, item: Item) -> Answered:
     """The greedy answer and K sampled ones; the majority over their final answers."""
     log = AnswerLog()
     call = replace(bench, reward=Unasked()).call(item, log)
-    search, trials = Search(), list[Trial]()
+    search, trials = SearchRecord(), list[Trial]()
     try:
-        for start in call.starts(()):
-            trials.append(start.trial)
-            search.record([start.trial], start.latents, bench.settings.threshold)
+        draft = call.scored_draft()
+        trials.append(draft.trial)
+        search.add([draft.trial], draft.latents, bench.settings.threshold)
         for _, sampler in _samples(bench):
             trials.append(call.attempt((), sampler, "sample"))
             search.iterations += 1
@@ -127,7 +127,7 @@ def propose(
     """
     log = AnswerLog()
     call = bench.call(item, log)
-    search = Search()
+    search = SearchRecord()
     try:
         search.stopped = _tried(call, search, bench, proposals, source, through)
     except BudgetSpent as spent:
@@ -136,23 +136,20 @@ def propose(
         search.stopped, search.error = "reward_error", str(failure)
     if search.best is None:
         return Answered(outcome=unjudged(call, search))
-    outcome = searched(call, search, search.best.trial)
+    outcome = outcome_of(call, search)
     return Answered(outcome=outcome, answers=log.answers, choose=best_said)
 
 
 def _tried(
-    call: Call, search: Search, bench: Bench, proposals: Propose, source: str, through: bool
+    call: Call, search: SearchRecord, bench: Bench, proposals: Propose, source: str, through: bool
 ) -> str:
-    settings, latents = bench.settings, None
-    for start in call.starts(()):
-        latents = start.latents
-        if search.record([start.trial], latents, settings.threshold) and not through:
-            return "threshold"
-    assert latents is not None  # the draft is always a start
+    settings, draft = bench.settings, call.scored_draft()
+    if search.add([draft.trial], draft.latents, settings.threshold) and not through:
+        return "threshold"
     for prefix, sampler in islice(proposals(call), settings.max_iterations):
         trial = call.attempt(prefix, sampler, source)
         search.iterations += 1
-        if search.record([trial], latents, settings.threshold) and not through:
+        if search.add([trial], draft.latents, settings.threshold) and not through:
             return "threshold"
     return "iterations"
 

@@ -196,13 +196,14 @@ def load(job: NightJob) -> Dataset:
             "the namespace (latent-agent memory forget --namespace), and import what is this "
             "model's"
         )
-    prior = ActivePrior.for_shelf(job.memory, job.shelf)
     return Dataset(
         sources=list(sources.values()),
         stream=stream,
         survey=surveyed,
         champion=active_prior(job.database, job.shelf),
-        champion_prior=prior if prior and prior.fits(shape.embedding, shape.width) else None,
+        champion_prior=ActivePrior.for_shelf(
+            job.memory, job.shelf, widths=(shape.embedding, shape.width)
+        ),
     )
 
 

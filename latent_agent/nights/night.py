@@ -182,7 +182,7 @@ def _store_candidate(night: _Night, dataset: Dataset, network: LatentPrior) -> A
     file = f"{version}.safetensors"
     signed = save_prior(network, card, prior_path(database.path, file))
     note_file(database, version, file, signed.checksum)
-    return ActivePrior.holding(network.eval(), str(version))
+    return ActivePrior(version=str(version), network=network.eval())
 
 
 def _judge(night: _Night, dataset: Dataset, candidate: ActivePrior | None) -> Verdict:

@@ -6,17 +6,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from latent_agent.call.agent import LatentAgent
-from latent_agent.call.call import Call
-from latent_agent.call.outcome import Outcome
 from latent_agent.call.stored_call import StoredCall, call_of
 from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.model.registry import SharedModel
 from latent_agent.nights.dataset import part_of
 from latent_agent.recall.active_prior import ActivePrior
-from latent_agent.recall.memory_adapter import Embedder, Recalled, TraceMemory
+from latent_agent.recall.memory_adapter import Embedder, embed_question
+from latent_agent.recall.types import CallMemory, OpenCall, Recalled
 from latent_agent.recall.warm_start import WarmStart
 from latent_agent.reward import Reward
-from latent_agent.search.refine import Search
 from latent_agent.settings import Settings
 from latent_memory import StoredTrace
 
@@ -40,34 +38,22 @@ class Replay:
     text: str
 
 
-class OnlyPrior(TraceMemory):
+@dataclass(frozen=True)
+class OnlyPrior(CallMemory):
     """Recalls nothing but one prior's guess, and stores nothing."""
 
-    def __init__(self, prior: ActivePrior | None, embedder: Embedder | None) -> None:
-        self._guess, self._embedder = prior, embedder
+    guess: ActivePrior
+    embedder: Embedder | None = None
 
-    def recall(self, call: Call, settings: Settings) -> Recalled:  # noqa: ARG002
+    def recall(self, call: OpenCall) -> Recalled:
         """Correct the draft's first latents."""
-        if self._guess is None:
-            return Recalled()
         try:
-            embedding = self._embed(call)
-            call.opening()
+            embedding = embed_question(call, self.embedder)
+            call.writer.opening()
         except BudgetSpent:
             return Recalled()
-        latents = self._guess.correct(embedding, call.base())
+        latents = self.guess.correct(embedding, call.writer.base())
         return Recalled(warm_starts=[WarmStart(latents=latents, source="prior")])
-
-    def remember(
-        self,
-        call: Call,  # noqa: ARG002
-        recalled: Recalled,  # noqa: ARG002
-        search: Search,  # noqa: ARG002
-        outcome: Outcome,
-        settings: Settings,  # noqa: ARG002
-    ) -> Outcome:
-        """Leave no trace."""
-        return outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +77,7 @@ class Replayer:
             RewardError: If the reward fails.
         """
         settings = replace(self.settings, neighbours=0)
-        memory = OnlyPrior(prior, self.embedder)
+        memory = None if prior is None else OnlyPrior(prior, self.embedder)
         agent = LatentAgent(self.model, settings, self.reward, memory, asked.form)
         outcome = agent.answer(asked.turns)
         if outcome.stopped == "reward_error" or outcome.reward is None:

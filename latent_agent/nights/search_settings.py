@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_agent.call.stored_call import REPLAYED, StoredSearch, search_of
 from latent_agent.errors import SettingError
+from latent_agent.recall.stored_search import REPLAYED, StoredSearch, search_of
 from latent_agent.setting_rules import parse_setting
 from latent_agent.settings import RULES, Settings, settings_for
 from latent_memory import LatentMemory, Shelf

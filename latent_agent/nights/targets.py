@@ -5,7 +5,6 @@ from dataclasses import fields
 from typing import Any, Protocol
 
 from latent_agent.call.agent import reward_for
-from latent_agent.call.stored_call import StoredSearch
 from latent_agent.errors import PriorError, SettingError
 from latent_agent.model.loading import Place
 from latent_agent.model.prompt_pooling import EMBEDDING
@@ -14,6 +13,7 @@ from latent_agent.nights.job import NightJob
 from latent_agent.nights.search_settings import newest_search
 from latent_agent.recall.memory_adapter import Embedder, embedder_name, shelf_reward
 from latent_agent.recall.open_memory import open_memory
+from latent_agent.recall.stored_search import StoredSearch
 from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
 from latent_memory import LatentMemory, Shelf, ShelfInfo

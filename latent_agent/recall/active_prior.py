@@ -1,4 +1,4 @@
-"""The prior that a call starts with: looked up anew at each call, read from its file once."""
+"""The prior that a call starts with: looked up at each call, read from its file once."""
 
 import warnings
 from dataclasses import dataclass
@@ -24,54 +24,72 @@ class ActivePrior:
 
     Attributes:
         version: Its version.
-        prefix_tokens: How many latents it corrects (N).
+        network: Corrects the first latents of a draft.
     """
 
     version: str
-    prefix_tokens: int
     network: LatentPrior
 
     @classmethod
     def for_shelf(
-        cls, memory: LatentMemory, shelf: Shelf, version: str | None = None
+        cls,
+        memory: LatentMemory,
+        shelf: Shelf,
+        version: str | None = None,
+        widths: tuple[int, int] | None = None,
     ) -> "ActivePrior | None":
-        """Return the active prior on a shelf, or the one of a version; None if there is none.
-
-        A file that is damaged, or is not what the database says, is not used with a warning.
-
-        Raises:
-            LatentMemoryError: If the memory cannot be read, or holds no prior of that version.
-        """
+        """Return what `find` does; None too if the prior is not used."""
         try:
-            return cls.find(memory, shelf, version)
-        except PriorError as error:
-            warnings.warn(str(error), stacklevel=2)
+            return cls.find(memory, shelf, version, widths)
+        except PriorError:
             return None
 
     @classmethod
     def find(
-        cls, memory: LatentMemory, shelf: Shelf, version: str | None = None
+        cls,
+        memory: LatentMemory,
+        shelf: Shelf,
+        version: str | None = None,
+        widths: tuple[int, int] | None = None,
     ) -> "ActivePrior | None":
-        """Return what `for_shelf` does, or say why it is not used.
+        """Return the active prior on a shelf, or the one of a version; None if there is none.
+
+        Args:
+            memory: Where it is kept.
+            shelf: Whose prior it is.
+            version: Its version; None: the active one.
+            widths: Of the model's embedding and states, which it must have. Its card bears the
+                names of the shelf, but anyone who writes files can write a card.
 
         Raises:
             LatentMemoryError: If the memory cannot be read, or holds no prior of that version.
-            PriorError: If the file is damaged, or is not what the database says.
+            PriorError: If the file is damaged, is not what the database says, or has other
+                widths; a warning is drawn too.
         """
         base = memory.database
         info = active_prior(base, shelf) if version is None else find_prior(base, int(version))
         if info is None:
             return None
         try:
-            return cls.of(info, shelf, memory.path)
+            prior = cls.of(info, shelf, memory.path)
+            shape = prior.network.shape
+            if widths not in (None, (shape.embedding, shape.width)):
+                raise PriorError(
+                    "a prior must have the widths of its model's embedding and states, "
+                    f"{widths!r}, got {(shape.embedding, shape.width)!r}; go back with: "
+                    "latent-agent prior rollback"
+                )
+            return prior
         except PriorError as error:
-            raise PriorError(f"prior {info.version} is not used: {error}") from error
+            reason = f"prior {info.version} is not used: {error}"
+            warnings.warn(reason, stacklevel=2)
+            raise PriorError(reason) from error
 
     @classmethod
     def of(
-        cls, info: PriorInfo, shelf: Shelf, database: Path, *, anew: bool = False
+        cls, info: PriorInfo, shelf: Shelf, database: Path, *, fresh: bool = False
     ) -> "ActivePrior":
-        """Read a prior for a shelf; ``anew`` even if it has been read before.
+        """Read a prior for a shelf; ``fresh``: even if it has been read before.
 
         Raises:
             PriorError: If its file is damaged, or is not what the database says.
@@ -81,39 +99,9 @@ class ActivePrior:
                 f"a prior must have a file, but that of version {info.version} was pruned; see: "
                 "latent-agent prior list"
             )
-        read = _read if anew else _read_once
+        read = _read if fresh else _read_once
         network = read(prior_path(database, info.file), info.version, info.checksum, shelf)
-        return cls.holding(network, str(info.version))
-
-    @classmethod
-    def holding(cls, network: LatentPrior, version: str) -> "ActivePrior":
-        """Return a prior that need not be in any file."""
-        return cls(version=version, prefix_tokens=network.shape.positions, network=network)
-
-    def fits(self, embedding: int, width: int) -> bool:
-        """Whether `check` passes; draws a warning if not."""
-        try:
-            self.check(embedding, width)
-        except PriorError as error:
-            warnings.warn(str(error), stacklevel=2)
-            return False
-        return True
-
-    def check(self, embedding: int, width: int) -> None:
-        """Hold the prior to the widths of its model: of the embedding, and of the states.
-
-        Its card bears the names of the shelf, but cards are written by whoever writes files.
-
-        Raises:
-            PriorError: If it was made for others.
-        """
-        shape, widths = self.network.shape, (embedding, width)
-        if (shape.embedding, shape.width) != widths:
-            raise PriorError(
-                f"prior {self.version} is not used: a prior must have the widths of its model's "
-                f"embedding and states, {widths!r}, got {(shape.embedding, shape.width)!r}; go "
-                "back with: latent-agent prior rollback"
-            )
+        return cls(version=str(info.version), network=network)
 
     @torch.no_grad()
     def correct(self, embedding: torch.Tensor | Vector, base: torch.Tensor) -> torch.Tensor:
@@ -147,12 +135,12 @@ def prior_path(database: Path, file: str) -> Path:
 
 def _read(path: Path, version: int, checksum: str, shelf: Shelf) -> LatentPrior:
     network, card = load_prior(path)
-    found = (card.version, card.checksum, card.fingerprint, card.reward, card.namespace)
+    actual = (card.version, card.checksum, card.fingerprint, card.reward, card.namespace)
     wanted = (str(version), checksum, shelf.fingerprint, shelf.reward, shelf.namespace)
-    if found != wanted:
+    if actual != wanted:
         raise PriorError(
             f"a prior must be of the version, checksum, model, reward and namespace that the "
-            f"database says, {wanted!r}, but {str(path)!r} is of {found!r}; go back with: "
+            f"database says, {wanted!r}, but {str(path)!r} is of {actual!r}; go back with: "
             "latent-agent prior rollback"
         )
     return network

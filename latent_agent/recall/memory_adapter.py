@@ -2,26 +2,22 @@
 
 import hashlib
 import time
-import warnings
-from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latent_agent.call.call import Call
-from latent_agent.call.outcome import Outcome
-from latent_agent.call.stored_call import call_text, search_text
 from latent_agent.errors import BudgetSpent, EmbedderError, PriorError
 from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.recall.active_prior import ActivePrior
 from latent_agent.recall.open_memory import Mode
-from latent_agent.recall.warm_start import WarmStart, warm_starts
-from latent_agent.search.refine import Search, Start
+from latent_agent.recall.stored_search import search_text
+from latent_agent.recall.types import CallMemory, OpenCall, Recalled, Stored
+from latent_agent.recall.warm_start import warm_starts
+from latent_agent.search.types import SearchRecord
 from latent_agent.setting_rules import check_prior
-from latent_agent.settings import Settings
 from latent_memory import MAX_NAME, LatentMemory, LatentMemoryError, Neighbour, Shelf, Trace
 from latent_memory.validation import check_embedding
 
@@ -36,31 +32,10 @@ class Embedder(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recalled:
-    """What was found for a question: its embedding, its neighbours, where to start from.
-
-    ``error`` is what the memory, the embedder or the prior failed with; ``seconds`` is what
-    looking took.
-    """
-
-    embedding: NDArray[np.float32] | None = None
-    neighbours: Sequence[Neighbour] = ()
-    warm_starts: Sequence[WarmStart] = ()
-    prior: str | None = None
-    error: Exception | None = None
-    seconds: float | None = None
-
-    @property
-    def ids(self) -> list[int]:
-        """The neighbours' trace ids, nearest first."""
-        return [neighbour.stored.id for neighbour in self.neighbours]
-
-
-class TraceMemory:
+class TraceMemory(CallMemory):
     """One shelf of a memory, as calls use it.
 
-    A memory that fails costs no answer: what went wrong is told in the outcome.
+    A memory that fails costs no answer: the outcome says what went wrong.
 
     Args:
         memory: Where traces are kept.
@@ -95,145 +70,112 @@ class TraceMemory:
         other._namespace = namespace
         return other
 
-    def recall(self, call: Call, settings: Settings) -> Recalled:
+    def recall(self, call: OpenCall) -> Recalled:
         """Embed the question, find its neighbours, and turn them into warm starts."""
         try:
-            embedding = self._embed(call)
-            if self._mode == "write":
-                return Recalled(embedding=embedding)
-            return self._recalled(call, embedding, settings)
+            embedding = embed_question(call, self._embedder)
+            recalled = Recalled(embedding=embedding)
+            if self._mode != "write":
+                recalled = self._recalled(call, embedding)
         except BudgetSpent:
-            return Recalled()  # the draft will run into the same limit, and tell it
+            recalled = Recalled()  # the draft runs into the same limit, and reports it
         except (LatentMemoryError, EmbedderError) as failure:
-            return Recalled(error=failure)
+            recalled = Recalled(error=failure)
+        call.report("recall", neighbours=recalled.ids, prior=recalled.prior)
+        return recalled
 
-    def _recalled(self, call: Call, embedding: NDArray[np.float32], settings: Settings) -> Recalled:
-        shelf, found, prior, error = self._shelf(call), [], None, None
+    def _recalled(self, call: OpenCall, embedding: NDArray[np.float32]) -> Recalled:
+        shelf, neighbours, prior, error = self._shelf(call), list[Neighbour](), None, None
         width, began = call.model.width, time.monotonic()
-        if settings.neighbours:
-            found = self._memory.recall(embedding, shelf=shelf, k=settings.neighbours)
+        if call.settings.neighbours:
+            neighbours = self._memory.recall(embedding, shelf=shelf, k=call.settings.neighbours)
             # An import may have made the shelf, with latents of any width.
-            found = [near for near in found if near.stored.trace.base.shape[-1] == width]
+            neighbours = [one for one in neighbours if one.stored.trace.base.shape[-1] == width]
         try:
-            prior = self._usable_prior(shelf, len(embedding), width)
+            if self._prior is not None:
+                wanted = None if self._prior == "auto" else self._prior
+                prior = ActivePrior.find(self._memory, shelf, wanted, (len(embedding), width))
         except (PriorError, LatentMemoryError) as failure:
             error = failure
         seconds = round(time.monotonic() - began, 6)
         nothing = Recalled(embedding=embedding, error=error, seconds=seconds)
-        if not found and prior is None:
+        if not neighbours and prior is None:
             return nothing
-        if call.opening().finish in ("time", "tokens"):
+        if call.writer.opening().finish in ("time", "tokens"):
             return nothing  # the draft ends there too
-        return replace(
-            nothing,
-            neighbours=found,
-            warm_starts=warm_starts(embedding, call.base(), found, prior, settings),
-            prior=None if prior is None else prior.version,
-        )
-
-    def _usable_prior(self, shelf: Shelf, embedding: int, width: int) -> ActivePrior | None:
-        """Return the prior that is wanted; one that is not used draws a warning too."""
-        if self._prior is None:
-            return None
-        version = None if self._prior == "auto" else self._prior
-        try:
-            prior = ActivePrior.find(self._memory, shelf, version)
-            if prior is not None:
-                prior.check(embedding, width)
-        except PriorError as error:
-            warnings.warn(str(error), stacklevel=2)
-            raise
-        return prior
+        starts = warm_starts(embedding, call.writer.base(), neighbours, prior, call.settings)
+        version = None if prior is None else prior.version
+        return replace(nothing, neighbours=neighbours, warm_starts=starts, prior=version)
 
     @property
     def _recipe(self) -> str:
         return EMBEDDING if self._embedder is None else embedder_name(self._embedder)
 
-    def _shelf(self, call: Call) -> Shelf:
+    def _shelf(self, call: OpenCall) -> Shelf:
+        template = call.settings.chat_template_kwargs
         return Shelf(
             namespace=self._namespace,
-            fingerprint=call.model.fingerprint(self._recipe, call.chat_template_kwargs),
+            fingerprint=call.model.fingerprint(self._recipe, template),
             reward=self._reward,
         )
 
-    def _embed(self, call: Call) -> NDArray[np.float32]:
-        if self._embedder is None:
-            return call.embed().cpu().numpy()
-        try:
-            return check_embedding(self._embedder.embed_query(call.question))
-        except Exception as error:
-            raise EmbedderError(
-                "embeddings must return one vector of finite numbers, but "
-                f"{type(self._embedder).__name__} failed with {type(error).__name__}: {error}; fix "
-                "it, or leave it out to embed with the model itself"
-            ) from error
-
-    def remember(
-        self, call: Call, recalled: Recalled, search: Search, outcome: Outcome, settings: Settings
-    ) -> Outcome:
-        """Store what the call learned; return the outcome with the trace's id.
+    def remember(self, call: OpenCall, recalled: Recalled, search: SearchRecord) -> Stored:
+        """Store the best answer of a search.
 
         Tool calls leave no trace: nothing judged them, so nothing was learned.
         """
-        outcome = replace(
-            outcome,
-            neighbours=recalled.ids,
-            prior=recalled.prior,
-            **_told(recalled.error),
-            recall_seconds=recalled.seconds,
-        )
-        best, embedding = search.best, recalled.embedding
-        if self._mode == "read" or best is None or embedding is None or outcome.calls:
-            return outcome
-        if best.trial.score.vetoed or best.trial.score.value < settings.archive:
-            return outcome
+        best, embedding, least = search.best, recalled.embedding, call.settings.archive
+        if self._mode == "read" or best is None or embedding is None or best.trial.calls:
+            return Stored()
+        if best.trial.score.vetoed or best.trial.score.value < least:
+            return Stored()
+        source = best.trial.source
         try:
-            trace = replace(
-                self._trace(call, embedding, best, search.rounds, outcome),
-                conversation=call_text(call.turns, call.form),
-                settings=search_text(settings, self._recipe),
+            trace = Trace(
+                shelf=self._shelf(call),
+                query=call.question,
+                answer=best.trial.text,
+                embedding=embedding,
+                base=call.writer.base()[: len(best.latents)].cpu().numpy(),
+                optimised=best.latents.detach().cpu().numpy(),
+                tokens=best.trial.prefix,
+                score=best.trial.score.value,
+                rewards=tuple(search.rewards),
+                steps=search.rounds,
+                stopped=search.stopped,
+                neighbours=tuple(recalled.ids) if source == "memory" else (),
+                prior=recalled.prior if source in ("memory", "prior") else None,
+                conversation=call.stored_conversation,
+                settings=search_text(call.settings, self._recipe),
             )
             left = call.budget.seconds_left
             within = None if left is None else max(left, _LEAST_WAIT)
-            return replace(outcome, trace_id=self._memory.add(trace, within=within))
+            return Stored(trace_id=self._memory.add(trace, within=within))
         except LatentMemoryError as failure:
-            return replace(outcome, **_told(failure))
-
-    def _trace(
-        self,
-        call: Call,
-        embedding: NDArray[np.float32],
-        best: Start,
-        rounds: int,
-        outcome: Outcome,
-    ) -> Trace:
-        source = best.trial.source
-        return Trace(
-            shelf=self._shelf(call),
-            query=call.question,
-            answer=outcome.text,
-            embedding=embedding,
-            base=call.base()[: len(best.latents)].cpu().numpy(),
-            optimised=best.latents.detach().cpu().numpy(),
-            tokens=best.trial.prefix,
-            score=best.trial.score.value,
-            rewards=tuple(outcome.rewards),
-            steps=rounds,
-            stopped=outcome.stopped,
-            neighbours=tuple(outcome.neighbours) if source == "memory" else (),
-            prior=outcome.prior if source in ("memory", "prior") else None,
-        )
+            return Stored(error=failure)
 
 
-def _told(failure: Exception | None) -> dict[str, str]:
-    """Return what an outcome says of a failure; nothing if there is none."""
-    if failure is None:
-        return {}
-    return {"memory_error": str(failure), "memory_failure": type(failure).__name__}
+def embed_question(call: OpenCall, embedder: Embedder | None) -> NDArray[np.float32]:
+    """Return the embedding of a call's question, by the model itself if there is no embedder.
+
+    Raises:
+        BudgetSpent: If reading the prompt breaks a budget.
+        EmbedderError: If the embedder fails.
+    """
+    if embedder is None:
+        return call.writer.embed().cpu().numpy()
+    try:
+        return check_embedding(embedder.embed_query(call.question))
+    except Exception as error:
+        raise EmbedderError(
+            "embeddings must return one vector of finite numbers, but "
+            f"{type(embedder).__name__} failed with {type(error).__name__}: {error}; fix "
+            "it, or leave it out to embed with the model itself"
+        ) from error
 
 
 def embedder_name(embedder: Embedder) -> str:
-    """Return what tells an embedder's vectors from those of others, as fingerprints hold it."""
+    """Return a name under which fingerprints tell an embedder's vectors from those of others."""
     model = getattr(embedder, "model_name", None) or getattr(embedder, "model", "")
     return f"{type(embedder).__module__}:{type(embedder).__qualname__} {model}"
 

@@ -99,16 +99,16 @@ def _filled(shape: PriorShape, weights: Mapping[str, torch.Tensor]) -> LatentPri
 def _damaged(path: Path, reason: str) -> PriorError:
     return PriorError(
         f"a prior's file must be whole, got {str(path)!r} ({reason}); go back with: latent-agent "
-        "prior rollback, or train anew with: latent-agent consolidate"
+        "prior rollback, or train again with: latent-agent consolidate"
     )
 
 
 def _read_card(notes: Mapping[str, str]) -> PriorCard:
-    told: dict[str, Any] = json.loads(notes[_KEY])
-    if (found := told.pop("format")) != FORMAT:
-        raise ValueError(f"its format is {found!r}, this program knows {FORMAT}")
-    shape = PriorShape(**told.pop("shape"))
-    return PriorCard(**told, shape=shape)
+    card: dict[str, Any] = json.loads(notes[_KEY])
+    if (version := card.pop("format")) != FORMAT:
+        raise ValueError(f"its format is {version!r}, this program knows {FORMAT}")
+    shape = PriorShape(**card.pop("shape"))
+    return PriorCard(**card, shape=shape)
 
 
 def _checksum(weights: Mapping[str, torch.Tensor], card: PriorCard) -> str:

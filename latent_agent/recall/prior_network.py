@@ -41,7 +41,7 @@ class PriorShape:
             if not isinstance(known, int) or isinstance(known, bool) or not 1 <= known <= _MOST:
                 raise PriorError(
                     f"a prior's {name} must be a whole number from 1 to {_MOST}, got {size!r}; "
-                    "train anew with: latent-agent consolidate"
+                    "train again with: latent-agent consolidate"
                 )
 
 

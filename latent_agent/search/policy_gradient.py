@@ -1,18 +1,15 @@
 """The policy gradient of an answer's first tokens, and what each answer weighs in it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 
 from latent_agent.model.lm_head import ROWS
 from latent_agent.model.logits_mask import FREE, Constraint, mask_along
 from latent_agent.model.sampling import nucleus
-from latent_agent.search.likelihood import Chosen, likelihood_gradient
+from latent_agent.search.types import LatentSpace, Trial
 from latent_agent.settings import Settings
-
-if TYPE_CHECKING:
-    from latent_agent.search.refine import LatentSpace, Trial
 
 
 def advantages(rewards: Sequence[float], settings: Settings) -> list[float]:
@@ -33,8 +30,8 @@ def advantages(rewards: Sequence[float], settings: Settings) -> list[float]:
 @torch.no_grad()
 def policy_gradient(
     z: torch.Tensor,
-    trials: Sequence["Trial"],
-    space: "LatentSpace",
+    trials: Sequence[Trial],
+    space: LatentSpace,
     settings: Settings,
     constraint: Constraint = FREE,
 ) -> torch.Tensor:
@@ -60,7 +57,7 @@ def policy_gradient(
 def _logits_gradient(
     logits: torch.Tensor,
     first: int,
-    trials: Sequence["Trial"],
+    trials: Sequence[Trial],
     weights: Sequence[float],
     constraint: Constraint,
     top_p: float,
@@ -82,3 +79,34 @@ def _logits_gradient(
         masked = mask_along(constraint, logits, trial.prefix, first)
         total[: len(masked)] += likelihood_gradient(nucleus(masked, top_p), [one])
     return total
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Tokens that were chosen at the first positions, (n,), and what their likelihood weighs."""
+
+    tokens: torch.Tensor
+    weight: float
+
+
+def likelihood_gradient(logits: torch.Tensor, chosen: Sequence[Chosen]) -> torch.Tensor:
+    """Return the gradient of ``sum_k weight_k * sum_t log softmax(logits_t)[token_kt]``.
+
+    At each position that is ``sum_k weight_k * (onehot(token_k) - p)``. With a large vocabulary
+    every copy of the logits counts, so they are overwritten: first by ``p``, then by the result.
+
+    Args:
+        logits: Of n positions, (n, vocabulary) float32; overwritten.
+        chosen: What was chosen at these positions; may hold fewer tokens than there are positions.
+    """
+    logits.sub_(logits.amax(-1, keepdim=True)).exp_()
+    weights = logits.new_zeros(len(logits), 1)
+    for one in chosen:
+        weights[: len(one.tokens)] += one.weight
+    gradient = logits.mul_(-weights / logits.sum(-1, keepdim=True))
+    for one in chosen:
+        tokens = one.tokens[:, None]
+        gradient[: len(tokens)].scatter_add_(
+            -1, tokens, gradient.new_full(tokens.shape, one.weight)
+        )
+    return gradient

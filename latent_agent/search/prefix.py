@@ -23,15 +23,7 @@ def read_prefix(
     latents: torch.Tensor,
     sampler: Sampler,
 ) -> tuple[int, ...]:
-    """Return the prefix that latents (N, d) stand for.
-
-    Args:
-        decode: Latents to tokens.
-        drafted: The draft's tokens.
-        settings: ``rest``.
-        latents: The latents.
-        sampler: Chooses the tokens.
-    """
+    """Return the prefix that latents (N, d) stand for; ``drafted`` are the draft's tokens."""
     tokens = decode(latents, sampler)
     return tokens if settings.rest == "kept" else until_change(tokens, drafted)
 

@@ -29,25 +29,25 @@ def flips(
         constraint: What may follow what in an answer; only that is offered.
         count: How many at most.
     """
-    found: list[tuple[float, int, int]] = []
+    candidates: list[tuple[float, int, int]] = []
     for first in range(0, len(tokens), ROWS):
         rows = mask_along(constraint, logits(z[first : first + ROWS]), tokens, first)
         likeliest = rows.topk(min(count + 1, rows.shape[-1]), dim=-1)
         gaps = likeliest.values[:, :1] - likeliest.values[:, 1:]
         rivals = likeliest.indices[:, 1:]
-        found += [
+        candidates += [
             (gap, first + row, rival)
             for row, pairs in enumerate(zip(gaps.tolist(), rivals.tolist(), strict=True))
             for gap, rival in zip(*pairs, strict=True)
             if gap < float("inf")
         ]
-    found.sort(key=lambda one: one[0])  # stable: ties go to the earlier place, the likelier token
-    return [(place, rival) for _, place, rival in found[:count]]
+    candidates.sort(key=lambda one: one[0])  # stable: ties keep their place, likelier token first
+    return [(place, rival) for _, place, rival in candidates[:count]]
 
 
 @torch.enable_grad()
 def turned(row: torch.Tensor, token: int, logits: Logits) -> torch.Tensor:
-    """Move one latent (d,) just so far that ``token`` is its likeliest; as it was if it never is.
+    """Move one latent (d,) just far enough that ``token`` is its likeliest; unmoved if it never is.
 
     DeepFool (Moosavi-Dezfooli et al. 2016, arXiv 1511.04599): step over the edge to the rival
     that is ahead, again and again. So a flip leaves latents behind that a memory can transfer.

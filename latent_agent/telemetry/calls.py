@@ -126,8 +126,7 @@ class SeenCall:
 
     @property
     def _namespace(self) -> str | None:
-        memory = self._agent.memory
-        return None if memory is None else memory.namespace
+        return self._agent.memory.namespace
 
     def _model(self) -> str:
         """Return the model's id; of a folder its name, whose path nobody else need know."""

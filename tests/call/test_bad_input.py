@@ -25,7 +25,7 @@ def folder_without_weights(path: Path, config: PreTrainedConfig) -> str:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> ChatLatentSeek:
-    """A folder with config and tokenizer only: whoever reads weights, fails."""
+    """A folder with config and tokenizer only: reading weights fails."""
     config = CONFIGS["llama"]()
     config.architectures = ["LlamaForCausalLM"]
     return ChatLatentSeek(model=folder_without_weights(tmp_path, config))
@@ -117,10 +117,10 @@ def test_no_stop_text_is_none(none) -> None:
 )
 def test_an_unknown_model(name: str) -> None:
     chat = ChatLatentSeek(model=name)
-    with pytest.raises(ModelError, match=r"^model must (be a folder|name a Hugging Face)") as told:
+    with pytest.raises(ModelError, match=r"^model must (be a folder|name a Hugging Face)") as error:
         chat.invoke(QUESTION)
-    assert repr(name) in str(told.value)
-    assert "'bundled'" in str(told.value)
+    assert repr(name) in str(error.value)
+    assert "'bundled'" in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ def test_the_time_of_each_call_holds(
     budgets: list[Budget], passes: list[tuple[float, int]]
 ) -> None:
     """Nobody begins a pass after his time: at most the one that was begun before is read."""
-    told = at_once(endless(timeout=1.5))
-    assert [one["stopped"] for one in told] == ["time"] * 8
+    answers = at_once(endless(timeout=1.5))
+    assert [one["stopped"] for one in answers] == ["time"] * 8
     assert len(budgets) == 8
     deadlines = [budget._deadline for budget in budgets if budget._deadline is not None]
     late = [rows for began, rows in passes if began > max(deadlines)]
@@ -79,9 +79,9 @@ def test_the_time_of_each_call_holds(
 
 @pytest.mark.parametrize("budget", [120, 400])
 def test_the_tokens_of_each_call_hold(budgets: list[Budget], budget: int) -> None:
-    told = at_once(endless(max_forwarded_tokens=budget))
-    assert [one["stopped"] for one in told] == ["tokens"] * 8
-    spent = [sum(one["forwarded_tokens"].values()) for one in told]
+    answers = at_once(endless(max_forwarded_tokens=budget))
+    assert [one["stopped"] for one in answers] == ["tokens"] * 8
+    spent = [sum(one["forwarded_tokens"].values()) for one in answers]
     assert max(spent) <= budget
     assert sorted(spent) == sorted(budget.total for budget in budgets)
     assert min(spent) > budget / 2  # a neighbour's tokens are nobody else's bill

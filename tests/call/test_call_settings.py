@@ -1,4 +1,4 @@
-"""What a call is told holds for that call: nothing that others share is ever changed."""
+"""What a call is given holds for that call: nothing that others share is ever changed."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +38,7 @@ def weights_of() -> float:
     return sum(parameter.double().sum().item() for parameter in model.parameters())
 
 
-def told(message: Any) -> dict[str, Any]:
+def metadata(message: Any) -> dict[str, Any]:
     return message.response_metadata["latent_agent"]
 
 
@@ -51,10 +51,10 @@ def test_bind_and_with_config_leave_the_original_alone(chat: ChatLatentSeek) -> 
     short = chat.bind(max_tokens=3)
     assert [length(short.invoke(ASKED[0])), length(chat.invoke(ASKED[0]))] == [3, whole]
     unjudged = chat.bind(max_iterations=0)
-    assert told(unjudged.invoke(ASKED[0]))["stopped"] == "unjudged"
-    assert told(chat.with_config(tags=["mine"]).invoke(ASKED[0]))["stopped"] != "unjudged"
+    assert metadata(unjudged.invoke(ASKED[0]))["stopped"] == "unjudged"
+    assert metadata(chat.with_config(tags=["mine"]).invoke(ASKED[0]))["stopped"] != "unjudged"
     both = chat.bind(max_tokens=3).bind(max_iterations=0).with_config(tags=["mine"])
-    assert (length(both.invoke(ASKED[0])), told(both.invoke(ASKED[0]))["rewards"]) == (3, [])
+    assert (length(both.invoke(ASKED[0])), metadata(both.invoke(ASKED[0]))["rewards"]) == (3, [])
     with pytest.raises(SettingError, match="threshold must"):
         chat.bind(threshold=0.5).invoke(ASKED[0])
 
@@ -67,7 +67,7 @@ def test_configurable_fields(chat: ChatLatentSeek) -> None:
     whole = length(chat.invoke(ASKED[0]))
     config: Any = {"configurable": {"longest": 3, "steps": 0}}
     short = tunable.invoke(ASKED[0], config)
-    assert (length(short), told(short)["stopped"]) == (3, "unjudged")
+    assert (length(short), metadata(short)["stopped"]) == (3, "unjudged")
     assert length(tunable.invoke(ASKED[0])) == whole
     chain = ChatPromptTemplate.from_template("{question}") | tunable
     assert length(chain.invoke({"question": ASKED[0]}, config)) == 3
@@ -82,9 +82,9 @@ def test_configured_models_keep_sharing_weights_and_memory(tmp_path: Path) -> No
         model="bundled", memory=tmp_path / "memory.sqlite3", reward=lambda _q, _a: -0.1
     )
     tunable = chat.configurable_fields(namespace=ConfigurableField(id="user"))
-    first = told(tunable.invoke(ASKED[0], {"configurable": {"user": "ann"}}))
-    assert told(chat.invoke(ASKED[0]))["warm_start"]["neighbours"] == []
-    again = told(chat.invoke(ASKED[0], {"configurable": {"namespace": "ann"}}))
+    first = metadata(tunable.invoke(ASKED[0], {"configurable": {"user": "ann"}}))
+    assert metadata(chat.invoke(ASKED[0]))["warm_start"]["neighbours"] == []
+    again = metadata(chat.invoke(ASKED[0], {"configurable": {"namespace": "ann"}}))
     assert again["warm_start"]["neighbours"] == [first["trace_id"]]
     assert open_model("bundled").backbone() is backbone
 
@@ -98,9 +98,9 @@ def test_configurable_alternatives(chat: ChatLatentSeek) -> None:
         ConfigurableField(id="how"), default_key="searched", **others
     )
     plain: Any = either.invoke(ASKED[0], {"configurable": {"how": "plain"}})
-    assert told(plain)["stopped"] == "unjudged"
+    assert metadata(plain)["stopped"] == "unjudged"
     whole = chat.invoke(ASKED[0])
-    assert told(either.invoke(ASKED[0]))["rewards"] == told(whole)["rewards"]
+    assert metadata(either.invoke(ASKED[0]))["rewards"] == metadata(whole)["rewards"]
     assert either.invoke(ASKED[0], {"configurable": {"how": "text"}}) == whole.text
 
 
@@ -119,7 +119,7 @@ def test_threads_with_settings_of_their_own_do_not_meet(chat: ChatLatentSeek) ->
         text = ASKED[number % len(ASKED)]
         config: Any = {"configurable": {"longest": 3 + number}}
         message = tunable.invoke(text, config, max_iterations=number % 3)
-        return message.text, length(message), told(message)["iterations"]
+        return message.text, length(message), metadata(message)["iterations"]
 
     one_by_one = [ask(number) for number in range(THREADS)]
     with ThreadPoolExecutor(THREADS) as threads:
@@ -138,7 +138,7 @@ def test_threads_with_namespaces_of_their_own_do_not_meet(tmp_path: Path) -> Non
 
         def ask(name: str) -> list[int]:
             config: Any = {"configurable": {"namespace": name}}
-            return [told(chat.invoke(text, config))["trace_id"] for text in ASKED]
+            return [metadata(chat.invoke(text, config))["trace_id"] for text in ASKED]
 
         with ThreadPoolExecutor(THREADS) as threads:
             ids = list(threads.map(ask, names))

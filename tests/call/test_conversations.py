@@ -38,15 +38,15 @@ def chat(memory: LatentMemory) -> ChatLatentSeek:
     return ChatLatentSeek(model="bundled", memory=memory, reward=content, neighbours=1)
 
 
-def told(message: AIMessage) -> dict[str, Any]:
+def metadata(message: AIMessage) -> dict[str, Any]:
     return message.response_metadata["latent_agent"]
 
 
 def test_the_same_last_line_in_another_talk_is_another_question(
     chat: ChatLatentSeek, memory: LatentMemory
 ) -> None:
-    ids = [told(chat.invoke(talk, memory_mode="write"))["trace_id"] for talk in (FARM, WEEK)]
-    alone = told(chat.invoke(LAST, memory_mode="write"))["trace_id"]
+    ids = [metadata(chat.invoke(talk, memory_mode="write"))["trace_id"] for talk in (FARM, WEEK)]
+    alone = metadata(chat.invoke(LAST, memory_mode="write"))["trace_id"]
     stored = [memory.get(one) for one in (*ids, alone)]
     kept = [one.trace for one in stored if one is not None]
     assert [one.query for one in kept] == [LAST] * 3
@@ -60,19 +60,20 @@ def test_a_talk_recalls_its_own_kind_though_both_end_alike(
     chat: ChatLatentSeek, earlier: list[BaseMessage]
 ) -> None:
     ids = {
-        id(talk): told(chat.invoke(talk, memory_mode="write"))["trace_id"] for talk in (FARM, WEEK)
+        id(talk): metadata(chat.invoke(talk, memory_mode="write"))["trace_id"]
+        for talk in (FARM, WEEK)
     }
     chat.invoke(LAST, memory_mode="write")
-    again = told(chat.invoke(earlier, memory_mode="read"))
+    again = metadata(chat.invoke(earlier, memory_mode="read"))
     assert again["warm_start"]["neighbours"] == [ids[id(earlier)]]
     reworded = [HumanMessage(earlier[0].text.replace("3", "4")), *earlier[1:]]
-    alike = told(chat.invoke(reworded, memory_mode="read"))
+    alike = metadata(chat.invoke(reworded, memory_mode="read"))
     assert alike["warm_start"]["neighbours"] == [ids[id(earlier)]]
 
 
 def test_a_system_message_is_part_of_the_talk(chat: ChatLatentSeek, memory: LatentMemory) -> None:
     system = SystemMessage("Answer about weekdays, in short sentences.")
-    ids = [told(chat.invoke(talk))["trace_id"] for talk in ([system, *FARM], FARM)]
+    ids = [metadata(chat.invoke(talk))["trace_id"] for talk in ([system, *FARM], FARM)]
     first, second = (memory.get(one) for one in ids)
     assert first is not None
     assert second is not None

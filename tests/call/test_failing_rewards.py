@@ -22,7 +22,7 @@ def chat() -> ChatLatentSeek:
     return ChatLatentSeek(model=tiny_model(), tokenizer=tiny_tokenizer(), **CALL)
 
 
-def found(chat: ChatLatentSeek, **given: Any) -> dict[str, Any]:
+def metadata(chat: ChatLatentSeek, **given: Any) -> dict[str, Any]:
     message = chat.invoke(QUESTION, **given)
     json.dumps(message.response_metadata)  # plain values only
     return {"text": message.content, **message.response_metadata["latent_agent"]}
@@ -54,9 +54,9 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_reward_that_fails_on_the_draft(chat: ChatLatentSeek, name: str) -> None:
     reward, value = BROKEN[name]
-    got = found(chat, reward=reward)
+    got = metadata(chat, reward=reward)
     assert (got["stopped"], got["iterations"], got["source"]) == ("reward_error", 0, "draft")
-    assert got["text"] == got["draft"] == found(chat, max_iterations=0)["text"]
+    assert got["text"] == got["draft"] == metadata(chat, max_iterations=0)["text"]
     assert value in got["error"]
     assert got["error"].startswith("a reward")
     assert ";" in got["error"]
@@ -73,14 +73,14 @@ def test_a_reward_that_fails_later(chat: ChatLatentSeek, name: str) -> None:
             return None if isinstance(broken, Reward) else broken(question, answer)
         return -0.9 + 0.1 * len(answers)
 
-    got = found(chat, reward=reward)
+    got = metadata(chat, reward=reward)
     assert (got["stopped"], got["iterations"], len(got["rewards"])) == ("reward_error", 2, 2)
     assert got["text"] == answers[1]
     assert value in got["error"]
 
 
 def test_a_number_of_another_type_is_a_number(chat: ChatLatentSeek) -> None:
-    got = found(chat, reward=lambda question, answer: torch.tensor(-0.5))
+    got = metadata(chat, reward=lambda question, answer: torch.tensor(-0.5))
     assert got["rewards"] == [-0.5] * 5
 
 
@@ -150,7 +150,7 @@ def test_the_verdict_phrase_in_an_answer_gains_nothing(kind, reply: str) -> None
 
 
 def test_a_real_judge_that_gives_no_verdict_refuses(chat: ChatLatentSeek) -> None:
-    got = found(chat, reward=SelfReward(max_tokens=3))
+    got = metadata(chat, reward=SelfReward(max_tokens=3))
     assert got["rewards"] == [-1.0] * 5
     assert set(got["checks"].values()) == {0.0}
 
@@ -159,7 +159,7 @@ def test_a_judges_reply_ends_with_the_context_window() -> None:
     chat = ChatLatentSeek(
         model=tiny_model("gpt2"), tokenizer=tiny_tokenizer(), max_iterations=1, max_tokens=20
     )
-    got = found(chat, reward=SelfReward(max_tokens=WINDOW))  # prompt and reply are longer
+    got = metadata(chat, reward=SelfReward(max_tokens=WINDOW))  # prompt and reply are longer
     assert (got["stopped"], got["error"]) == ("iterations", None)
 
 
@@ -171,7 +171,7 @@ def refuse(question: str, answer: str) -> float:
 
 
 def test_no_time_returns_what_there_is(chat: ChatLatentSeek) -> None:
-    got = found(chat, timeout=0.0, reward=refuse)
+    got = metadata(chat, timeout=0.0, reward=refuse)
     assert (got["stopped"], got["text"], got["rewards"]) == ("time", "", [])
     assert set(got["forwarded_tokens"].values()) == {0}
 
@@ -181,17 +181,17 @@ def test_time_ends_also_where_no_token_changes(chat: ChatLatentSeek) -> None:
         time.sleep(0.5)
         return -0.5
 
-    got = found(chat, timeout=0.5, learning_rate=0.0, reward=slow)
+    got = metadata(chat, timeout=0.5, learning_rate=0.0, reward=slow)
     assert (got["stopped"], len(got["rewards"]), got["text"]) == ("time", 1, got["draft"])
 
 
 @pytest.mark.parametrize("reward", [refuse, SelfReward(max_tokens=3)], ids=["callable", "self"])
 def test_forwarded_tokens_never_pass_their_limit(chat: ChatLatentSeek, reward) -> None:
-    whole = found(chat, reward=reward)
+    whole = metadata(chat, reward=reward)
     need = sum(whole["forwarded_tokens"].values())
     reached = set()
     for limit in [*range(1, need, max(1, need // 30)), need - 1, need]:
-        got = found(chat, reward=reward, max_forwarded_tokens=limit)
+        got = metadata(chat, reward=reward, max_forwarded_tokens=limit)
         assert sum(got["forwarded_tokens"].values()) <= limit
         assert got["stopped"] == ("tokens" if limit < need else "iterations")
         assert whole["draft"].startswith(got["draft"].rstrip("\ufffd"))
@@ -201,7 +201,7 @@ def test_forwarded_tokens_never_pass_their_limit(chat: ChatLatentSeek, reward) -
 
 
 def test_no_iterations_is_plain_generation(chat: ChatLatentSeek) -> None:
-    got = found(chat, max_iterations=0, reward=raises)
+    got = metadata(chat, max_iterations=0, reward=raises)
     assert (got["stopped"], got["iterations"], got["rewards"]) == ("unjudged", 0, [])
     assert got["text"] == got["draft"] != ""
     assert got["forwarded_tokens"]["refine"] == got["forwarded_tokens"]["judge"] == 0

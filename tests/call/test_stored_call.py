@@ -12,7 +12,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.answer_format import Form
 from latent_agent.call.redraft import redraft
-from latent_agent.call.stored_call import StoredCall, call_of, call_text, search_of, search_text
+from latent_agent.call.stored_call import StoredCall, call_of, call_text
 from latent_agent.cli.trace_view import draw
 from latent_agent.errors import PriorError, SettingError
 from latent_agent.model.conversation import Turn
@@ -23,6 +23,7 @@ from latent_agent.nights.replay import Replayer, pick_questions
 from latent_agent.nights.search_settings import parse_settings, search_for
 from latent_agent.nights.targets import shelves_for
 from latent_agent.recall.memory_adapter import TraceMemory, embedder_name
+from latent_agent.recall.stored_search import search_of, search_text
 from latent_agent.reward import Case, Reward, Score
 from latent_agent.settings import settings_for
 from latent_agent.tools.call import Tool, ToolCall
@@ -202,12 +203,12 @@ def test_a_call_leaves_how_it_searched(memory: LatentMemory) -> None:
     known = search_of(kept.settings).settings
     assert search_of(kept.settings).recipe == EMBEDDING
     assert known["prefix_tokens"] == 2
-    found = search_for(memory, kept.shelf)
-    assert found.settings == replace(
+    search = search_for(memory, kept.shelf)
+    assert search.settings == replace(
         settings_for(), **{name: getattr(SEARCH, name) for name in known},
         judge="checks", momentum=1.0, momentum_temperature=1.0, neighbours=0,
     )  # fmt: skip
-    assert found.source == "as 1 of the newest 1 traces"
+    assert search.source == "as 1 of the newest 1 traces"
 
 
 def test_arguments_of_the_chat_template_are_the_nights_too(memory: LatentMemory) -> None:
@@ -216,8 +217,8 @@ def test_arguments_of_the_chat_template_are_the_nights_too(memory: LatentMemory)
     kept, _, _ = stored_by_a_call(memory, settings=replace(SEARCH, chat_template_kwargs=given))
     assert list(shelves_for(memory, model(), "default")) == [kept.shelf]
     for recipe in (None, "latentseek"):
-        found = search_for(memory, kept.shelf, recipe)
-        assert found.settings.chat_template_kwargs == {"enable_thinking": False}
+        search = search_for(memory, kept.shelf, recipe)
+        assert search.settings.chat_template_kwargs == {"enable_thinking": False}
     with pytest.raises(SettingError, match="a setting must be"):
         parse_settings(["chat_template_kwargs={}"])
     assert redraft(kept, model(), "tiny").text is not None
@@ -251,19 +252,19 @@ def shelf_with(memory: LatentMemory, *lengths: int | None) -> Shelf:
 def test_a_night_searches_as_most_of_the_newest_traces_were(
     memory: LatentMemory, lengths: list[int | None], expected: int, source: str
 ) -> None:
-    found = search_for(memory, shelf_with(memory, *lengths))
-    assert found.settings.prefix_tokens == expected
-    assert found.source.startswith(source)
+    search = search_for(memory, shelf_with(memory, *lengths))
+    assert search.settings.prefix_tokens == expected
+    assert search.source.startswith(source)
 
 
 def test_what_is_given_goes_over_what_the_traces_tell(memory: LatentMemory) -> None:
     shelf = shelf_with(memory, 7)
-    found = search_for(
+    search = search_for(
         memory, shelf, given=parse_settings(["rest=kept", "max_tokens=9", 'stop=["a"]'])
     )
-    assert (found.settings.prefix_tokens, found.settings.rest) == (7, "kept")
-    assert (found.settings.max_tokens, found.settings.stop) == (9, ("a",))
-    assert found.source == "as 1 of the newest 1 traces, and max_tokens, rest, stop as given"
+    assert (search.settings.prefix_tokens, search.settings.rest) == (7, "kept")
+    assert (search.settings.max_tokens, search.settings.stop) == (9, ("a",))
+    assert search.source == "as 1 of the newest 1 traces, and max_tokens, rest, stop as given"
     share = search_for(memory, shelf, given=parse_settings(["fraction=0.5"]))
     assert (share.settings.prefix_tokens, share.settings.fraction) == (None, 0.5)
     assert search_for(memory, shelf, "latentevolve").settings.prefix_tokens == 15
@@ -307,6 +308,6 @@ def test_a_trace_is_shown_with_what_it_keeps_of_its_call() -> None:
     console = Console(width=80, record=True)
     stored = StoredTrace(id=1, created=datetime.now(UTC), trace=made)
     console.print(draw(stored, [], "not shown", marks=True))
-    told = console.export_text()
-    assert "You answer with one word." in told
-    assert '{"samples": 3}' in told
+    shown = console.export_text()
+    assert "You answer with one word." in shown
+    assert '{"samples": 3}' in shown

@@ -29,16 +29,16 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def told(message: AIMessage) -> dict[str, Any]:
-    """All that a call tells of itself, but for the trace's id."""
-    found = {**message.response_metadata["latent_agent"], "text": message.text}
-    return {name: value for name, value in found.items() if name != "trace_id"}
+def reported(message: AIMessage) -> dict[str, Any]:
+    """All that a call reports of itself, but for the trace's id."""
+    metadata = {**message.response_metadata["latent_agent"], "text": message.text}
+    return {name: value for name, value in metadata.items() if name != "trace_id"}
 
 
 @pytest.fixture(scope="module")
 def one_by_one() -> list[dict[str, Any]]:
     chat = ChatLatentSeek(memory=None, **SETTINGS)
-    return [told(chat.invoke(text)) for text in TEXTS]
+    return [reported(chat.invoke(text)) for text in TEXTS]
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_many_at_once_answer_as_one_by_one_and_leave_their_traces(
 ) -> None:
     path = tmp_path / "memory.sqlite3"
     messages = ask(ChatLatentSeek(memory=str(path), **SETTINGS))
-    assert [told(message) for message in messages] == one_by_one
+    assert [reported(message) for message in messages] == one_by_one
     assert max(rows_of) >= 8
     with LatentMemory(path) as memory:
         ids = [message.response_metadata["latent_agent"]["trace_id"] for message in messages]
@@ -85,9 +85,9 @@ def test_many_at_once_answer_as_one_by_one_and_leave_their_traces(
         assert memory.stats().traces == len(kept) == len(set(kept))
         for text, message, id_ in zip(TEXTS, messages, ids, strict=True):
             if id_ is not None:
-                found = memory.get(id_)
-                assert found is not None
-                assert (found.trace.query, found.trace.answer) == (text, message.text)
+                stored = memory.get(id_)
+                assert stored is not None
+                assert (stored.trace.query, stored.trace.answer) == (text, message.text)
     assert len(kept) > CALLS / 2
 
 
@@ -100,7 +100,7 @@ def test_every_kind_of_batch_runs_together(
     llm = LatentSeekLLM(chat=chat)
 
     def in_turn(completed: Any) -> list[str]:
-        return [message.text for _, message in sorted(completed, key=lambda found: found[0])]
+        return [message.text for _, message in sorted(completed, key=lambda pair: pair[0])]
 
     kinds = {
         "chain": lambda: [one.text for one in chain.batch([{"text": text} for text in asked])],

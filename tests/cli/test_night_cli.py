@@ -43,15 +43,15 @@ def searched(question: Question, shelf: Shelf) -> Trace:
     model, settings = open_model("bundled"), settings_for("default")
     prompt = encode_chat(model.tokenizer, [Turn("user", question.text)])
     call = Call(model, settings, default_reward("strict"), [Turn("user", question.text)], prompt)
-    embedding, _ = call.embed(), call.opening()
+    embedding, _ = call.writer.embed(), call.writer.opening()
     right: list[int] = model.tokenizer.encode(str(question.right), add_special_tokens=False)
     return Trace(
         shelf=shelf,
         query=question.text,
         answer=str(question.right),
         embedding=embedding.numpy(),
-        base=call.base().numpy(),
-        optimised=call.base().numpy(),
+        base=call.writer.base().numpy(),
+        optimised=call.writer.base().numpy(),
         tokens=tuple(right[:3]),
         score=0.0,
         rewards=(-0.5, 0.0),

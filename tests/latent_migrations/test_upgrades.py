@@ -91,5 +91,5 @@ def test_priors_stay_in_force(written: tuple[str, Path]) -> None:
             return
         assert (versions, nights) == ([1], ["published"])
         assert prior is not None
-        assert (prior.version, prior.prefix_tokens) == ("1", 3)
+        assert (prior.version, prior.network.shape.positions) == ("1", 3)
         assert prior.network.shape.hidden == 4

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,13 +24,15 @@ from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn
 from latent_agent.model.generate import AnswerLimits, Completion, complete
 from latent_agent.model.kv_sequence import CachedSequence
+from latent_agent.model.logits_mask import FREE
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.sampling import Sampler
 from latent_agent.reward import Score
 from latent_agent.reward.base import JudgeRequest
 from latent_agent.reward.self_judge import SelfJudge
 from latent_agent.search.adam import Adam
-from latent_agent.search.refine import Start, Trial, refine
+from latent_agent.search.refine import Search
+from latent_agent.search.types import Start, Trial
 from latent_agent.settings import Settings
 from tests.support.tiny import (
     CONFIGS,
@@ -158,14 +161,18 @@ def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.M
     )  # fmt: skip
     start = Start(trial=trial, latents=answer.latents[:4])
     settings = Settings(max_iterations=3, learning_rate=0.3)
-    search = refine([start], backbone, attempt, settings)
+    call: Any = SimpleNamespace(backbone=backbone, constraint=FREE, attempt=attempt)
+    with Search(call, settings) as search:
+        search.start_from(start)
+        search.refine()
     (adam,) = made
     kept = [value for value in vars(adam).values() if isinstance(value, torch.Tensor)]
     assert [tensor.dtype for tensor in kept] == [torch.float32] * 3
-    assert search.best is not None
-    assert search.best.latents.dtype == torch.float32
-    found = backbone.decode(search.best.latents, Sampler(0.0))
-    assert found == search.best.trial.prefix == seen[-1]
+    best = search.record.best
+    assert best is not None
+    assert best.latents.dtype == torch.float32
+    decoded = backbone.decode(best.latents, Sampler(0.0))
+    assert decoded == best.trial.prefix == seen[-1]
 
 
 @every_dtype

@@ -13,9 +13,9 @@ from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.replay import Replayer
 from latent_agent.recall.active_prior import ActivePrior, prior_path
-from latent_agent.recall.memory_adapter import Recalled, TraceMemory
 from latent_agent.recall.prior_checkpoint import load_prior
 from latent_agent.recall.prior_network import LatentPrior, PriorShape
+from latent_agent.recall.types import CallMemory, Recalled
 from latent_agent.recall.warm_start import WarmStart
 from latent_agent.reward import Case, Reward, Score
 from latent_memory import LatentMemory, Trace
@@ -59,27 +59,24 @@ class Recorded(Reward):
 # ------------------------------------------------------------------------ the same search
 
 
-class Guess(TraceMemory):
+class Guess(CallMemory):
     """A chat's memory that holds nothing but a prior."""
 
     def __init__(self, prior: ActivePrior) -> None:
         self._guess = prior
 
-    def recall(self, call, settings) -> Recalled:
-        embedding = call.embed()
-        call.opening()
-        latents = self._guess.correct(embedding, call.base())
+    def recall(self, call) -> Recalled:
+        embedding = call.writer.embed()
+        call.writer.opening()
+        latents = self._guess.correct(embedding, call.writer.base())
         return Recalled(warm_starts=[WarmStart(latents=latents, source="prior")])
-
-    def remember(self, call, recalled, search, outcome, settings):
-        return outcome
 
 
 def prior_of(positions: int) -> ActivePrior:
     width = model().width
     network = LatentPrior(PriorShape(positions=positions, width=width, embedding=width, hidden=8))
     torch.nn.init.normal_(network.out.weight, generator=torch.Generator().manual_seed(3))
-    return ActivePrior.holding(network.eval(), "1")
+    return ActivePrior(version="1", network=network.eval())
 
 
 @pytest.mark.parametrize("positions", [1, 2, 4])

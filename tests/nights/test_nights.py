@@ -72,7 +72,7 @@ def test_a_night_publishes_a_prior_that_saves_steps(memory: LatentMemory) -> Non
     assert report.figures["gate"]["chance"]["neither"] < 0.05
     prior = ActivePrior.for_shelf(memory, shelf)
     assert prior is not None
-    assert (prior.version, prior.prefix_tokens) == ("1", 2)
+    assert (prior.version, prior.network.shape.positions) == ("1", 2)
 
 
 def test_every_night_is_a_row(memory: LatentMemory) -> None:

@@ -31,6 +31,7 @@ RULES = (
     Rule(
         (
             "latent_agent/search/refine.py",
+            "latent_agent/search/types.py",
             "latent_agent/search/policy_gradient.py",
             "latent_agent/search/position_selection.py",
             "latent_agent/search/token_flip.py",

@@ -44,12 +44,12 @@ def trace(id: int, *, score: float = 0.0, rows: int = 3, **given: Any) -> Stored
     embedding = rng.normal(5.0, 0.3, 6).astype(np.float32)
     embedding[0] += 3.0 * kind
     base = rng.normal(0.0, 0.5, (rows, 8)).astype(np.float32)
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "shelf": SHELF, "query": f"question {id}", "answer": "a", "embedding": embedding,
         "base": base, "optimised": base + 0.1, "tokens": tuple([3 + kind, 7, 11 - kind][:rows]),
         "score": score, "rewards": (score,), "steps": 1, "stopped": "threshold", **given,
     }  # fmt: skip
-    return StoredTrace(id=id, created=datetime.now(UTC), trace=Trace(**told))
+    return StoredTrace(id=id, created=datetime.now(UTC), trace=Trace(**fields))
 
 
 def stream(traces: list[StoredTrace]):
@@ -64,9 +64,9 @@ TRAINED = sum(part_of(stored) == "train" for stored in DAY)
 
 
 def new_prior(traces: list[StoredTrace] = DAY, seed: int = 0) -> LatentPrior:
-    found = survey(stream(traces), VOCABULARY)
-    prior = LatentPrior(found.shape(hidden=32), seed)
-    prior.centre.copy_(torch.from_numpy(found.centre))
+    surveyed = survey(stream(traces), VOCABULARY)
+    prior = LatentPrior(surveyed.shape(hidden=32), seed)
+    prior.centre.copy_(torch.from_numpy(surveyed.centre))
     return prior
 
 
@@ -212,9 +212,9 @@ def test_traces_of_no_use_are_skipped_and_counted() -> None:
         replace(trace(505), trace=replace(bad, tokens=(1, VOCABULARY))),
         replace(trace(506), trace=replace(bad, tokens=(-1,))),
     ]
-    found = survey(stream([*DAY, *broken]), VOCABULARY)
-    assert (found.skipped, found.trained + found.held_out) == (6, len(DAY))
-    assert np.isfinite(found.centre).all()
+    surveyed = survey(stream([*DAY, *broken]), VOCABULARY)
+    assert (surveyed.skipped, surveyed.trained + surveyed.held_out) == (6, len(DAY))
+    assert np.isfinite(surveyed.centre).all()
     with_broken, without = new_prior(), new_prior()
     fit(with_broken, stream([*DAY, *broken]), Head(), FitSettings(epochs=1), TRAINED)
     fit(without, stream(DAY), Head(), FitSettings(epochs=1), TRAINED)
@@ -258,26 +258,26 @@ def test_shorter_and_longer_traces_are_padded_and_cut() -> None:
 @given(st.integers(0, 40), st.integers(1, 12), st.integers(0, 5))
 def test_shuffling_loses_and_doubles_nothing(count: int, size: int, seed: int) -> None:
     given_order = list(range(count))
-    found = list(shuffled(given_order, size, Random(seed)))
-    assert sorted(found) == given_order
+    order = list(shuffled(given_order, size, Random(seed)))
+    assert sorted(order) == given_order
 
 
 # --------------------------------------------------------------------------------- files
 
 
 def card(**given: Any) -> PriorCard:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "version": "3", "namespace": "a", "fingerprint": "f", "reward": "r",
         "first_trace": 1, "last_trace": 160, "shape": SHAPE, **given,
     }  # fmt: skip
-    return PriorCard(**told)
+    return PriorCard(**fields)
 
 
 def test_a_prior_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     prior = LatentPrior(SHAPE, seed=4)
     signed = save_prior(prior, card(), tmp_path / "deep" / "3.safetensors")
-    loaded, told = load_prior(tmp_path / "deep" / "3.safetensors")
-    assert told == signed
+    loaded, card_read = load_prior(tmp_path / "deep" / "3.safetensors")
+    assert card_read == signed
     for name, weight in prior.weights().items():
         assert torch.equal(loaded.weights()[name], weight)
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["3.safetensors"]

@@ -62,7 +62,7 @@ def raises(error: Exception) -> Callable[[str], Any]:
 
 
 @pytest.mark.parametrize(
-    ("embed", "told"),
+    ("embed", "reason"),
     [
         (raises(ValueError("no such word")), "ValueError: no such word"),
         (raises(ConnectionError("refused")), "ConnectionError: refused"),
@@ -79,11 +79,11 @@ def raises(error: Exception) -> Callable[[str], Any]:
 )
 @pytest.mark.parametrize("mode", ["read-write", "write"])
 def test_an_embedder_that_fails_costs_no_answer(
-    memory: LatentMemory, embed: Callable[[str], Any], told: str, mode: Any
+    memory: LatentMemory, embed: Callable[[str], Any], reason: str, mode: Any
 ) -> None:
     given: dict[str, Any] = {"reward": refuses, "max_iterations": 1}
     broken = ask(memory, embeddings=Embedder(embed), memory_mode=mode, neighbours=0, **given)
-    assert told in broken["memory_error"]
+    assert reason in broken["memory_error"]
     assert (broken["text"], broken["trace_id"]) == (ask(None, **given)["text"], None)
 
 

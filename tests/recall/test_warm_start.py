@@ -45,13 +45,13 @@ def ask(memory: object, text: str, **given: Any) -> dict[str, Any]:
 
 def needs_search(skip: int = 0) -> str:
     """The text of a question whose draft is refused and whose search succeeds."""
-    found = 0
+    place = 0
     for question in SEARCHED:
         trace = ask(None, question.text)
         if trace["stopped"] == "threshold" and trace["iterations"] > 0:
-            if found == skip:
+            if place == skip:
                 return question.text
-            found += 1
+            place += 1
     raise AssertionError("no question of the test set needs a search")
 
 
@@ -219,9 +219,10 @@ def test_latents_of_another_width_start_nothing(memory: LatentMemory, tmp_path: 
     narrow = replace(kept.trace, base=kept.trace.base[:, :8], optimised=kept.trace.base[:, :8])
     with LatentMemory(tmp_path / "narrow.sqlite3") as other:
         other.add(narrow)
-        found = ask(other, text)
-    assert (found["draft"], found["warm_start"]["neighbours"]) == (ask(None, text)["draft"], [])
-    assert "latents of one shelf must have one width, 8 on this one" in found["memory_error"]
+        metadata = ask(other, text)
+    assert metadata["draft"] == ask(None, text)["draft"]
+    assert metadata["warm_start"]["neighbours"] == []
+    assert "latents of one shelf must have one width, 8 on this one" in metadata["memory_error"]
 
 
 def test_another_reward_or_model_recalls_nothing(memory: LatentMemory, tmp_path: Path) -> None:

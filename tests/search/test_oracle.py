@@ -70,6 +70,6 @@ def test_engine_forwards_ten_times_fewer_tokens(plain_model):
     ours = 0
     for question in QUESTIONS[:7]:
         plain_latentseek(lm, reward, settings, question.text)
-        bill = agent.answer([Turn("user", question.text)]).forwarded_tokens
-        ours += sum(bill.values())
+        counts = agent.answer([Turn("user", question.text)]).forwarded_tokens
+        ours += sum(counts.values())
     assert lm.forwarded >= 10 * ours

@@ -1,6 +1,7 @@
 """The gradient, a few rows at a time, against the plain formula on all of them."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from latent_agent.model.logits_mask import FREE
 from latent_agent.model.sampling import Sampler
 from latent_agent.reward import Score
 from latent_agent.search.policy_gradient import policy_gradient
-from latent_agent.search.refine import Trial
+from latent_agent.search.types import Trial
 from latent_agent.settings import Settings
 from tests.support.tiny import tiny_model, tiny_tokenizer
 
@@ -89,10 +90,10 @@ def test_a_head_pulls_back_what_autograd_would(config, biased, dtype):
     z = torch.randn(5, 16, generator=draw, requires_grad=True)
     given = torch.randn(5, 9000, generator=draw)
     (wanted,) = torch.autograd.grad(head.logits(z), z, given)
-    found = head.pull_back(z.detach(), given.clone())
+    pulled = head.pull_back(z.detach(), given.clone())
     # Autograd rounds what it pulls back to the weight's precision; ours does not.
     rough = 1e-4 if dtype == "float32" else 0.03
-    torch.testing.assert_close(found, wanted, rtol=rough, atol=rough * wanted.abs().max().item())
+    torch.testing.assert_close(pulled, wanted, rtol=rough, atol=rough * wanted.abs().max().item())
 
 
 def test_in_half_precision_sums_are_kept_in_single():
@@ -100,8 +101,8 @@ def test_in_half_precision_sums_are_kept_in_single():
     linear = torch.nn.Linear(16, 20_000, bias=False).to(torch.bfloat16)
     z, given = torch.randn(5, 16, generator=draw), torch.randn(5, 20_000, generator=draw)
     wanted = given.double() @ linear.weight.detach().double()
-    found = LMHead(linear, SimpleNamespace()).pull_back(z, given)
-    torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
+    pulled = LMHead(linear, SimpleNamespace()).pull_back(z, given)
+    torch.testing.assert_close(pulled.double(), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_where_a_constraint_leaves_one_token_the_gradient_is_zero():
@@ -137,7 +138,7 @@ def test_the_gradient_is_of_the_distribution_that_is_sampled_from(top_p, constra
     """In expectation it is the slope of the mean reward, and a constant reward has none."""
     draw = torch.Generator().manual_seed(4)
     head, z = torch.randn(12, 6, generator=draw) / 6, torch.randn(1, 6, generator=draw)
-    space = SimpleNamespace(logits=lambda z: z @ head.T, pull_back=lambda _, pull: pull @ head)
+    space: Any = SimpleNamespace(logits=lambda z: z @ head.T, pull_back=lambda _, pull: pull @ head)
     settings = Settings(temperature=0.7, top_p=top_p, baseline="none")
 
     def distribution(z):
@@ -153,7 +154,7 @@ def test_the_gradient_is_of_the_distribution_that_is_sampled_from(top_p, constra
     assert drawn == set(chances.nonzero().flatten().tolist())
     assert len(drawn) > 1
 
-    def expected(rewards):
+    def expected(rewards) -> Any:
         return sum(
             chance * policy_gradient(z, [trial([token], value)], space, settings, constraint)
             for token, (chance, value) in enumerate(zip(chances, rewards, strict=True))

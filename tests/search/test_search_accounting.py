@@ -84,9 +84,9 @@ def cut(limit: int, scores: Sequence[float | Exception]) -> tuple[dict[str, Any]
     """Ask with tokens for so many answers of the first round, and none for the next."""
     spent: list[int] = []
 
-    def listen(event: str, told: Any) -> None:
+    def listen(event: str, details: Any) -> None:
         if event == "verdict":
-            spent.append(told["forwarded_tokens"])
+            spent.append(details["forwarded_tokens"])
 
     ask(None, Scripted(-0.9), on_progress=listen, **SAMPLED)
     reward = Scripted(*scores)
@@ -117,9 +117,9 @@ def test_the_finished_samples_of_a_round_count_when_a_reward_fails() -> None:
 def test_a_round_that_was_cut_short_is_told_of() -> None:
     steps: list[Any] = []
 
-    def listen(event: str, told: Any) -> None:
+    def listen(event: str, details: Any) -> None:
         if event == "step":
-            steps.append((told["step"], told["reward"]))
+            steps.append((details["step"], details["reward"]))
 
     ask(None, Scripted(-0.9, -0.7, -0.3, KeyError("lost")), on_progress=listen, **SAMPLED)
     assert steps == [(1, pytest.approx(-0.5))]

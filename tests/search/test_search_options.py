@@ -1,6 +1,8 @@
 """Other ways to search: what is updated, how far a step goes, what is turned, what is kept."""
 
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -21,8 +23,9 @@ from latent_agent.search.boundary_step import edge, to_the_edge
 from latent_agent.search.policy_gradient import advantages, policy_gradient
 from latent_agent.search.position_selection import updated
 from latent_agent.search.prefix import until_change
-from latent_agent.search.refine import Search, Start, Trial, refine
+from latent_agent.search.refine import Search
 from latent_agent.search.token_flip import flips, turned
+from latent_agent.search.types import SearchRecord, Start, Trial
 from latent_agent.settings import Settings, settings_for
 from latent_agent.teaching import questions
 from latent_agent.teaching.families import PLANTED
@@ -51,7 +54,9 @@ def trial(prefix, value=-1.0, length=0, vetoed=False) -> Trial:
     )  # fmt: skip
 
 
-def searched(space: Backbone, z: torch.Tensor, **given) -> list[tuple[tuple[int, ...], Search]]:
+def searched(
+    space: Backbone, z: torch.Tensor, **given
+) -> list[tuple[tuple[int, ...], SearchRecord]]:
     """Every prefix that a search tries from ``z`` where each answer is refused."""
     tried = []
     start = Start(trial=trial(space.decode(z, GREEDY)), latents=z)
@@ -60,8 +65,11 @@ def searched(space: Backbone, z: torch.Tensor, **given) -> list[tuple[tuple[int,
         tried.append(prefix)
         return trial(prefix)
 
-    search = refine([start], space, attempt, Settings(max_iterations=6, **given))
-    return [(prefix, search) for prefix in [start.trial.prefix, *tried]]
+    call: Any = SimpleNamespace(backbone=space, constraint=FREE, attempt=attempt)
+    with Search(call, Settings(max_iterations=6, **given)) as search:
+        search.start_from(start)
+        search.refine()
+    return [(prefix, search.record) for prefix in [start.trial.prefix, *tried]]
 
 
 # ------------------------------------------------------------------------------- the baseline
@@ -190,8 +198,8 @@ def test_flips_come_by_the_gap(space):
         for other in range(logits.shape[-1])
         if other != token
     )
-    found = flips(z, tokens, space.logits, FREE, 30)
-    assert found == [(place, other) for _, place, other in every[:30]]
+    results = flips(z, tokens, space.logits, FREE, 30)
+    assert results == [(place, other) for _, place, other in every[:30]]
 
 
 def test_only_what_may_follow_is_offered(space):
@@ -202,9 +210,9 @@ def test_only_what_may_follow_is_offered(space):
 
     z = latents(4)
     tokens = [int(Even().mask(row, ()).argmax()) for row in space.logits(z)]
-    found = flips(z, tokens, space.logits, Even(), 500)
-    assert len(found) == 500
-    assert all(other % 2 == 0 and other != tokens[place] for place, other in found)
+    results = flips(z, tokens, space.logits, Even(), 500)
+    assert len(results) == 500
+    assert all(other % 2 == 0 and other != tokens[place] for place, other in results)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 5, 20])
@@ -239,14 +247,14 @@ def test_of_equal_rewards_the_shortest_can_be_kept():
     rounds = [trial([1], -0.5, 9), trial([2], -0.5, 4), trial([3], -0.5, 6), trial([4], -0.6, 1)]
     kept = {}
     for ties in ("first", "shortest"):
-        search = Search(ties=ties)
+        search = SearchRecord(ties=ties)
         for one in rounds:
-            search.record([one], torch.zeros(1, 1), -0.2)
+            search.add([one], torch.zeros(1, 1), -0.2)
         assert search.best is not None
         kept[ties] = search.best.trial.prefix
     assert kept == {"first": (1,), "shortest": (2,)}
-    search = Search(ties="shortest")
-    search.record([trial([1], -0.1, 9), trial([2], -0.1, 1, vetoed=True)], torch.zeros(1, 1), -0.2)
+    search = SearchRecord(ties="shortest")
+    search.add([trial([1], -0.1, 9), trial([2], -0.1, 1, vetoed=True)], torch.zeros(1, 1), -0.2)
     assert search.best is not None
     assert search.best.trial.prefix == (1,)  # what is refused is no tie
 
@@ -260,13 +268,13 @@ def test_a_probability_says_as_much_as_the_verdict_and_more():
         turns = [Turn("user", question.text)]
         prompt = encode_chat(model.tokenizer, turns)
         settings = settings_for("default")
-        found = [
-            next(Call(model, settings, reward, turns, prompt).starts(())).trial.score.checks
+        results = [
+            Call(model, settings, reward, turns, prompt).scored_draft().trial.score.checks
             for reward in (graded, plain)
         ]
-        for name, share in found[0].items():
+        for name, share in results[0].items():
             assert 0 <= share <= 1
-            assert (share > 0.5) == bool(found[1][name])
+            assert (share > 0.5) == bool(results[1][name])
             shares.add(share)
     assert len(shares) > 7  # graded, not two values
 

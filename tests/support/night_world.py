@@ -88,9 +88,9 @@ def trace_for(question: str, shelf: Shelf, word: str | None = None) -> Trace:
 def _trace(question: str, word: str) -> Trace:
     prompt = encode_chat(model().tokenizer, [Turn("user", question)])
     call = Call(model(), SEARCH, as_reward(right), [Turn("user", question)], prompt)
-    embedding = call.embed()
-    draft = call.opening().tokens
-    base = call.base()
+    embedding = call.writer.embed()
+    draft = call.writer.opening().tokens
+    base = call.writer.base()
     backbone = model().backbone()
     tokens = (first_token(word), draft[1])
     optimised = base.clone()

@@ -22,7 +22,7 @@ from latent_agent.reward import Score, SelfReward, ToolCallReward, ToolTurnRewar
 from latent_agent.reward.base import Case, Reward
 from latent_agent.reward.rebuild import reward_from_id
 from latent_agent.search.policy_gradient import policy_gradient
-from latent_agent.search.refine import Trial
+from latent_agent.search.types import Trial
 from latent_agent.settings import settings_for
 from latent_agent.tools.call import ToolCall
 from latent_agent.tools.specs import forced_by, tools_from

@@ -1,0 +1,127 @@
+"""Writes the answers of one call: the draft, and what follows a prefix."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from latent_agent.call.progress import Report
+from latent_agent.errors import BudgetSpent
+from latent_agent.model.backbone import Backbone
+from latent_agent.model.budget import Budget, Stage
+from latent_agent.model.generate import AnswerLimits, Completion, complete
+from latent_agent.model.kv_sequence import CachedSequence
+from latent_agent.model.logits_mask import Constraint
+from latent_agent.model.sampling import Sampler
+from latent_agent.search.prefix import read_prefix
+from latent_agent.settings import Settings
+
+
+class Writer:
+    """Writes the answers to one prompt.
+
+    Two things make a call cheap, both exact: the prompt is read once, and with greedy decoding an
+    answer depends on the latents only through their tokens, so a prefix seen before has a known
+    answer and a step that changes no token calls no model.
+
+    Args:
+        backbone, settings, prompt, budget, constraint: The call's; the prompt as ids.
+        report: Called with the event ``draft`` once the draft is written.
+        on_draft: Given the draft's tokens, one by one, as they are made.
+
+    Attributes:
+        drafted: The draft, once it is written.
+        greedy: Decodes greedily what the constraint allows.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        settings: Settings,
+        prompt: list[int],
+        budget: Budget,
+        constraint: Constraint,
+        report: Report,
+        on_draft: Callable[[int], None] | None = None,
+    ) -> None:
+        self._backbone, self._settings, self._prompt = backbone, settings, prompt
+        self._budget, self._report, self._on_draft = budget, report, on_draft
+        self._sequence = CachedSequence(backbone, budget)
+        room = (backbone.context_window or len(prompt) + settings.max_tokens) - len(prompt)
+        self._limits = AnswerLimits(max_tokens=min(settings.max_tokens, room), stop=settings.stop)
+        self.greedy = self._drafting = Sampler(0.0, constraint=constraint)
+        if settings.sample_draft or settings.max_iterations == 0:
+            self._drafting = Sampler(
+                settings.temperature, settings.seed, top_p=settings.top_p, constraint=constraint
+            )
+        self._opening: Completion | None = None
+        self.drafted: Completion | None = None
+        self._completions: dict[tuple[int, ...], Completion] = {}
+
+    def embed(self) -> torch.Tensor:
+        """Read the prompt and return its embedding, (d,) float32.
+
+        Raises:
+            BudgetSpent: If the prompt alone breaks a budget.
+        """
+        return self._sequence.embed(self._prompt, "draft")
+
+    def opening(self) -> Completion:
+        """Draft no more than the latents that are optimised: all of it, unless N is fixed."""
+        fixed = self._settings.prefix_tokens
+        if fixed is None:
+            return self.draft()
+        if self._opening is None:
+            limits = replace(self._limits, max_tokens=min(fixed, self._limits.max_tokens))
+            self._opening = self._write((), self._drafting, "draft", limits)
+        return self._opening
+
+    def draft(self) -> Completion:
+        """Write the first answer, greedy unless the settings say otherwise."""
+        if self.drafted is None:
+            begun = self._opening or self._write((), self._drafting, "draft", self._limits)
+            draft = begun
+            if begun is self._opening and begun.finish == "length":
+                rest = self._write(begun.tokens, self._drafting, "draft", self._limits)
+                draft = replace(rest, latents=torch.cat([begun.latents, rest.latents]))
+            self.drafted = draft
+            if draft.finish not in ("time", "tokens"):
+                self._completions[draft.tokens[: len(self.base())]] = draft
+            self._report("draft", text=draft.text, tokens=len(draft.tokens), finish=draft.finish)
+        return self.drafted
+
+    def base(self) -> torch.Tensor:
+        """Return the first latents of the greedy draft, (N, d): LatentEvolve's equation 4."""
+        begun = self.drafted or self.opening()
+        return begun.latents[: self._settings.prefix_length(len(begun.tokens))]
+
+    def new_prefix(self, latents: torch.Tensor) -> tuple[int, ...] | None:
+        """Return the prefix that latents (N, d) stand for; None if what follows it is known."""
+        begun = self.opening().tokens
+        prefix = read_prefix(self._backbone.decode, begun, self._settings, latents, self.greedy)
+        known = prefix == begun[: len(prefix)] or prefix in self._completions
+        return None if known else prefix
+
+    def continue_from(self, prefix: tuple[int, ...], sampler: Sampler) -> Completion:
+        """Continue a prefix to a whole answer.
+
+        Raises:
+            BudgetSpent: If it cannot be finished within the budgets.
+        """
+        self._budget.charge("refine", 0)  # time runs out also where nothing is forwarded
+        known = self._completions.get(prefix) if sampler.greedy else None
+        completion = known or self._write(prefix, sampler, "refine", self._limits)
+        if completion.finish in ("time", "tokens"):
+            raise BudgetSpent(completion.finish)
+        if sampler.greedy:
+            self._completions[prefix] = completion
+        return completion
+
+    def _write(
+        self, prefix: tuple[int, ...], sampler: Sampler, stage: Stage, limits: AnswerLimits
+    ) -> Completion:
+        return complete(
+            self._backbone, self._sequence, self._prompt, prefix,
+            limits=limits, sampler=sampler, stage=stage,
+            on_token=self._on_draft if stage == "draft" else None,
+        )  # fmt: skip
