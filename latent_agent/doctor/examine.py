@@ -49,9 +49,9 @@ def _guarded(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Find
 
 
 def _versions() -> Finding:
-    told = [f"{name} {version(name)}" for name in _PACKAGES]
+    packages = [f"{name} {version(name)}" for name in _PACKAGES]
     python = f"Python {platform.python_version()}"
-    text = ", ".join([f"latent-agent {version('latent-agent')}", python, *told])
+    text = ", ".join([f"latent-agent {version('latent-agent')}", python, *packages])
     return Finding(about="versions", state="ok", text=text)
 
 

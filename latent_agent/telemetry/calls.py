@@ -1,4 +1,4 @@
-"""What is told of a call: a line in the log, a span, metrics.
+"""The report of a call: a line in the log, a span, metrics.
 
 No question and no answer is among it, unless ``log_text`` is set; then both are in the log.
 """
@@ -30,9 +30,9 @@ _HOUR = 3600.0  # seconds in which a failure is warned of once
 @contextmanager
 def observed(
     agent: "LatentAgent", turns: Sequence[Turn], progress: Progress
-) -> Generator["SeenCall"]:
-    """Tell of the call that goes on meanwhile: what it came to, or that it failed."""
-    seen, known = SeenCall(agent, turns), instruments()
+) -> Generator["ObservedCall"]:
+    """Report the call that runs meanwhile: its outcome, or that it failed."""
+    seen, known = ObservedCall(agent, turns), instruments()
     if known is None:
         with seen.failing(None):
             yield seen
@@ -42,13 +42,13 @@ def observed(
     ) as span:
         if span.is_recording():
             seen.span = span
-            progress.add_listener(lambda event, told: span.add_event(event, _plain(told)))
+            progress.add_listener(lambda event, details: span.add_event(event, _plain(details)))
         with seen.failing(known):
             yield seen
 
 
-class SeenCall:
-    """A call that is told of.
+class ObservedCall:
+    """A call that is reported.
 
     Args:
         agent: Who answers.
@@ -61,22 +61,22 @@ class SeenCall:
         self.span: Span | None = None
 
     def begins(self, waited: float) -> None:
-        """Note that it was its turn, after so many seconds."""
+        """Note how many seconds it waited for its turn."""
         self._waited = waited
 
     def ends(self, outcome: Outcome) -> Outcome:
-        """Tell what it came to, and return that."""
+        """Report the outcome, and return it."""
         seconds = time.monotonic() - self._began
         if known := instruments():
             _measure(known, outcome, self._model(), seconds, self._waited)
         if self.span is not None or logger.isEnabledFor(logging.INFO):
-            self._tell(outcome, seconds)
+            self._report(outcome, seconds)
         if outcome.memory_failure is not None:
             _warn_once(self._namespace, outcome.memory_failure, outcome.trace_id)
         return outcome
 
-    def _tell(self, outcome: Outcome, seconds: float) -> None:
-        told = {
+    def _report(self, outcome: Outcome, seconds: float) -> None:
+        details = {
             "model": self._model(),
             "namespace": self._namespace,
             "seconds": round(seconds, 4),
@@ -95,15 +95,15 @@ class SeenCall:
             **{f"forwarded_{stage}": spent for stage, spent in outcome.forwarded_tokens.items()},
         }
         if self.span is not None:
-            self.span.set_attributes(_named(told))
+            self.span.set_attributes(_named(details))
         if self._agent.settings.log_text:
-            told |= {"question": last_question(self._turns), "answer": outcome.text}
+            details |= {"question": last_question(self._turns), "answer": outcome.text}
         logger.info("answered: %s after %d steps", outcome.stopped, outcome.iterations,
-                    extra={"event": "call", **told})  # fmt: skip
+                    extra={"event": "call", **details})  # fmt: skip
 
     @contextmanager
     def failing(self, known: Instruments | None) -> Generator[None]:
-        """Tell of what is raised meanwhile, by its type alone: its words may hold the question."""
+        """Report what is raised meanwhile, by its type alone: its text may hold the question."""
         try:
             yield
         except BaseException as failure:
@@ -112,8 +112,8 @@ class SeenCall:
                 known.counters["failures"].add(1, {"error": error})
             if self.span is not None:
                 self._mark(error, cancelled=isinstance(failure, CallCancelled))
-            told = {"event": "failure", "error": error, "namespace": self._namespace}
-            logger.info("not answered: %s", error, extra=told)
+            details = {"event": "failure", "error": error, "namespace": self._namespace}
+            logger.info("not answered: %s", error, extra=details)
             raise
 
     def _mark(self, error: str, *, cancelled: bool) -> None:
@@ -138,8 +138,8 @@ def _measure(
     known: Instruments, outcome: Outcome, model: str, seconds: float, waited: float
 ) -> None:
     add, record = known.counters, known.histograms
-    told = {"stopped": outcome.stopped, "source": outcome.source, "model": model}
-    add["calls"].add(1, told)
+    details = {"stopped": outcome.stopped, "source": outcome.source, "model": model}
+    add["calls"].add(1, details)
     if outcome.source in ("memory", "prior"):
         add["warm_starts"].add(1, {"source": outcome.source})
     for stage, spent in outcome.forwarded_tokens.items():
@@ -156,13 +156,13 @@ def _measure(
         add["traces"].add(1, {"result": "kept" if kept else outcome.memory_failure})
 
 
-def _named(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"latent_agent.{name}": value for name, value in told.items() if value is not None}
+def _named(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"latent_agent.{name}": value for name, value in details.items() if value is not None}
 
 
-def _plain(told: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(details: Mapping[str, Any]) -> dict[str, Any]:
     """Return an event's numbers and short words: no text, and nothing nested."""
-    kept = {name: value for name, value in told.items() if name != "text"}
+    kept = {name: value for name, value in details.items() if name != "text"}
     kept |= {f"check.{name}": value for name, value in kept.pop("checks", {}).items()}
     return {name: value for name, value in kept.items() if value is not None}
 
@@ -181,8 +181,8 @@ def _warn_once(namespace: str | None, failure: str, trace_id: int | None) -> Non
             _warned.clear()
         _warned[namespace, failure] = now
     logger.warning(
-        "the memory refused: %s; answers go on, see memory_error in their metadata; not told "
-        "again within the hour",
+        "the memory refused: %s; answers go on, see memory_error in their metadata; not warned "
+        "of again within the hour",
         failure,
         extra={"event": "memory", "error": failure, "namespace": namespace, "trace_id": trace_id},
     )

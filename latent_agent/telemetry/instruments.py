@@ -56,13 +56,13 @@ def _made(meter: "Meter", tracer: "Tracer") -> Instruments:
     return Instruments(
         tracer=tracer,
         counters={
-            name: meter.create_counter(f"{SCOPE}.{name}", unit, told)
-            for name, (unit, told) in COUNTERS.items()
+            name: meter.create_counter(f"{SCOPE}.{name}", unit, meaning)
+            for name, (unit, meaning) in COUNTERS.items()
         },
         histograms={
             name: meter.create_histogram(
-                f"{SCOPE}.{name}", unit, told, explicit_bucket_boundaries_advisory=list(bounds)
+                f"{SCOPE}.{name}", unit, meaning, explicit_bucket_boundaries_advisory=list(bounds)
             )
-            for name, (unit, told, bounds) in HISTOGRAMS.items()
+            for name, (unit, meaning, bounds) in HISTOGRAMS.items()
         },
     )
