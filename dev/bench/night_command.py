@@ -140,7 +140,7 @@ def measure(world: _World, folder: Path) -> dict[str, Any]:
         )  # fmt: skip
         card = PriorCard(
             version="1", namespace="bench", fingerprint="bench", reward="bench",
-            first_trace=found.first, last_trace=found.last, shape=shape,
+            first_trace=1, last_trace=world.traces, shape=shape,
         )  # fmt: skip
         save_prior(prior, card, folder / "1.safetensors")
         ended, worked = time.perf_counter(), time.process_time() - worked

@@ -1,12 +1,13 @@
 """ChatLatentSeek: the LangChain chat model. It adapts; `LatentAgent` does the work."""
 
 import difflib
+import os
 import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.caches import BaseCache
 from langchain_core.language_models import (
@@ -193,9 +194,13 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     batch_as_completed = prepared(BaseChatModel.batch_as_completed, many_at_once)
 
     @classmethod
-    def from_model_id(cls, model_id: str, **kwargs: Any) -> "ChatLatentSeek":
+    def from_model_id(cls, model_id: "str | os.PathLike[str]", **kwargs: Any) -> "ChatLatentSeek":
         """Build from a Hugging Face id or folder, as in langchain-huggingface."""
         return cls(model=model_id, **kwargs)
+
+    if TYPE_CHECKING:  # type checkers do not see the settings among the fields
+
+        def __init__(self, **arguments: Any) -> None: ...
 
     @model_validator(mode="before")
     @classmethod

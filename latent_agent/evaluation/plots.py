@@ -115,7 +115,8 @@ def _stream(stream: Mapping[str, Any], looks: Looks) -> Figure | None:
 def _days(prepared: Mapping[str, Any] | None) -> Figure | None:
     lines: dict[str, Line] = {}
     ends: list[int] = []
-    for number, day in enumerate(prepared["days"] if prepared else (), 1):
+    days: Sequence[Any] = prepared["days"] if prepared else ()
+    for number, day in enumerate(days, 1):
         steps = [row["steps"] for row in day["questions"]]
         size, start = max(1, len(steps) // 8), ends[-1] if ends else 0
         parts = [steps[at : at + size] for at in range(0, len(steps), size)]

@@ -25,7 +25,7 @@ def test_a_chat_model_takes_a_path() -> None:
         assert message.text == named.invoke(QUESTION).text
         assert message.response_metadata["model_name"] == chat.model_name == str(FOLDER)
         assert chat.profile == named.profile
-        assert chat._get_ls_params()["ls_model_name"] == str(FOLDER)
+        assert chat._get_ls_params().get("ls_model_name") == str(FOLDER)
         assert (
             chat._get_llm_string() == named.model_copy(update={"tokenizer": None})._get_llm_string()
         )
@@ -40,7 +40,7 @@ def test_one_call_takes_another_model_by_its_path() -> None:
     assert called.response_metadata["model_name"] == str(FOLDER)
     assert bound.response_metadata["model_name"] == str(FOLDER)
     assert called.text == bound.text == chat.invoke(QUESTION).text
-    assert chat._get_ls_params(model=FOLDER)["ls_model_name"] == str(FOLDER)
+    assert chat._get_ls_params(model=FOLDER).get("ls_model_name") == str(FOLDER)
 
 
 def test_all_share_the_model_of_one_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,5 +16,6 @@ def test_a_setting_is_an_argument_with_its_meaning(field):
     argument = ChatLatentSeek.model_fields[field.name]
     assert (argument.default, argument.annotation) == (None, field.type | None)
     assert argument.description == field.metadata["meaning"]
+    assert ChatLatentSeek.__doc__ is not None
     section = ChatLatentSeek.__doc__.partition("Attributes: Key init args, settings")[2]
     assert f"{field.name}: {field.metadata['meaning']}" in " ".join(section.split())

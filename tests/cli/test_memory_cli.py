@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from latent_agent.cli import app, main
 from latent_memory import LatentMemory, LatentMemoryError, default_location
-from tests.latent_migrations.test_migrations import REVISIONS, database_at, set_revision
+from tests.migrations.test_migrations import REVISIONS, database_at, set_revision
 from tests.support.memories import in_namespace, recalled, trace, vector
 
 

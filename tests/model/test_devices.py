@@ -127,6 +127,7 @@ def test_a_budget_may_end_anywhere_on_the_device(budget: int, tmp_path: Path) ->
     with LatentMemory(tmp_path / "memory.sqlite3") as memory:
         given: dict[str, Any] = {"memory": memory, "archive": -1.0}
         usage = chat_on(here_model(), **given).invoke(QUESTION).usage_metadata
+        assert usage is not None
         given |= {"memory_mode": "read", "max_forwarded_tokens": usage["input_tokens"] + budget}
         here = chat_on(here_model(), **given).invoke(QUESTION)
         with second_device():

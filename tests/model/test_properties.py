@@ -1,6 +1,6 @@
 """Prompts, verdicts and imports, whatever text and bytes they are given.
 
-``PROPERTY_EXAMPLES=10000`` tries that many; ``python -m tests.latent_memory.fuzz_imports`` goes on
+``PROPERTY_EXAMPLES=10000`` tries that many; ``python -m tests.memory.fuzz_imports`` goes on
 with imports.
 """
 
@@ -17,7 +17,7 @@ from latent_agent.model.conversation import Role, Turn
 from latent_agent.model.prompt import encode_chat
 from latent_agent.reward.judge_prompts import DEFAULT_PROMPTS, fill
 from latent_agent.reward.verdict import read_grade, read_verdict
-from tests.latent_memory.fuzz_imports import Target, damages
+from tests.memory.fuzz_imports import Target, damages
 from tests.support.examples import examples
 from tests.support.tiny import tiny_tokenizer
 

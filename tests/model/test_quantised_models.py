@@ -21,7 +21,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def quantised() -> Any:
-    return torch.ao.quantization.quantize_dynamic(tiny_model(), {nn.Linear}, dtype=torch.qint8)
+    quantize: Any = torch.ao.quantization.quantize_dynamic  # pyright: ignore[reportDeprecated]
+    return quantize(tiny_model(), {nn.Linear}, dtype=torch.qint8)
 
 
 def test_an_int8_head_is_refused_when_the_model_is_loaded() -> None:

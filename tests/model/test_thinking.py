@@ -305,10 +305,10 @@ def prompt(model: Any, **given: Any) -> str:
     seen: list[str] = []
 
     class Spy(LatentAgent):
-        def _encode(self, turns: Any) -> list[int]:
-            ids = super()._encode(turns)
-            seen.append(str(self.model.tokenizer.decode(ids)))
-            return ids
+        def _open(self, turns: Any, progress: Any) -> Any:
+            call = super()._open(turns, progress)
+            seen.append(str(self.model.tokenizer.decode(call.prompt)))
+            return call
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("latent_agent.call.agent.LatentAgent", Spy)

@@ -70,7 +70,7 @@ NOT_RUN: dict[str, list[str]] = {
     ],
     "docs/how-to/slow-answer.md": [
         "python -m dev.bench call --model bundled --questions 10 --answer-tokens 64: "
-        "takes a minute; tests/dev/test_bench_call.py runs it",
+        "takes a minute; tests/developers/test_bench_call.py runs it",
     ],
     "docs/how-to/upgrade.md": [
         "git pull: installs",

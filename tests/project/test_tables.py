@@ -39,7 +39,7 @@ def test_every_row_names_tests_that_there_are(name: str) -> None:
 def test_a_test_that_is_not_there_is_noticed() -> None:
     assert not is_there("tests/project/test_tables.py::test_nothing")
     assert not is_there("tests/test_nowhere.py::test_nothing")
-    assert not is_there("tests/latent_memory/test_store_machine.py::TestNothing::runTest")
+    assert not is_there("tests/memory/test_store_machine.py::TestNothing::runTest")
     assert is_there("tests/project/test_tables.py::test_a_test_that_is_not_there_is_noticed")
 
 

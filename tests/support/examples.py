@@ -1,7 +1,7 @@
 """How many examples the property tests try: a few hundred here, more where more are asked for.
 
 For example
-``PROPERTY_EXAMPLES=10000 python -m pytest tests/latent_memory/test_store_machine.py -n 0``.
+``PROPERTY_EXAMPLES=10000 python -m pytest tests/memory/test_store_machine.py -n 0``.
 """
 
 import os

@@ -84,7 +84,7 @@ def moved(model: PreTrainedModel) -> PreTrainedModel:
         return anyhow.to(DEVICE)
 
 
-def _is_ours(device: object) -> bool:
+def _is_ours(device: Any) -> bool:
     return device is not None and torch.device(device).type == DEVICE.type
 
 

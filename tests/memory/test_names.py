@@ -19,7 +19,7 @@ from latent_memory.priors.nights import begin_night
 from latent_memory.priors.priors import priors_folder, source_of
 from latent_memory.priors.publishing import note_file, publish, reserve
 from latent_memory.sqlite import backup
-from tests.latent_migrations.test_migrations import database_at
+from tests.migrations.test_migrations import database_at
 from tests.support.memories import SHELF, recalled, trace, vector
 
 # Lists from 10 vectors on, so that there is an index file.

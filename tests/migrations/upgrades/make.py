@@ -2,13 +2,13 @@
 
 Once for each migration revision, before the next one is made:
 
-    python tests/latent_migrations/upgrades/make.py tests/latent_migrations/upgrades/0003
+    python tests/migrations/upgrades/make.py tests/migrations/upgrades/0003
 
 It needs nothing of the tests, so that it also runs on an older checkout:
 
     git worktree add ../old COMMIT
     PYTHONPATH=../old:../old/memory:../old/migrations \\
-        python tests/latent_migrations/upgrades/make.py FOLDER
+        python tests/migrations/upgrades/make.py FOLDER
 """
 
 import gzip

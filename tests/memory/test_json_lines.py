@@ -44,7 +44,9 @@ def test_an_export_is_read_in_any_of_these_ways(tmp_path: Path, way: str) -> Non
     file.write_bytes(WRITTEN[way](lines).encode())
     with LatentMemory(tmp_path / "other.sqlite3") as other:
         assert other.import_(tmp_path / "export") == 2
-        assert other.get(1).trace.query == SEPARATED
+        stored = other.get(1)
+        assert stored is not None
+        assert stored.trace.query == SEPARATED
 
 
 def refusals(tmp_path: Path, content: bytes) -> list[str]:

@@ -1,4 +1,4 @@
-"""Damaged and hostile import files: ``python -m tests.latent_memory.fuzz_imports --minutes 10``.
+"""Damaged and hostile import files: ``python -m tests.memory.fuzz_imports --minutes 10``.
 
 Each is imported into a memory with traces of its own. It is taken whole, and verify finds nothing
 then, or it is refused with an ``ImportFileError``, and nothing has changed.

@@ -12,7 +12,7 @@ from latent_agent.recall.active_prior import ActivePrior
 from latent_memory import LatentMemory, SchemaError, migrate
 from latent_memory.priors.nights import list_nights
 from latent_memory.priors.priors import list_priors
-from tests.latent_migrations.upgrades.make import COUNT, FILE, FORGOTTEN, SHELF, call_of, made
+from tests.migrations.upgrades.make import COUNT, FILE, FORGOTTEN, SHELF, call_of, made
 
 FOLDER = Path(__file__).parent / "upgrades"
 REVISIONS = list(latent_migrations.revisions())

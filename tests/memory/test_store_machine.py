@@ -1,7 +1,7 @@
 """The store against a plain dict, through crashes, reopenings and lost index files.
 
 `make test-all` tries more examples; for as many as you like:
-``PROPERTY_EXAMPLES=10000 python -m pytest tests/latent_memory/test_store_machine.py -n 0``.
+``PROPERTY_EXAMPLES=10000 python -m pytest tests/memory/test_store_machine.py -n 0``.
 """
 
 import logging
