@@ -3,7 +3,6 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -117,27 +116,6 @@ def upward_imports(root: Path) -> list[str]:
     return [one for rule in rules for one in violations(root, rule)]
 
 
-def circle(root: Path) -> list[str]:
-    """The modules of a circle of imports, at whatever depth in a file; empty if there is none."""
-    modules: dict[str, Path] = {}
-    for source in SOURCES:
-        for file in (root / source).rglob("*.py"):
-            path = file.relative_to((root / source).parent).with_suffix("")
-            parts = [part for part in path.parts if part != "__init__"]
-            modules[".".join(parts)] = file
-    # Packages' own __init__ are left out: they name what their modules offer, some of it lazily.
-    graph = {
-        name: {*imported_names(file.read_text("utf-8"))} & modules.keys()
-        for name, file in modules.items()
-        if file.name != "__init__.py"
-    }
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return list(error.args[1])
-    return []
-
-
 def write(root: Path, path: str, source: str) -> None:
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -155,15 +133,10 @@ def test_packages_import_only_from_those_before_them() -> None:
     assert upward_imports(ROOT) == []
 
 
-def test_no_modules_import_each_other() -> None:
-    assert circle(ROOT) == []
-
-
-def test_an_upward_import_and_a_circle_are_seen(tmp_path: Path) -> None:
+def test_an_upward_import_is_seen(tmp_path: Path) -> None:
     write(tmp_path, "latent_agent/model/one.py", "def f():\n    import latent_agent.call.two")
     write(tmp_path, "latent_agent/call/two.py", "from latent_agent.model.one import f")
     assert upward_imports(tmp_path) == ["latent_agent/model/one.py imports latent_agent.call.two"]
-    assert {*circle(tmp_path)} == {"latent_agent.model.one", "latent_agent.call.two"}
 
 
 def test_no_import_is_relative() -> None:
