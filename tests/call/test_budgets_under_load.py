@@ -77,7 +77,7 @@ def test_the_time_of_each_call_holds(
     assert sum(late) <= 8
 
 
-@pytest.mark.parametrize("budget", [120, 400])
+@pytest.mark.parametrize("budget", [120, pytest.param(400, marks=pytest.mark.slow)])
 def test_the_tokens_of_each_call_hold(budgets: list[Budget], budget: int) -> None:
     answers = at_once(endless(max_forwarded_tokens=budget))
     assert [one["stopped"] for one in answers] == ["tokens"] * 8

@@ -155,6 +155,7 @@ except SystemExit:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without an entry")
 def test_a_user_without_an_entry_is_answered(tmp_path: Path) -> None:
     """As in a container that is run under a number of its own; nothing else asks for a home."""

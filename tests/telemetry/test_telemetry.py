@@ -343,6 +343,7 @@ def test_the_dashboard_shows_what_is_measured_and_nothing_else() -> None:
     assert {(name, label) for label, name in by} <= labels
 
 
+@pytest.mark.slow
 def test_without_opentelemetry_calls_are_answered_and_logged() -> None:
     done = run_python(
         "import sys, logging\n"
