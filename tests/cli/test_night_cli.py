@@ -243,6 +243,7 @@ def counting(surveys: list[Survey]) -> Callable[[Stream, int], Survey]:
     return counted
 
 
+@pytest.mark.slow
 def test_terminated_it_leaves_with_exit_code_4(memory: Path) -> None:
     arguments = ["consolidate", "--memory", str(memory)]
     with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as process:

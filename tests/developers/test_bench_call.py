@@ -110,6 +110,7 @@ def test_a_warm_call_is_answered_from_memory(bench, records):
     assert done.forwarded < PARTS["ours"](bench, records)().forwarded / 3
 
 
+@pytest.mark.slow
 def test_a_real_model_as_it_comes():
     bench = Bench(Plan(model="bundled", questions=4, answer_tokens=40, recipe="default"))
     records = record(bench)
@@ -237,8 +238,13 @@ def test_the_table_fits_a_narrow_terminal():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--shape", "7T"], "--shape must be one of tiny, 20M"),
-        (["--shape", "tiny", "--vocabulary", "5"], "--vocabulary must hold"),
+        # These two are refused in the process of a part, which imports torch.
+        pytest.param(["--shape", "7T"], "--shape must be one of tiny, 20M", marks=pytest.mark.slow),
+        pytest.param(
+            ["--shape", "tiny", "--vocabulary", "5"],
+            "--vocabulary must hold",
+            marks=pytest.mark.slow,
+        ),
         (["--shape", "tiny", "--model", "bundled"], "give --shape or --model"),
         (["--parts", "ours,theirs"], "got 'theirs'"),
         (["--verdict", "guess"], "--verdict must be"),

@@ -324,6 +324,7 @@ GSM8K = (
 )
 
 
+@pytest.mark.slow
 def test_gsm8k_through_a_random_model(tmp_path):
     """Every item is scored and nothing crashes; nobody expects an answer to be right.
 

@@ -121,6 +121,7 @@ def every_question():
     return replace(SETTINGS, gate=GateSettings(calls=10_000))
 
 
+@pytest.mark.slow
 def test_another_night_asks_other_questions_unless_a_seed_is_given(memory: LatentMemory) -> None:
     def asked_by(seed: int | None) -> set[str]:
         shelf, reward = day(memory, 4, start=next(fresh)), Recorded()

@@ -68,6 +68,7 @@ def test_a_stopped_night_ends_and_the_next_one_succeeds(memory: LatentMemory, st
     assert consolidate(job(memory, shelf)).verdict == "published"
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_the_champion_stays_and_the_next_night_succeeds(
     tmp_path: Path,
 ) -> None:

@@ -99,6 +99,7 @@ def test_calls_during_publishing_are_each_made_with_one_whole_version(
     assert set(seen) == {"1", "2"}
 
 
+@pytest.mark.slow
 def test_calls_go_on_during_nights_each_answered_with_one_whole_version(
     memory: LatentMemory,
 ) -> None:

@@ -173,6 +173,7 @@ def test_a_prefix_can_end_with_the_token_that_changes(space):
         assert prefix[-1] != draft[len(prefix) - 1]
 
 
+@pytest.mark.slow
 def test_a_long_prefix_mends_answers_once_the_rest_is_written_anew():
     model = open_model("bundled")
     solved = {}
