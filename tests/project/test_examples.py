@@ -85,4 +85,4 @@ def test_every_example_is_run() -> None:
 def test_it_says_what_to_change_for_a_real_model(name: str) -> None:
     source = (EXAMPLES / name).read_text("utf-8")
     assert 'MODEL = "bundled"' in source
-    assert "For a real one" in source
+    assert "For a real model" in source
