@@ -38,7 +38,7 @@ def observed(
             yield seen
         return
     with known.tracer.start_as_current_span(
-        "latent_agent.call.call", record_exception=False, set_status_on_exception=False
+        "latent_agent.call", record_exception=False, set_status_on_exception=False
     ) as span:
         if span.is_recording():
             seen.span = span

@@ -138,7 +138,7 @@ def test_a_call_is_told_to_log_span_and_metrics(
 
     span = SPANS.get_finished_spans()[0]
     attributes: Any = span.attributes
-    assert span.name == "latent_agent.call.call"
+    assert span.name == "latent_agent.call"
     assert attributes["latent_agent.stopped"] == first["stopped"]
     assert attributes["latent_agent.steps"] == first["iterations"]
     steps = [dict(event.attributes or {}) for event in span.events if event.name == "step"]
