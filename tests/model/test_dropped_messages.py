@@ -68,7 +68,7 @@ EXPECTED = {
 
 
 def with_template(template: Any) -> PreTrainedTokenizerFast:
-    tokenizer = copy.copy(tiny_tokenizer())
+    tokenizer = copy.deepcopy(tiny_tokenizer())
     tokenizer.bos_token = "<s>"
     tokenizer.chat_template = template
     return tokenizer
