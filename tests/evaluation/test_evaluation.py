@@ -45,7 +45,7 @@ pytestmark = pytest.mark.timeout(900)  # dozens of calls, on a machine that may 
 
 SMALL = EvaluationRequest(
     methods="all,latentseek+stream,best-of-n+psrm", questions=7, train="bundled:train",
-    train_questions=35, night_calls=0, settings={"max_iterations": 4},
+    train_questions=42, draw=2, night_calls=0, settings={"max_iterations": 4},
 )  # fmt: skip
 ANY = Item(key="", question="", truth="", world=True)
 COMMAND = (
