@@ -214,6 +214,7 @@ def test_a_reward_that_is_lost_is_exit_code_5_and_can_be_named(memory: Path) -> 
     assert printed("prior", "list", "--memory", memory)["priors"][0]["state"] == "not published"
 
 
+@pytest.mark.slow
 def test_a_night_that_fails_costs_no_other_reward_its_night(
     memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
