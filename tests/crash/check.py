@@ -59,7 +59,9 @@ def _check_bytes(database: Path, ledger: Ledger, seed: int) -> None:
     """Search the files, once nobody has them open, for what was forgotten."""
     beside = [file for file in database.parent.rglob("*") if file.is_file()]
     content = b"".join(file.read_bytes() for file in beside)
-    there = {int(number) for number in re.findall(rb"<%d\.(\d+)>" % seed, content)}
+    # With the word before it: the numbers of an index can spell "<0.8>" by themselves.
+    texts = rb"(?:question|answer) <%d\.(\d+)>" % seed
+    there = {int(number) for number in re.findall(texts, content)}
     left = [id_ for id_ in ledger.gone if ledger.stored[id_] in there]
     require(not left, f"forgotten, but their texts are in the files: {sorted(left)}")
 
