@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
+from typing import Self
 
 from latent_agent.call.answer_format import FREE_TEXT, Form
 from latent_agent.call.call import Call
@@ -63,13 +64,18 @@ class LatentAgent:
         self.memory = NO_MEMORY if memory is None or form.constrained else memory
         self.form = form
 
-    def without(self, seconds: float) -> "LatentAgent":
+    def having(self, settings: Settings | None = None, memory: CallMemory | None = None) -> Self:
+        """Return the agent with other settings, or another memory."""
+        other = copy(self)
+        other.settings, other.memory = settings or self.settings, memory or self.memory
+        return other
+
+    def without(self, seconds: float) -> Self:
         """Return the agent with what is left of its timeout after some seconds."""
         if not seconds or self.settings.timeout is None:
             return self
-        other = copy(self)
-        other.settings = replace(self.settings, timeout=max(0.0, self.settings.timeout - seconds))
-        return other
+        left = max(0.0, self.settings.timeout - seconds)
+        return self.having(replace(self.settings, timeout=left))
 
     def answer(self, turns: Sequence[Turn], progress: Progress | None = None) -> Outcome:
         """Answer a conversation; the last human text is the question that rewards see.

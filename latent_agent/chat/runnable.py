@@ -40,8 +40,8 @@ def _within(agent: LatentAgent, config: RunnableConfig) -> LatentAgent:
     configurable: dict[str, Any] = config.get("configurable") or {}
     if "namespace" not in configurable or agent.memory.namespace is None:
         return agent
-    memory = agent.memory.within(checked_namespace(configurable["namespace"]))
-    return LatentAgent(agent.model, agent.settings, agent.reward, memory)
+    namespace = checked_namespace(configurable["namespace"])
+    return agent.having(memory=agent.memory.within(namespace))
 
 
 def _turns(given: LanguageModelInput) -> list[Turn]:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -77,9 +76,8 @@ def serve_choices(
         left = _left(agent.settings, time.monotonic() - began, spent)
         if left is None:
             break
-        another = copy(agent)
-        another.memory = NO_MEMORY
-        another.settings = replace(left, seed=left.seed + other, sample_draft=True)
+        varied = replace(left, seed=left.seed + other, sample_draft=True)
+        another = agent.having(varied, NO_MEMORY)
         try:
             outcome = serve(another, turns, progress)
         except BusyError:

@@ -13,12 +13,14 @@ from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 
 from latent_agent import ChatLatentSeek, LatentAgent, LatentSeekLLM, as_runnable
+from latent_agent.call.answer_format import Form
 from latent_agent.call.outcome import Outcome
 from latent_agent.errors import CallCancelled, PromptError, SettingError
 from latent_agent.model.registry import open_model
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.settings import settings_for
 from latent_agent.teaching import questions
+from latent_agent.tools.specs import tools_from
 from latent_memory import LatentMemory
 
 ASKED = [question.text for question in questions("test", n=5, seed=7)]
@@ -169,6 +171,19 @@ def test_a_calls_namespace_reaches_the_agents_memory(tmp_path: Path) -> None:
         assert agent.memory is kept
         with pytest.raises(SettingError, match=r"namespace must be a text, got None; for example"):
             ours.invoke(ASKED[0], {"configurable": {"namespace": None}})
+
+
+def test_a_calls_namespace_leaves_the_agents_tools_as_they_are(tmp_path: Path) -> None:
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    with LatentMemory(tmp_path / "memory.sqlite3") as memory:
+        kept, form = TraceMemory(memory, "default", "mine"), Form(tools=tools_from([add]))
+        settings = settings_for(max_iterations=0, max_tokens=3)
+        ours = as_runnable(LatentAgent(open_model("bundled"), settings, memory=kept, form=form))
+        there = ours.invoke(ASKED[0], {"configurable": {"namespace": "ann"}})
+        assert there.prompt_tokens == ours.invoke(ASKED[0]).prompt_tokens
 
 
 async def test_a_cancelled_call_of_the_agent_stops_its_work(tmp_path: Path) -> None:
