@@ -196,14 +196,17 @@ def load(job: NightJob) -> Dataset:
             "the namespace (latent-agent memory forget --namespace), and import what is this "
             "model's"
         )
+    try:
+        widths = shape.embedding, shape.width
+        champion_prior = ActivePrior.find(job.memory, job.shelf, widths=widths)
+    except PriorError:
+        champion_prior = None  # the warning says why; a new prior may take its place
     return Dataset(
         sources=list(sources.values()),
         stream=stream,
         survey=surveyed,
         champion=active_prior(job.database, job.shelf),
-        champion_prior=ActivePrior.for_shelf(
-            job.memory, job.shelf, widths=(shape.embedding, shape.width)
-        ),
+        champion_prior=champion_prior,
     )
 
 

@@ -31,20 +31,6 @@ class ActivePrior:
     network: LatentPrior
 
     @classmethod
-    def for_shelf(
-        cls,
-        memory: LatentMemory,
-        shelf: Shelf,
-        version: str | None = None,
-        widths: tuple[int, int] | None = None,
-    ) -> "ActivePrior | None":
-        """Return what `find` does; None too if the prior is not used."""
-        try:
-            return cls.find(memory, shelf, version, widths)
-        except PriorError:
-            return None
-
-    @classmethod
     def find(
         cls,
         memory: LatentMemory,

@@ -16,11 +16,10 @@ from latent_agent.cli import app
 from latent_agent.doctor.memory import look_at_memory
 from latent_agent.nights.lock import night_lock
 from latent_agent.nights.night import consolidate
-from latent_agent.recall.active_prior import ActivePrior
 from latent_memory import IndexSettings, LatentMemory, Limits
 from latent_memory.priors.nights import Result, begin_night, end_night
 from tests.support.memories import SHELF, as_nobody, trace, vector
-from tests.support.night_world import day, job, open_at
+from tests.support.night_world import day, job, open_at, usable_prior
 
 QUESTION = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip?"
 
@@ -124,7 +123,7 @@ def test_a_active_prior_that_is_damaged_fails(tmp_path: Path) -> None:
     with open_at(tmp_path) as opened:
         shelf = day(opened)
         assert consolidate(job(opened, shelf)).verdict == "published"
-        ActivePrior.for_shelf(opened, shelf)  # once read, it is known to this process
+        usable_prior(opened, shelf)  # once read, it is known to this process
     place = opened.path
     code, found = examined("--memory", place, "--no-smoke")
     assert (code, found["prior of default"]["state"]) == (0, "ok")

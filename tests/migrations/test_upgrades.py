@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import latent_migrations
-from latent_agent.recall.active_prior import ActivePrior
 from latent_memory import LatentMemory, SchemaError, migrate
 from latent_memory.priors.nights import list_nights
 from latent_memory.priors.priors import list_priors
 from tests.migrations.upgrades.make import COUNT, FILE, FORGOTTEN, SHELF, call_of, made
+from tests.support.night_world import usable_prior
 
 FOLDER = Path(__file__).parent / "upgrades"
 REVISIONS = list(latent_migrations.revisions())
@@ -83,7 +83,7 @@ def test_it_recalls_learns_and_forgets_as_a_new_one_does(written: tuple[str, Pat
 def test_priors_stay_in_force(written: tuple[str, Path]) -> None:
     revision, path = written
     with opened(revision, path) as memory:
-        prior = ActivePrior.for_shelf(memory, SHELF)
+        prior = usable_prior(memory, SHELF)
         versions = [info.version for info in list_priors(memory.database)]
         nights = [night.result.verdict for night in list_nights(memory.database) if night.result]
         if revision == "0001":

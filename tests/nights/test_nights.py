@@ -18,7 +18,7 @@ from latent_agent.nights.job import Watch, plan
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.regression_set import Anchor
 from latent_agent.nights.replay import pick_questions
-from latent_agent.recall.active_prior import ActivePrior, prior_path
+from latent_agent.recall.active_prior import prior_path
 from latent_agent.reward import CallableReward
 from latent_memory import LatentMemory, Shelf, StoredTrace, TraceError
 from latent_memory.priors.nights import begin_night, count_new, list_nights
@@ -46,6 +46,7 @@ from tests.support.night_world import (
     shelf_of,
     shuffled,
     trace_for,
+    usable_prior,
     wrong_trace_for,
     yes,
 )
@@ -70,7 +71,7 @@ def test_a_night_publishes_a_prior_that_saves_steps(memory: LatentMemory) -> Non
     assert figures(report, "candidate")["at_once"] > 0.9
     assert figures(report, "neither")["at_once"] < 0.1
     assert report.figures["gate"]["chance"]["neither"] < 0.05
-    prior = ActivePrior.for_shelf(memory, shelf)
+    prior = usable_prior(memory, shelf)
     assert prior is not None
     assert (prior.version, prior.network.shape.positions) == ("1", 2)
 
@@ -120,7 +121,7 @@ def test_shelves_do_not_mix_unless_it_is_said_by_name(memory: LatentMemory) -> N
     ann, ben = day(memory, namespace="ann"), day(memory, 40, start=500, namespace="ben")
     report = consolidate(job(memory, ann))
     assert (now(memory, ann), now(memory, ben)) == (report.version, None)
-    assert ActivePrior.for_shelf(memory, ben) is None
+    assert usable_prior(memory, ben) is None
     assert report.figures["trained"] + report.figures["held_out"] == 120
     shared = consolidate(job(memory, ben, share=("ann",)))
     assert shared.figures["trained"] + shared.figures["held_out"] == 160

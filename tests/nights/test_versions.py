@@ -14,7 +14,7 @@ from sqlalchemy import text
 import latent_migrations
 from latent_agent.model.conversation import Turn
 from latent_agent.nights.night import consolidate
-from latent_agent.recall.active_prior import ActivePrior, prior_path
+from latent_agent.recall.active_prior import prior_path
 from latent_agent.recall.prior_checkpoint import load_prior, save_prior
 from latent_agent.reward import CallableReward
 from latent_memory import LatentMemory, Shelf
@@ -41,6 +41,7 @@ from tests.support.night_world import (
     right,
     shelf_of,
     trace_for,
+    usable_prior,
 )
 
 
@@ -76,7 +77,7 @@ def test_calls_during_publishing_are_each_made_with_one_whole_version(
     database, trace = memory.database, trace_for("Item 1 is blue.", shelf)
     base, known = torch.from_numpy(trace.base), {}
     for version in ("1", "2"):
-        prior = ActivePrior.for_shelf(memory, shelf, version)
+        prior = usable_prior(memory, shelf, version)
         assert prior is not None
         known[version] = prior.correct(trace.embedding, base)
     assert not torch.equal(known["1"], known["2"])
@@ -84,7 +85,7 @@ def test_calls_during_publishing_are_each_made_with_one_whole_version(
 
     def call() -> None:
         while not over.is_set():
-            prior = ActivePrior.for_shelf(memory, shelf)
+            prior = usable_prior(memory, shelf)
             assert prior is not None
             seen.append(prior.version)
             assert torch.equal(prior.correct(trace.embedding, base), known[prior.version])
@@ -152,9 +153,9 @@ def test_a_damaged_file_is_left_aside_with_a_warning(published: LatentMemory) ->
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     with pytest.warns(UserWarning, match="prior 1 is not used"):
-        assert ActivePrior.for_shelf(memory, shelf) is None
+        assert usable_prior(memory, shelf) is None
     path.write_bytes(whole)
-    assert ActivePrior.for_shelf(memory, shelf) is not None
+    assert usable_prior(memory, shelf) is not None
 
 
 def test_with_a_damaged_prior_a_call_answers_without_it(memory: LatentMemory) -> None:
@@ -176,7 +177,7 @@ def test_a_prior_of_another_model_is_left_aside(published: LatentMemory) -> None
     signed = save_prior(network, replace(card, fingerprint="another"), path)
     note_file(memory.database, 1, path.name, signed.checksum)
     with pytest.warns(UserWarning, match=r"of the version, checksum, model.*'another'"):
-        assert ActivePrior.for_shelf(memory, shelf) is None
+        assert usable_prior(memory, shelf) is None
 
 
 def test_a_file_of_another_shelf_is_left_aside(memory: LatentMemory) -> None:
@@ -186,7 +187,7 @@ def test_a_file_of_another_shelf_is_left_aside(memory: LatentMemory) -> None:
     folder = priors_folder(memory.path)
     (folder / "1.safetensors").replace(folder / "2.safetensors")
     with pytest.warns(UserWarning, match="of the version, checksum, model, reward and namespace"):
-        assert ActivePrior.for_shelf(memory, ben) is None
+        assert usable_prior(memory, ben) is None
 
 
 @pytest.mark.parametrize("name", ["../out.safetensors", "/etc/passwd", "a/b.safetensors"])
@@ -195,7 +196,7 @@ def test_no_path_from_the_database_leaves_the_folder(published: LatentMemory, na
     with memory.database.write() as connection:
         connection.execute(text("UPDATE priors SET file = :name"), {"name": name})
     with pytest.warns(UserWarning, match="must lie in"):
-        assert ActivePrior.for_shelf(memory, shelf) is None
+        assert usable_prior(memory, shelf) is None
 
 
 def test_old_files_are_pruned_and_strays_removed(published: LatentMemory) -> None:

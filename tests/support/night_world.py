@@ -15,6 +15,7 @@ import torch
 
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.call import Call
+from latent_agent.errors import PriorError
 from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.prompt_pooling import EMBEDDING
@@ -22,6 +23,7 @@ from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.job import NightJob, NightSettings
 from latent_agent.nights.training import FitSettings
+from latent_agent.recall.active_prior import ActivePrior
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.recall.open_memory import Mode
 from latent_agent.reward import CallableReward, Reward, as_reward
@@ -169,3 +171,13 @@ def shuffled(traces: Sequence[Trace], seed: int = 0) -> list[Trace]:
 
 def open_at(folder: Path) -> LatentMemory:
     return LatentMemory(folder / "memory.sqlite3")
+
+
+def usable_prior(
+    memory: LatentMemory, shelf: Shelf, version: str | None = None
+) -> ActivePrior | None:
+    """Return the prior of a shelf that calls would use, if there is one."""
+    try:
+        return ActivePrior.find(memory, shelf, version)
+    except PriorError:
+        return None
