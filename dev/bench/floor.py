@@ -8,8 +8,8 @@ import torch
 from transformers import DynamicCache, GenerationConfig, PreTrainedModel
 
 from dev.bench.record import Judging, Record
-from latent_agent.model.backbone import stop_ids
-from latent_agent.model.kv_sequence import common_length
+from latent_agent.model.transformers_engine.engine import stop_ids
+from latent_agent.model.transformers_engine.kv_sequence import common_length
 
 
 class Floor:

@@ -50,7 +50,7 @@ class _World:
         return len(self.head)
 
     def logits(self, latents: "torch.Tensor", tokens: "torch.Tensor | None" = None) -> Any:
-        """Turn latents (M, d) into logits, as a backbone does."""
+        """Turn latents (M, d) into logits, as a engine does."""
         import torch
 
         weight = torch.from_numpy(self.head)

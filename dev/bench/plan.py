@@ -18,7 +18,9 @@ from dev.bench.shapes import (
 )
 from latent_agent.call.agent import reward_for
 from latent_agent.model.conversation import Turn
+from latent_agent.model.options import LoadOptions
 from latent_agent.model.registry import SharedModel, open_model
+from latent_agent.model.transformers_engine.engine import TransformersEngine
 from latent_agent.reward import Reward, SelfReward
 from latent_agent.settings import Settings, settings_for
 from latent_agent.teaching import questions
@@ -126,7 +128,9 @@ class Bench:
     @cached_property
     def model(self) -> PreTrainedModel:
         """The loaded model."""
-        return self.shared.backbone().model
+        engine = self.shared.engine()
+        assert isinstance(engine, TransformersEngine)
+        return engine.model
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -151,7 +155,9 @@ class Bench:
 
 def _open(plan: Plan) -> SharedModel:
     if plan.shape is None:
-        return open_model(plan.model or "bundled", None, plan.dtype, plan.device)
+        return open_model(
+            plan.model or "bundled", None, LoadOptions(dtype=plan.dtype, device=plan.device)
+        )
     config: Any = shaped_config(plan.shape, plan.vocabulary)
     made = shaped_model(config, plan.dtype or "float32", plan.device, plan.seed)
     return open_model(made, word_tokenizer(config.vocab_size))

@@ -78,7 +78,7 @@ def _record(bench: Bench, turn: Turn) -> Record:
         search.start_from(call.scored_draft())
         search.refine()
     draft, *changed = call.seen
-    stops = call.backbone.stop_ids
+    stops = call.engine.stop_ids
     return Record(
         prompt=tuple(prompt),
         answer=call.seen[draft].tokens,

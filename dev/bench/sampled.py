@@ -14,10 +14,10 @@ from types import CodeType, FrameType
 from typing import Any
 
 from latent_agent.call.writer import Writer
-from latent_agent.model.backbone import Backbone
-from latent_agent.model.kv_sequence import CachedSequence
+from latent_agent.model.engine import Engine
+from latent_agent.model.transformers_engine.kv_sequence import CachedSequence, ForkedRows
 from latent_agent.recall.memory_adapter import TraceMemory
-from latent_agent.reward.self_judge import SelfJudge, _Rows  # pyright: ignore[reportPrivateUsage]
+from latent_agent.reward.self_judge import SelfJudge
 from latent_agent.search.adam import Adam
 from latent_agent.search.policy_gradient import policy_gradient
 
@@ -25,19 +25,19 @@ _EVERY = 0.002  # seconds between two looks
 
 REST = "the rest"
 STAGES: Sequence[tuple[str, Sequence[Any]]] = (
-    ("judge: prompts", (SelfJudge.ask, CachedSequence.read)),
-    ("judge: prompts", (SelfJudge.ask, _Rows._read)),  # pyright: ignore[reportPrivateUsage]
+    ("judge: prompts", (SelfJudge.ask, CachedSequence.hold)),
+    ("judge: prompts", (SelfJudge.ask, ForkedRows.read)),
     ("judge: verdicts", (SelfJudge.ask,)),
     ("prompt", (CachedSequence.embed,)),
-    ("prompt", (Writer.draft, CachedSequence.read)),
+    ("prompt", (Writer.draft, CachedSequence.hold)),
     ("write to memory", (TraceMemory.remember,)),
     ("draft", (Writer.draft,)),
     ("draft", (Writer.opening,)),
     ("recall", (TraceMemory.recall,)),
     ("gradient", (policy_gradient,)),
     ("gradient", (Adam.ascend,)),
-    ("latents to tokens", (Backbone.decode,)),
-    ("changed prefix", (Writer.continue_from, CachedSequence.read)),
+    ("latents to tokens", (Engine.decode,)),
+    ("changed prefix", (Writer.continue_from, CachedSequence.hold)),
     ("tail after it", (Writer.continue_from,)),
 )
 """Stages, and the functions that must all be at work; the first that fits counts."""

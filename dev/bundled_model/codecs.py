@@ -19,8 +19,8 @@ from rich.progress import track
 
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.call import Call
-from latent_agent.model.backbone import Backbone
 from latent_agent.model.conversation import Turn
+from latent_agent.model.engine import Engine
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import open_model
 from latent_agent.model.sampling import GREEDY
@@ -118,7 +118,7 @@ class Bench:
         traces = list(self._memory.exact.values())
         return Outcome(
             size=_mean([codec(trace.base, trace.optimised)[0] for trace in traces]),
-            other_tokens=_mean([_differs(self._model.backbone(), codec, one) for one in traces]),
+            other_tokens=_mean([_differs(self._model.engine(), codec, one) for one in traces]),
             moved=_mean([trial.source == "memory" for trial in tried]),
             right=_mean([is_right(question, trial.text) for question, trial in pairs]),
         )
@@ -135,9 +135,9 @@ class Bench:
             yield (next(warm, None) or call.scored_draft()).trial
 
 
-def _differs(backbone: Backbone, codec: Codec, trace: Trace) -> bool:
+def _differs(engine: Engine, codec: Codec, trace: Trace) -> bool:
     _, _, optimised = codec(trace.base, trace.optimised)
-    return backbone.decode(torch.from_numpy(optimised), GREEDY) != trace.tokens
+    return engine.decode(torch.from_numpy(optimised), GREEDY) != trace.tokens
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -18,7 +18,7 @@ from dev.bundled_model.harvest import harvest, reply_batch
 from dev.bundled_model.judging import CHECKS, GRADES, assess, judge_prompt
 from latent_agent.call.agent import LatentAgent
 from latent_agent.model.conversation import Turn
-from latent_agent.model.loading import bundled_path
+from latent_agent.model.places import bundled_path
 from latent_agent.model.registry import open_model
 from latent_agent.reward import Case, Reward, Score, SelfReward
 from latent_agent.reward.verdict import read_grade, read_verdict

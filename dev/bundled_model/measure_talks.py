@@ -18,7 +18,7 @@ from dev.bundled_model.talk import Talk
 from dev.bundled_model.talks import draw_talk
 from dev.bundled_model.tokenizer import render
 from dev.bundled_model.words import Words
-from latent_agent.model.loading import bundled_path
+from latent_agent.model.places import bundled_path
 
 _BATCH = 64
 _MAX_TOKENS = 160

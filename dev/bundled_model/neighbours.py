@@ -12,10 +12,10 @@ import torch
 import typer
 from transformers import DynamicCache
 
-from latent_agent.model.backbone import Backbone
 from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import open_model
+from latent_agent.model.transformers_engine.engine import TransformersEngine
 from latent_agent.teaching.corpus import questions
 from latent_agent.teaching.world import Question
 
@@ -30,12 +30,12 @@ POOLS: dict[str, Callable[[Layers], torch.Tensor]] = {
 }
 
 
-def embed(backbone: Backbone, asked: Sequence[Question]) -> dict[str, torch.Tensor]:
+def embed(engine: TransformersEngine, asked: Sequence[Question]) -> dict[str, torch.Tensor]:
     """Embed questions by every recipe: (questions, d) each."""
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in POOLS}
     for question in asked:
-        ids = encode_chat(backbone.tokenizer, [Turn("user", question.text)])
-        last, layers = backbone.layers(torch.tensor([ids], device=backbone.device), DynamicCache())
+        ids = encode_chat(engine.tokenizer, [Turn("user", question.text)])
+        last, layers = engine.layers(torch.tensor([ids], device=engine.device), DynamicCache())
         for name, pool in POOLS.items():
             rows[name].append(pool([*layers[:-1], last]).float())
     return {name: torch.stack(found) for name, found in rows.items()}
@@ -80,10 +80,11 @@ def measure(
     seed: Annotated[int, typer.Option(help="Which questions are drawn.")] = 0,
 ) -> None:
     """Print the share of neighbours of the right kind, by recipe, as a Markdown table."""
-    backbone = open_model("bundled").backbone()
+    engine = open_model("bundled").engine()
+    assert isinstance(engine, TransformersEngine)
     past, new = questions("train", stored, seed), questions("validation", asked, seed)
     same = torch.tensor([[kind_of(one) == kind_of(other) for other in past] for one in new])
-    past_rows, new_rows = embed(backbone, past), embed(backbone, new)
+    past_rows, new_rows = embed(engine, past), embed(engine, new)
     typer.echo("| embedding | raw | centred | whitened |\n|---|---|---|---|")
     for name in POOLS:
         shares = [

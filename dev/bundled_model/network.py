@@ -11,7 +11,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from dev.bundled_model.judging import judge_prompts
 from dev.bundled_model.tokenizer import END_OF_TEXT, END_OF_TURN
-from latent_agent.model.registry import JUDGE_FILE
+from latent_agent.model.transformers_engine.source import JUDGE_FILE
 
 _ALIKE, _MANY = 0.9, 20  # embeddings so alike, and so many of them, were never trained
 

@@ -13,7 +13,7 @@ from latent_agent.tools.template import call_format
 from latent_memory.fork_renewal import ForkSafeLock
 
 if TYPE_CHECKING:
-    from latent_agent.model.backbone import Backbone
+    from latent_agent.model.engine import Engine
     from latent_agent.model.logits_mask import Constraint
     from latent_agent.tools.grammar import Grammars
 
@@ -46,7 +46,7 @@ class Form:
         """Whether a grammar holds the answers."""
         return bool(self.forced) or self.schema is not None
 
-    def constraint(self, backbone: "Backbone") -> "Constraint":
+    def constraint(self, engine: "Engine") -> "Constraint":
         """Return what the grammar allows, for one call.
 
         Raises:
@@ -59,13 +59,13 @@ class Form:
             return FREE
         rules: dict[str, str] = {}
         if callable_now := self.forced or self.tools:
-            written = call_format(backbone.tokenizer)
-            rules["calls"] = written.rules(backbone.tokenizer, callable_now, several=self.several)
+            written = call_format(engine.tokenizer)
+            rules["calls"] = written.rules(engine.tokenizer, callable_now, several=self.several)
         if self.schema is not None and not self.forced:
             rules["answer"] = f"answer: {schema_rule(self.schema, strict=self.strict)}"
         shown = self.schema or [dict(tool.spec) for tool in self.forced]
         lark = "\n".join([f"start: {' | '.join(rules)}", *rules.values()])
-        return grammars(backbone).compile(lark, shown)
+        return grammars(engine).compile(lark, shown)
 
     def reward(self, reward: Reward) -> Reward:
         """Return the reward that scores answers of this form."""
@@ -73,15 +73,15 @@ class Form:
             reward = StructuredReward(reward)
         return ToolTurnReward(reward) if self.tools and not reward.reads_calls else reward
 
-    def reader(self, backbone: "Backbone") -> Read:
+    def reader(self, engine: "Engine") -> Read:
         """Return what takes an answer's calls out of it, checked against the tools."""
         if not self.tools:
             return lambda _, text: (text, ())
-        written = call_format(backbone.tokenizer)
+        written = call_format(engine.tokenizer)
 
         def read(tokens: Sequence[int], text: str) -> tuple[str, tuple[ToolCall, ...]]:
-            kept = [token for token in tokens if token not in backbone.stop_ids]
-            outside, calls = written.calls(backbone.tokenizer, kept, self.tools)
+            kept = [token for token in tokens if token not in engine.stop_ids]
+            outside, calls = written.calls(engine.tokenizer, kept, self.tools)
             if not calls:
                 return text, ()
             checked = tuple(self._checked(call) for call in calls)
@@ -100,17 +100,15 @@ class Form:
 
 FREE_TEXT = Form()
 
-_grammars: "WeakKeyDictionary[Backbone, Grammars]" = WeakKeyDictionary()
+_grammars: "WeakKeyDictionary[Engine, Grammars]" = WeakKeyDictionary()
 _lock = ForkSafeLock()
 
 
-def grammars(backbone: "Backbone") -> "Grammars":
+def grammars(engine: "Engine") -> "Grammars":
     """Return what compiles grammars for a model; made once, since a large vocabulary takes long."""
     from latent_agent.tools.grammar import Grammars
 
     with _lock:
-        if backbone not in _grammars:
-            _grammars[backbone] = Grammars(
-                backbone.tokenizer, backbone.vocabulary, backbone.stop_ids
-            )
-        return _grammars[backbone]
+        if engine not in _grammars:
+            _grammars[engine] = Grammars(engine.tokenizer, engine.vocabulary, engine.stop_ids)
+        return _grammars[engine]

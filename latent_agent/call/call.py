@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
+
 from latent_agent.call.answer_format import FREE_TEXT, Form
 from latent_agent.call.progress import Progress
 from latent_agent.call.scorer import Scorer
@@ -11,7 +13,7 @@ from latent_agent.call.writer import Writer
 from latent_agent.errors import BudgetSpent
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn, last_question, thoughts_apart, transcript
-from latent_agent.model.generate import Completion
+from latent_agent.model.engine import Completion
 from latent_agent.model.registry import SharedModel
 from latent_agent.model.sampling import Sampler
 from latent_agent.model.thinking import Thinking
@@ -44,9 +46,9 @@ class Call:
         self.model, self.settings, self.prompt = model, settings, prompt
         self.question, self.turns, self.form = last_question(turns), turns, form
         progress = progress or Progress()
-        self.backbone = model.backbone()
-        self.thinking = Thinking(self.backbone, prompt)
-        self._read, self.constraint = form.reader(self.backbone), form.constraint(self.backbone)
+        self.engine = model.engine()
+        self.thinking = Thinking(self.engine, prompt)
+        self._read, self.constraint = form.reader(self.engine), form.constraint(self.engine)
         budget = Budget(settings.max_forwarded_tokens, settings.timeout, progress.cancelled)
 
         def report(event: str, **details: Any) -> None:
@@ -55,14 +57,14 @@ class Call:
 
         self.budget, self.report = budget, report
         self.writer = Writer(
-            self.backbone, settings, prompt, budget, self.constraint, report, progress.on_draft
+            self.engine, settings, prompt, budget, self.constraint, report, progress.on_draft
         )
         template = settings.chat_template_kwargs
         case = Case(
             question=self.question,
             answer="",
             conversation=transcript(thoughts_apart(turns, model.tokenizer)),
-            judge=SelfJudge(self.backbone, budget, model.judge_prompts, template),
+            judge=SelfJudge(self.engine, budget, model.judge_prompts, template),
         )
         self._scorer = Scorer(reward, case, settings.threshold, report)
         self.last: tuple[Completion, str] | None = None
@@ -75,6 +77,10 @@ class Call:
     def stored_conversation(self) -> str | None:
         """What was asked, as a trace keeps it."""
         return call_text(self.turns, self.form)
+
+    def decode(self, latents: torch.Tensor, sampler: Sampler) -> tuple[int, ...]:
+        """Choose a token for each latent; see `Searchable`."""
+        return self.writer.decode(latents, sampler)
 
     def warm_starts(self, warm_starts: Sequence[WarmStart]) -> Iterator[Start]:
         """Score warm starts, each only when it is asked for; raises what `attempt` does.

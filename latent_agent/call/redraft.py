@@ -55,12 +55,12 @@ def redraft(trace: Trace, model: SharedModel, name: str) -> Redraft:
             f"a draft is shown by the model that made it, but the trace's fingerprint is "
             f"{theirs[:8]!r}, and {name!r} has {ours[:8]!r}; give the model with --model"
         )
-    backbone = model.backbone()
-    base = torch.from_numpy(trace.base).to(backbone.device)
+    engine = model.engine()
+    base = torch.from_numpy(trace.base).to(engine.device)
     return Redraft(
-        before=[backbone.text([token]) for token in backbone.decode(base, Sampler(0.0))],
+        before=[engine.text([token]) for token in engine.decode(base, Sampler(0.0))],
         after=[
-            backbone.text([token]) if token < backbone.vocabulary else f"unknown token {token}"
+            engine.text([token]) if token < engine.vocabulary else f"unknown token {token}"
             for token in trace.tokens
         ],
         text=_written(trace, searched.template, model),

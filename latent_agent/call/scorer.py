@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from latent_agent.call.progress import Report
-from latent_agent.model.generate import Completion
+from latent_agent.model.engine import Completion
 from latent_agent.reward.base import Case, Reward, Score, checked_score
 from latent_agent.tools.call import ToolCall
 

@@ -7,10 +7,8 @@ import torch
 
 from latent_agent.call.progress import Report
 from latent_agent.errors import BudgetSpent
-from latent_agent.model.backbone import Backbone
 from latent_agent.model.budget import Budget, Stage
-from latent_agent.model.generate import AnswerLimits, Completion, complete
-from latent_agent.model.kv_sequence import CachedSequence
+from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
 from latent_agent.model.logits_mask import Constraint
 from latent_agent.model.sampling import Sampler
 from latent_agent.search.prefix import read_prefix
@@ -25,7 +23,7 @@ class Writer:
     answer and a step that changes no token calls no model.
 
     Args:
-        backbone, settings, prompt, budget, constraint: The call's; the prompt as ids.
+        engine, settings, prompt, budget, constraint: The call's; the prompt as ids.
         report: Called with the event ``draft`` once the draft is written.
         on_draft: Given the draft's tokens, one by one, as they are made.
 
@@ -36,7 +34,7 @@ class Writer:
 
     def __init__(
         self,
-        backbone: Backbone,
+        engine: Engine,
         settings: Settings,
         prompt: list[int],
         budget: Budget,
@@ -44,11 +42,11 @@ class Writer:
         report: Report,
         on_draft: Callable[[int], None] | None = None,
     ) -> None:
-        self._backbone, self._settings, self._prompt = backbone, settings, prompt
+        self._engine, self._settings, self._prompt = engine, settings, prompt
         self._budget, self._report, self._on_draft = budget, report, on_draft
-        self._sequence = CachedSequence(backbone, budget)
-        room = (backbone.context_window or len(prompt) + settings.max_tokens) - len(prompt)
+        room = (engine.context_window or len(prompt) + settings.max_tokens) - len(prompt)
         self._limits = AnswerLimits(max_tokens=min(settings.max_tokens, room), stop=settings.stop)
+        self._sequence = engine.sequence(budget)
         self.greedy = self._drafting = Sampler(0.0, constraint=constraint)
         if settings.sample_draft or settings.max_iterations == 0:
             self._drafting = Sampler(
@@ -95,10 +93,23 @@ class Writer:
         begun = self.drafted or self.opening()
         return begun.latents[: self._settings.prefix_length(len(begun.tokens))]
 
+    def decode(self, latents: torch.Tensor, sampler: Sampler) -> tuple[int, ...]:
+        """Choose a token for each latent (N, d), up to and with the first stop token.
+
+        Greedily, a position whose latent is the draft's keeps the draft's token: a head that
+        rounds otherwise than the engine did could pick another.
+        """
+        begun = self.drafted or self.opening()
+        known: dict[int, int] = {}
+        if sampler.greedy:
+            rows = zip(latents, begun.latents, begun.tokens, strict=False)
+            known = {t: token for t, (z, base, token) in enumerate(rows) if torch.equal(z, base)}
+        return self._engine.decode(latents, sampler, known)
+
     def new_prefix(self, latents: torch.Tensor) -> tuple[int, ...] | None:
         """Return the prefix that latents (N, d) stand for; None if what follows it is known."""
         begun = self.opening().tokens
-        prefix = read_prefix(self._backbone.decode, begun, self._settings, latents, self.greedy)
+        prefix = read_prefix(self.decode, begun, self._settings, latents, self.greedy)
         known = prefix == begun[: len(prefix)] or prefix in self._completions
         return None if known else prefix
 
@@ -120,8 +131,12 @@ class Writer:
     def _write(
         self, prefix: tuple[int, ...], sampler: Sampler, stage: Stage, limits: AnswerLimits
     ) -> Completion:
-        return complete(
-            self._backbone, self._sequence, self._prompt, prefix,
-            limits=limits, sampler=sampler, stage=stage,
+        row = Writing(
+            prompt=self._prompt,
+            prefix=prefix,
+            limits=limits,
+            sampler=sampler,
+            latents=stage == "draft",
             on_token=self._on_draft if stage == "draft" else None,
-        )  # fmt: skip
+        )
+        return self._sequence.write([row], stage)[0]

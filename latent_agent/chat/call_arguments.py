@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from latent_agent.call.answer_format import Form
 from latent_agent.chat.setting_arguments import SETTING_NAMES
 from latent_agent.errors import SettingError
+from latent_agent.model.options import LOAD_OPTIONS
 from latent_agent.model.registry import SharedModel
 from latent_agent.reward import Reward
 from latent_agent.setting_rules import stop_texts
@@ -27,11 +28,11 @@ def call_arguments(own: Arguments, given: Arguments, stop: object = None) -> dic
     """Return a chat model's own arguments with those of one call over them.
 
     A setting, ``stop`` or model that the call gives as None is the chat model's own, and so are
-    dtype, device and embeddings in any case. A model comes with a tokenizer of its own, or none.
+    how it is loaded and embeddings in any case. A model comes with a tokenizer of its own, or none.
     """
     arguments: dict[str, Any] = {**own, **given, "stop": own["stop"] if stop is None else stop}
     arguments |= {name: own[name] for name in SETTING_NAMES if given.get(name) is None}
-    arguments |= {name: own[name] for name in ("dtype", "device", "embeddings")}
+    arguments |= {name: own[name] for name in (*LOAD_OPTIONS, "embeddings")}
     other = given.get("model") is not None
     arguments["model"] = given["model"] if other else own["model"]
     arguments["tokenizer"] = given.get("tokenizer") if other else own["tokenizer"]

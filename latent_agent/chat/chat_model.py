@@ -40,7 +40,7 @@ from latent_agent.chat.setting_arguments import SETTING_NAMES, SettingArguments,
 from latent_agent.chat.structured_output import Method, parsed, structured
 from latent_agent.chat.threads import in_thread
 from latent_agent.chat.to_langchain import answer_chunks, message_of
-from latent_agent.model.loading import place_name
+from latent_agent.model.places import place_name
 from latent_agent.model.prompt import encode_chat, encode_text
 from latent_agent.model.registry import SharedModel
 from latent_agent.reward import as_reward
@@ -427,7 +427,7 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     def _model_of(self, arguments: Arguments) -> SharedModel:
         """Return the model of a call with these arguments."""
         model, tokenizer = arguments["model"], arguments["tokenizer"]
-        return self.held_models.open(model, tokenizer, self.dtype, self.device)
+        return self.held_models.open(model, tokenizer, self.load_options)
 
 
 def _message(outcome: Outcome, arguments: Arguments) -> AIMessage:

@@ -7,17 +7,12 @@ from typing import Any
 import torch
 from langchain_core.embeddings import Embeddings
 from pydantic import ConfigDict, model_validator
-from transformers import DynamicCache
 
 from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.errors import PromptError, SettingError
 from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
-from latent_agent.model.prompt_pooling import pool
 from latent_agent.model.registry import SharedModel
-
-ROWS = 16
-"""Texts that are read at once."""
 
 
 class LatentSeekEmbeddings(ModelArguments, Embeddings):
@@ -74,37 +69,14 @@ def embed_texts(
     texts: Sequence[str],
     chat_template_kwargs: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[torch.Tensor]:
-    """Return the embeddings of texts, each (d,) float32 on the CPU.
+    """Return the embeddings of texts, each (e,) float32 on the CPU.
 
     Raises:
         SettingError: If one is no text.
         PromptError: If one does not fit the model's context window.
     """
     rows = [_encode(model, text, chat_template_kwargs) for text in texts]
-    # Rows of like length are read together, so that there is little padding.
-    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-    embedded: dict[int, torch.Tensor] = {}
-    for start in range(0, len(order), ROWS):
-        block = order[start : start + ROWS]
-        embedded.update(zip(block, _read(model, [rows[row] for row in block]), strict=True))
-    return [embedded[row] for row in range(len(rows))]
-
-
-def _read(model: SharedModel, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-    """Embed rows of token ids in one forward pass.
-
-    Shorter rows are padded at their end, where a causal model does not look.
-    """
-    longest = max(len(row) for row in rows)
-    backbone = model.backbone()
-    padded = [[*row, *[0] * (longest - len(row))] for row in rows]
-    ids = torch.tensor(padded, device=backbone.device)
-    with backbone.scheduler.alone():
-        _, layers = backbone.layers(ids, DynamicCache())
-    return [
-        pool([layer[number, None, : len(row)] for layer in layers]).cpu()
-        for number, row in enumerate(rows)
-    ]
+    return [row.cpu() for row in model.engine().embed(rows)]
 
 
 def _encode(model: SharedModel, text: object, chat_template_kwargs: Mapping[str, Any]) -> list[int]:

@@ -5,7 +5,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from latent_agent.model.held_models import HeldModels
-from latent_agent.model.loading import Place
+from latent_agent.model.options import LOAD_OPTIONS, EngineName, LoadOptions
+from latent_agent.model.places import Place
 from latent_agent.model.registry import SharedModel, shared_by_copies
 
 
@@ -14,8 +15,13 @@ class ModelArguments(BaseModel):
 
     model: Place
     tokenizer: Place = None
+    engine: EngineName = "auto"
     dtype: str | None = None
     device: str | None = None
+    threads: int | None = None
+    n_ctx: int | None = None
+    n_gpu_layers: int | None = None
+    model_kwargs: dict[str, Any] = Field(default_factory=dict[str, Any])
     held_models: HeldModels = Field(default_factory=HeldModels, exclude=True, repr=False)
     """Not to be given: a field, since LangChain's configured copies take over no more than those.
     So a model that a call's config names stays loaded for the next call."""
@@ -35,6 +41,11 @@ class ModelArguments(BaseModel):
         """
         object.__setattr__(self, "held_models", HeldModels())  # also where fields are frozen
 
+    @property
+    def load_options(self) -> LoadOptions:
+        """How the model is opened."""
+        return LoadOptions(**{name: getattr(self, name) for name in LOAD_OPTIONS})
+
     def _shared_model(self) -> SharedModel:
         """Return the model; reads no weights."""
-        return self.held_models.open(self.model, self.tokenizer, self.dtype, self.device)
+        return self.held_models.open(self.model, self.tokenizer, self.load_options)

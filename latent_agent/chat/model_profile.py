@@ -7,7 +7,7 @@ from typing import Any, cast
 from huggingface_hub import try_to_load_from_cache
 from langchain_core.language_models import ModelProfile
 
-from latent_agent.model.loading import BUNDLED, bundled_path
+from latent_agent.model.places import BUNDLED, bundled_path
 
 
 def profile_of(model: Any) -> ModelProfile:

@@ -16,7 +16,6 @@ from latent_agent.chat.call_config import prepared, with_namespace
 from latent_agent.chat.embeddings import embed_texts
 from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.errors import SettingError
-from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.recall.memory_adapter import embedder_name
 from latent_agent.recall.open_memory import open_memory
 from latent_memory import LatentMemory, Neighbour
@@ -105,8 +104,8 @@ class TraceRetriever(ModelArguments, BaseRetriever):
         self, memory: LatentMemory, query: str, namespace: str, k: int
     ) -> list[Neighbour]:
         """Return the nearest traces of each of a namespace's shelves."""
-        recipe = EMBEDDING if self.embeddings is None else embedder_name(self.embeddings)
-        fingerprint = self._shared_model().fingerprint(recipe, self.chat_template_kwargs)
+        embedder = None if self.embeddings is None else embedder_name(self.embeddings)
+        fingerprint = self._shared_model().fingerprint(embedder, self.chat_template_kwargs)
         shelves = [
             info.shelf
             for info in memory.shelves()

@@ -68,7 +68,7 @@ def serve_choices(
         CallCancelled: If ``progress.cancelled`` is set before all answers stand.
     """
     if count > 1:
-        agent.model.backbone()  # reading the weights is on no call's clock
+        agent.model.engine()  # reading the weights is on no call's clock
     began = time.monotonic()
     outcomes = [serve(agent, turns, progress)]
     for other in range(1, count):

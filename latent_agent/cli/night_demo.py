@@ -69,7 +69,7 @@ def consolidated(chat: ChatLatentSeek, memory: LatentMemory) -> NightReport:
     search = settings_for(chat.recipe)
     reward = reward_for(search, chat.reward)
     (info,) = memory.shelves()
-    model = open_model(chat.model, chat.tokenizer, chat.dtype, chat.device)
+    model = open_model(chat.model, chat.tokenizer, chat.load_options)
     return consolidate(
         NightJob(memory=memory, model=model, shelf=info.shelf, reward=reward, search=search)
     )

@@ -56,11 +56,10 @@ def _versions() -> Finding:
 
 
 def _model(model: str) -> Iterator[Finding]:
-    from latent_agent.model.prompt_pooling import EMBEDDING
     from latent_agent.model.registry import open_model
 
     shared = open_model(model)
-    text = f"{model}, fingerprint {shared.fingerprint(EMBEDDING)[:8]}"
+    text = f"{model}, fingerprint {shared.fingerprint()[:8]}"
     yield Finding(about="model", state="ok", text=text)
 
 

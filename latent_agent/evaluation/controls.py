@@ -42,7 +42,7 @@ def _noise(call: Call, bench: Bench) -> Proposals:
     for step in range(1, settings.max_iterations + 1):
         signs = torch.randint(0, 2, base.shape, generator=generator).to(base) * 2 - 1
         moved = base + step * settings.learning_rate * signs
-        yield call.backbone.decode(moved, GREEDY), GREEDY
+        yield call.decode(moved, GREEDY), GREEDY
 
 
 def reused_tokens(bench: Bench, item: Item) -> Answered:

@@ -15,8 +15,8 @@ from latent_agent.evaluation.checking import checker_named
 from latent_agent.evaluation.items import Item, digest, load_items
 from latent_agent.evaluation.run import Plan
 from latent_agent.evaluation.specs import parse_methods, swept
-from latent_agent.model.loading import place_name
-from latent_agent.model.prompt_pooling import EMBEDDING
+from latent_agent.model.options import LoadOptions
+from latent_agent.model.places import place_name
 from latent_agent.model.registry import open_model
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.job import NightSettings
@@ -75,7 +75,9 @@ def experiment(asked: EvaluationRequest) -> Experiment:
         reward = Misjudging(reward, asked.misjudge)
     specs = swept(parse_methods(asked.methods), asked.sweeps)
     bench = Bench(
-        model=open_model(asked.model, asked.tokenizer, asked.dtype, asked.device),
+        model=open_model(
+            asked.model, asked.tokenizer, LoadOptions(dtype=asked.dtype, device=asked.device)
+        ),
         settings=settings,
         reward=reward,
         checker=checker_named(asked.check),
@@ -134,7 +136,7 @@ def written(asked: EvaluationRequest, made: Experiment) -> dict[str, Any]:
     return {
         "answers": {
             "model": place if isinstance(place, str) else type(place).__name__,
-            "fingerprint": bench.model.fingerprint(EMBEDDING),
+            "fingerprint": bench.model.fingerprint(),
             "data": asked.data,
             "items": digest(plan.items),
             "questions": len(plan.items),

@@ -7,17 +7,25 @@ ends by itself, and a call that is alone runs as if there were no others.
 """
 
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import Any, Protocol
 
-import torch
-
-from latent_agent.model.batched_cache import PaddedBatch, SequenceGroup
+from latent_agent.model.generate import PassOutput
 from latent_memory.fork_renewal import Renewed
 
-PassOutput = tuple[torch.Tensor, torch.Tensor]
-"""Latents, (rows, d) float32, and their logits, (rows, vocabulary)."""
+
+class Passes(Protocol):
+    """What makes passes for groups: sequences that one call decodes together."""
+
+    def run(self, groups: Sequence[Any]) -> Sequence[PassOutput]:
+        """Read one more token in each row of all groups; return each group's output."""
+        ...
+
+    def leave(self, group: Any, *, keep: bool) -> None:
+        """Let a group go; ``keep``: it must hold its own rows afterwards."""
+        ...
 
 
 class BatchScheduler(Renewed):
@@ -27,13 +35,13 @@ class BatchScheduler(Renewed):
     (`alone`) come before shared ones, so that their calls soon join the batch.
 
     Args:
-        one_pass: Reads one more token in each row: takes ids, cache, mask and positions.
+        passes: Makes them.
         can_batch: Whether rows of several calls may share a pass.
     """
 
-    def __init__(self, one_pass: Callable[..., PassOutput], *, can_batch: bool) -> None:
+    def __init__(self, passes: Passes, *, can_batch: bool) -> None:
         super().__init__()
-        self._pass, self._can_batch = one_pass, can_batch
+        self._passes, self._can_batch = passes, can_batch
         self.renew()
 
     def renew(self) -> None:
@@ -41,11 +49,10 @@ class BatchScheduler(Renewed):
         self._changed = threading.Condition()
         self._busy = False
         self._exclusive_waiters = 0  # threads that wait in `alone`
-        self._groups: list[SequenceGroup] = []
-        self._in_pass: tuple[SequenceGroup, ...] = ()  # the groups of the current pass
+        self._groups: list[Hashable] = []
+        self._in_pass: tuple[Hashable, ...] = ()  # the groups of the current pass
         # None: requested, not yet there.
-        self._outputs: dict[SequenceGroup, PassOutput | Exception | None] = {}
-        self.batch: PaddedBatch | None = None
+        self._outputs: dict[Hashable, PassOutput | Exception | None] = {}
 
     @contextmanager
     def alone(self) -> Generator[None]:
@@ -64,14 +71,14 @@ class BatchScheduler(Renewed):
             self._release()
 
     @contextmanager
-    def joined(self, group: SequenceGroup, *, keep: bool) -> Generator[None]:
+    def joined(self, group: Hashable, *, keep: bool) -> Generator[None]:
         """Decode a group together with others until this is left.
 
         Until its thread calls `step`, the others wait for it.
 
         Args:
             group: The rows.
-            keep: Whether the group's cache must hold its rows afterwards.
+            keep: Whether the group must hold its own rows afterwards.
         """
         if not self._can_batch:
             yield
@@ -83,29 +90,25 @@ class BatchScheduler(Renewed):
         finally:
             self._leave(group, keep=keep)
 
-    def _leave(self, group: SequenceGroup, *, keep: bool) -> None:
+    def _leave(self, group: Hashable, *, keep: bool) -> None:
         try:
-            # No pass that includes this group begins meanwhile; one that it joined too late for
-            # may replace the batch.
-            batch = self.batch
-            if keep and batch is not None and group in batch.groups:
-                batch.write_back(group, copy=True)
+            # No pass that includes this group begins meanwhile.
+            self._passes.leave(group, keep=keep)
         finally:  # in any case the others must not wait for this group
             with self._changed:
                 self._groups.remove(group)
                 self._outputs.pop(group, None)
                 self._changed.notify_all()
 
-    def step(self, group: SequenceGroup, ids: torch.Tensor) -> PassOutput:
-        """Read the next token in each row of a group that has joined; ids (rows, 1).
+    def step(self, group: Hashable) -> PassOutput:
+        """Read the next token in each row of a group that has joined.
 
         Raises:
             Exception: Whatever a pass raises, in each thread that took part.
         """
-        group.ids = ids
         if not self._can_batch:
             with self.alone():
-                return self._single_pass(group)[0]
+                return self._passes.run([group])[0]
         with self._changed:
             self._outputs[group] = None
         while (output := self._wait(group)) is None:
@@ -114,7 +117,7 @@ class BatchScheduler(Renewed):
             raise output
         return output
 
-    def _wait(self, group: SequenceGroup) -> PassOutput | Exception | None:
+    def _wait(self, group: Hashable) -> PassOutput | Exception | None:
         """Wait for a group's output; None: this thread is the one to run the pass."""
         with self._changed:
             self._changed.wait_for(lambda: self._outputs[group] is not None or self._all_waiting())
@@ -135,7 +138,7 @@ class BatchScheduler(Renewed):
         groups = self._in_pass
         outputs: Sequence[PassOutput | Exception] = ()
         try:
-            outputs = self._single_pass(*groups) if len(groups) == 1 else self._batched_pass(groups)
+            outputs = self._passes.run(groups)
         except Exception as error:
             outputs = [error] * len(groups)
         finally:
@@ -143,7 +146,7 @@ class BatchScheduler(Renewed):
             self._release(dict(zip(groups, outputs, strict=False)))
 
     def _release(
-        self, outputs: Mapping[SequenceGroup, PassOutput | Exception] = MappingProxyType({})
+        self, outputs: Mapping[Hashable, PassOutput | Exception] = MappingProxyType({})
     ) -> None:
         with self._changed:
             for group, output in outputs.items():
@@ -151,33 +154,3 @@ class BatchScheduler(Renewed):
                     self._outputs[group] = output
             self._busy = False
             self._changed.notify_all()
-
-    def _single_pass(self, group: SequenceGroup) -> list[PassOutput]:
-        if self.batch is not None:
-            if group in self.batch.groups:
-                self.batch.write_back(group, copy=True)
-            self.batch = None
-        assert group.ids is not None
-        return [self._pass(group.ids, group.cache, *group.inputs())]
-
-    def _batched_pass(self, groups: tuple[SequenceGroup, ...]) -> list[PassOutput]:
-        batch = self._batch_of(groups)
-        ids, mask, positions = batch.inputs()
-        try:
-            latents, logits = self._pass(ids, batch.cache, mask, positions)
-        except BaseException:
-            batch.rewind()
-            raise
-        batch.grow(mask)
-        return list(zip(batch.split(latents), batch.split(logits), strict=True))
-
-    def _batch_of(self, groups: tuple[SequenceGroup, ...]) -> PaddedBatch:
-        before = self.batch
-        if before is not None and before.groups == groups:
-            return before
-        if before is not None:
-            for group in groups:
-                if group in before.groups:
-                    before.write_back(group, copy=False)
-        self.batch = PaddedBatch(groups)
-        return self.batch

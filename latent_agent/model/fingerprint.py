@@ -19,19 +19,19 @@ _WEIGHTS = ("*.safetensors", "*.bin")
 
 
 def fingerprint(
-    weights: str, config: Any, tokenizer: "PreTrainedTokenizerBase", embedding: str
+    weights: str, width: int, tokenizer: "PreTrainedTokenizerBase", embedding: str
 ) -> str:
     """Combine all that latents and embeddings depend on into one short id.
 
     Args:
         weights: What `folder_weights`, `model_weights` or a revision says of the weights.
-        config: The model's config.
+        width: How many numbers a latent has (d).
         tokenizer: Its tokenizer, with its chat template.
         embedding: Name of the embedding recipe.
     """
     parts = (
         weights,
-        str(config.get_text_config().hidden_size),
+        str(width),
         _tokenizer_text(tokenizer),
         *_around_text(tokenizer),
         embedding,

@@ -1,105 +1,202 @@
-"""A prefix to a whole answer: token by token, to a stop token, a stop text or a limit."""
+"""Prefixes to whole answers, token by token: to a stop token, a stop text or a limit.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+For engines that make one token after the other; one that writes whole answers needs none of it.
+"""
+
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 import torch
 
 from latent_agent.errors import BudgetSpent
-from latent_agent.model.backbone import Backbone
 from latent_agent.model.budget import Stage
-from latent_agent.model.kv_sequence import CachedSequence
-from latent_agent.model.sampling import Sampler
+from latent_agent.model.engine import Completion, Engine, Finish, Writing
 from latent_agent.model.stop_strings import holds_stop
 from latent_agent.model.thinking import Thinking
 
-Finish = Literal["stop", "length", "time", "tokens"]
+PassOutput = tuple[torch.Tensor, torch.Tensor]
+"""Latents, (rows, d) float32, and their logits, (rows, vocabulary)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AnswerLimits:
-    """Where an answer ends: length in tokens, the window's room included, and stop texts.
+class Rows(Protocol):
+    """Rows that go on from a sequence, each with ids of its own, and leave it as it is."""
 
-    A thought counts towards the length, and no stop text ends it.
-    """
+    def joined(self) -> AbstractContextManager[object]:
+        """Decode together with other calls until this is left."""
+        ...
 
-    max_tokens: int
-    stop: tuple[str, ...] = ()
+    def read(self) -> PassOutput:
+        """Read each row's own ids; the latents may be anything."""
+        ...
 
-
-@dataclass(frozen=True, kw_only=True)
-class Completion:
-    """An answer: its tokens (a stop token included), text, latents (T, d), and why it ended.
-
-    The text holds no thought; ``thought_finished`` is False if there is nothing but one.
-    """
-
-    tokens: tuple[int, ...]
-    text: str
-    latents: torch.Tensor
-    finish: Finish
-    thought_finished: bool = True
+    def step(self, tokens: Sequence[int | None]) -> PassOutput:
+        """Read the next token of each row; None: the row has ended, what it gives is unused."""
+        ...
 
 
-def complete(
-    backbone: Backbone,
-    sequence: CachedSequence,
-    prompt: Sequence[int],
-    prefix: Sequence[int],
-    *,
-    limits: AnswerLimits,
-    sampler: Sampler,
-    stage: Stage,
-    on_token: Callable[[int], None] | None = None,
-) -> Completion:
-    """Continue ``prompt + prefix`` token by token to the end of the answer.
+class Steps(Protocol):
+    """A sequence that reads one token after the other."""
 
-    Args:
-        backbone: The frozen LM.
-        sequence: Cached keys and values; whatever it shares with the prompt is not read again.
-        prompt: Ids of the prompt.
-        prefix: First ids of the answer; may be empty, may already end it.
-        limits: Where the answer ends at the latest.
-        sampler: Chooses each token.
-        stage: Where the budget books the forwarded tokens.
-        on_token: Given each token of the answer as it is made; those of a thought are left out.
+    @property
+    def engine(self) -> Engine:
+        """What reads."""
+        ...
 
-    Returns:
-        The answer; ``latents`` are those of the tokens after the prefix, (T - len(prefix), d)
-        float32. If the budget is spent, the answer up to there.
-    """
-    tokens = list(prefix[: limits.max_tokens])
-    latents: list[torch.Tensor] = []
-    thinking = Thinking(backbone, prompt)
-    begins = thinking.answer_at(tokens, len(tokens))
-    sent = 0 if begins is None else len(tokens)
-    finish = _ended(backbone, tokens, limits, begins, new=len(tokens))
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows may be forked from it."""
+        ...
+
+    def batched(self) -> AbstractContextManager[object]:
+        """Read single tokens in one batch with other calls, until this is left."""
+        ...
+
+    def hold(self, ids: Sequence[int], stage: Stage) -> None:
+        """Make the sequence hold ``ids``, or nothing."""
+        ...
+
+    def read(self, ids: Sequence[int], stage: Stage, *, latents: bool) -> PassOutput:
+        """Make the sequence hold ``ids``; return what follows them, of one row.
+
+        Latents that are not wanted may be anything.
+        """
+        ...
+
+    def extend(self, token: int, stage: Stage) -> PassOutput:
+        """Append a token and return what follows it, of one row."""
+        ...
+
+    def fork(self, tails: Sequence[Sequence[int]], stage: Stage) -> Rows:
+        """Return rows that all go on from here."""
+        ...
+
+
+def write(sequence: Steps, rows: Sequence[Writing], stage: Stage) -> list[Completion]:
+    """Write each row's answer; see `TokenSequence.write`."""
+    answers = [_Answer(sequence.engine, row) for row in rows]
     try:
-        with sequence.batched():
-            if finish is None:
-                latents.append(sequence.read([*prompt, *tokens], stage))
-            while finish is None:
-                tokens.append(sampler.choose(sequence.logits(), tokens))
-                begins = thinking.answer_at(tokens, 1) if begins is None else begins
-                if on_token is not None and begins is not None:
-                    for token in tokens[max(sent, begins) :]:
-                        on_token(token)
-                    sent = len(tokens)
-                finish = _ended(backbone, tokens, limits, begins, new=1)
-                if finish is None:
-                    latents.append(sequence.extend(tokens[-1:], stage))
+        if len(answers) == 1:
+            _write_one(sequence, answers[0], stage)
+        else:
+            _write_forked(sequence, answers, stage)
     except BudgetSpent as spent:
-        finish = "time" if spent.reason == "time" else "tokens"
-    parts = thinking.parts(tokens)
-    none = torch.empty(0, backbone.width, device=backbone.device)
-    return Completion(
-        tokens=tuple(tokens),
-        text=cut_at_stop(parts.answer, limits.stop),
-        latents=torch.stack(latents) if latents else none,
-        finish=finish,
-        thought_finished=parts.finished,
-    )
+        for answer in answers:
+            answer.finish = answer.finish or ("time" if spent.reason == "time" else "tokens")
+    return [answer.completion() for answer in answers]
+
+
+def next_logits(sequence: Steps, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
+    """Return the logits of what follows each prompt; see `TokenSequence.next_logits`."""
+    forked = _forks(sequence, prompts, stage)
+    return torch.cat([rows.read()[1] for _, rows in forked])
+
+
+def _write_one(sequence: Steps, answer: "_Answer", stage: Stage) -> None:
+    with sequence.batched():
+        if answer.finish is None:
+            wanted = answer.row.latents
+            answer.take(sequence.read(answer.ids, stage, latents=wanted))
+        while answer.finish is None:
+            answer.choose()
+            if answer.finish is None:
+                answer.take(sequence.extend(answer.tokens[-1], stage))
+
+
+def _write_forked(sequence: Steps, answers: Sequence["_Answer"], stage: Stage) -> None:
+    going = [answer for answer in answers if answer.finish is None]
+    for places, rows in _forks(sequence, [answer.ids for answer in going], stage):
+        block = [going[place] for place in places]
+        with rows.joined():
+            output = rows.read()
+            while True:
+                for number, answer in enumerate(block):
+                    if answer.finish is None:
+                        answer.take(
+                            (output[0][number : number + 1], output[1][number : number + 1])
+                        )
+                        answer.choose()
+                if all(answer.finish for answer in block):
+                    break
+                last = [None if answer.finish else answer.tokens[-1] for answer in block]
+                output = rows.step(last)
+
+
+def _forks(
+    sequence: Steps, rows: Sequence[Sequence[int]], stage: Stage
+) -> Generator[tuple[range, Rows]]:
+    """Read what all rows share, and fork the rest: a block of rows at a time, by their places."""
+    # The last id of each row stays out of what is shared: its state starts the answer.
+    shared = min(common_length(rows), min((len(ids) for ids in rows), default=1) - 1)
+    sequence.hold(rows[0][:shared] if rows else (), stage)
+    width = sequence.rows_at_once
+    for first in range(0, len(rows), width):
+        places = range(first, min(first + width, len(rows)))
+        yield places, sequence.fork([rows[place][shared:] for place in places], stage)
+
+
+class _Answer:
+    """An answer that is being written."""
+
+    def __init__(self, engine: Engine, row: Writing) -> None:
+        self.row, self._engine = row, engine
+        self.tokens = list(row.prefix[: row.limits.max_tokens])
+        self._thinking = Thinking(engine, row.prompt)
+        self._begins = self._thinking.answer_at(self.tokens, len(self.tokens))
+        self._sent = 0 if self._begins is None else len(self.tokens)
+        self._latents: list[torch.Tensor] = []
+        self._logits: torch.Tensor | None = None
+        self.finish: Finish | None = self._ended(new=len(self.tokens))
+
+    @property
+    def ids(self) -> list[int]:
+        """Prompt and answer."""
+        return [*self.row.prompt, *self.tokens]
+
+    def take(self, output: PassOutput) -> None:
+        """Take in the latent of the next token, and its logits, of one row."""
+        if self.row.latents:
+            self._latents.append(output[0][0])
+        self._logits = output[1][0]
+
+    def choose(self) -> None:
+        """Choose the next token."""
+        assert self._logits is not None
+        self.tokens.append(self.row.sampler.choose(self._logits, self.tokens))
+        if self._begins is None:
+            self._begins = self._thinking.answer_at(self.tokens, 1)
+        if self.row.on_token is not None and self._begins is not None:
+            for token in self.tokens[max(self._sent, self._begins) :]:
+                self.row.on_token(token)
+            self._sent = len(self.tokens)
+        self.finish = self._ended(new=1)
+
+    def _ended(self, new: int) -> Finish | None:
+        if self.tokens and self.tokens[-1] in self._engine.stop_ids:
+            return "stop"
+        begins, limits = self._begins, self.row.limits
+        if begins is not None:
+
+            def text(ids: Sequence[int]) -> str:
+                # What stands between a thought and its answer is part of neither.
+                return self._engine.text(ids).lstrip() if begins else self._engine.text(ids)
+
+            answer = self.tokens[begins:]
+            if holds_stop(text, answer, limits.stop, min(new, len(answer))):
+                return "stop"
+        return "length" if len(self.tokens) >= limits.max_tokens else None
+
+    def completion(self) -> Completion:
+        """Return what was written."""
+        parts = self._thinking.parts(self.tokens)
+        none = torch.empty(0, self._engine.width, device=self._engine.device)
+        return Completion(
+            tokens=tuple(self.tokens),
+            text=cut_at_stop(parts.answer, self.row.limits.stop),
+            latents=torch.stack(self._latents) if self._latents else none,
+            finish=self.finish or "length",
+            thought_finished=parts.finished,
+        )
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:
@@ -108,18 +205,11 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> str:
     return text[: min(places)] if places else text
 
 
-def _ended(
-    backbone: Backbone, tokens: list[int], limits: AnswerLimits, begins: int | None, new: int
-) -> Finish | None:
-    if tokens and tokens[-1] in backbone.stop_ids:
-        return "stop"
-    if begins is not None:
-
-        def text(ids: Sequence[int]) -> str:
-            # What stands between a thought and its answer is part of neither.
-            return backbone.text(ids).lstrip() if begins else backbone.text(ids)
-
-        answer = tokens[begins:]
-        if holds_stop(text, answer, limits.stop, min(new, len(answer))):
-            return "stop"
-    return "length" if len(tokens) >= limits.max_tokens else None
+def common_length(rows: Sequence[Sequence[int]]) -> int:
+    """Return how many leading ids all rows share."""
+    shared = 0
+    for column in zip(*rows, strict=False):
+        if any(token != column[0] for token in column):
+            break
+        shared += 1
+    return shared

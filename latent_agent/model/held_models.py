@@ -4,10 +4,13 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from latent_agent.model.options import LoadOptions
 from latent_agent.model.registry import SharedModel, open_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from latent_agent.model.engine import Engine
 
 
 class HeldModels:
@@ -22,13 +25,12 @@ class HeldModels:
 
     def open(
         self,
-        model: "str | os.PathLike[str] | PreTrainedModel",
+        model: "str | os.PathLike[str] | PreTrainedModel | Engine",
         tokenizer: "str | os.PathLike[str] | PreTrainedTokenizerBase | None" = None,
-        dtype: str | None = None,
-        device: str | None = None,
+        options: LoadOptions = LoadOptions(),  # noqa: B008 - frozen
     ) -> SharedModel:
         """Return what `open_model` does, and hold it."""
-        shared = open_model(model, tokenizer, dtype, device)
+        shared = open_model(model, tokenizer, options)
         self._models.add(shared)
         return shared
 

@@ -5,10 +5,6 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from latent_agent.errors import ModelError
-
-_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-ROWS = 8  # latents whose logits are held at a time: all N of a large vocabulary take much memory
 _PIECE = 8192  # rows of a half-precision weight that are widened at a time
 
 
@@ -16,27 +12,13 @@ class LMHead:
     """A linear layer, and what some architectures do to its scores: scale them, or cap them.
 
     Args:
-        linear: The model's output embeddings.
-        text_config: The config that says how its logits are scaled and capped.
-
-    Raises:
-        ModelError: If its weight is quantised: no gradient goes back through that.
+        linear: Has a ``weight``, (vocabulary, d) of 16 bits or more, and a ``bias`` or None.
+        scale: Factor on its scores.
+        soft_cap: Bound that they approach; None: there is none.
     """
 
-    def __init__(self, linear: Any, text_config: Any) -> None:
-        weight: Any = getattr(linear, "weight", None)
-        dtype: torch.dtype | None = getattr(weight, "dtype", None)
-        if dtype not in _DTYPES:
-            raise ModelError(
-                "the LM head must have a floating-point weight of 16 bits or more, got "
-                f"{linear!r} with a weight of {dtype or 'packed numbers'}; leave the head "
-                "unquantised, or load the model as it was before"
-            )
-        self._linear = linear
-        self._soft_cap: float | None = getattr(text_config, "final_logit_softcapping", None)
-        self._scale = float(getattr(text_config, "logit_scale", None) or 1.0) / float(
-            getattr(text_config, "logits_scaling", None) or 1.0
-        )
+    def __init__(self, linear: Any, scale: float = 1.0, soft_cap: float | None = None) -> None:
+        self._linear, self._scale, self._soft_cap = linear, scale, soft_cap
 
     @property
     def weight(self) -> torch.Tensor:

@@ -36,6 +36,10 @@ class Sampler:
         sample: Which of the step's samples.
         top_p: Only the likeliest tokens that together reach this probability are drawn from.
         constraint: What may follow what.
+
+    Attributes:
+        greedy: Whether it takes the likeliest token.
+        free: Whether every token may follow.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class Sampler:
         top_p: float = 1.0,
         constraint: Constraint = FREE,
     ) -> None:
-        self.greedy = temperature == 0
+        self.greedy, self.free = temperature == 0, constraint is FREE
         self._temperature, self._constraint = temperature, constraint
         self._top_p = top_p
         digest = hashlib.sha256(f"{seed}/{step}/{sample}".encode()).digest()

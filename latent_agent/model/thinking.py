@@ -10,7 +10,7 @@ from latent_agent.tools.pieces import marker_ids
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from latent_agent.model.backbone import Backbone
+    from latent_agent.model.engine import Engine
 
 _TAGS = OPENING, CLOSING = "<think>", "</think>"
 _TAG = 16  # tokens at most that a tag and the whitespace around it are written in
@@ -73,9 +73,9 @@ class Thinking:
     no tags write them as any other text.
     """
 
-    def __init__(self, backbone: "Backbone", prompt: Sequence[int]) -> None:
-        tokenizer = backbone.tokenizer
-        self._text = backbone.text
+    def __init__(self, engine: "Engine", prompt: Sequence[int]) -> None:
+        tokenizer = engine.tokenizer
+        self._text = engine.text
         self._knows, self._begun = knows_thinking(tokenizer), _opened(tokenizer, prompt)
         ids = marker_ids(tokenizer, _TAGS)
         self._open, self._close = ids.get(OPENING), ids.get(CLOSING)

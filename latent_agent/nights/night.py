@@ -135,14 +135,14 @@ def _train(night: _Night, dataset: Dataset) -> ActivePrior | None:
     job, surveyed = night.job, dataset.survey
     champion = None if dataset.champion is None else dataset.champion.version
     night.figures |= {**surveyed.counts(), "champion": champion, "searched": job.search_source}
-    backbone = job.model.backbone()
-    network = _initial_network(night, dataset).to(backbone.device)
+    engine = job.model.engine()
+    network = _initial_network(night, dataset).to(engine.device)
     settings = replace(job.settings.fit, seed=night.seed)
     total = settings.steps(surveyed.trained)
     report = fit(
         network,
         dataset.stream,
-        backbone,
+        engine,
         settings,
         surveyed.trained,
         lambda done: job.watch.tick("training", min(done, total), total),

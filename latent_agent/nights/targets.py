@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from latent_agent.call.agent import reward_for
 from latent_agent.errors import PriorError, SettingError
-from latent_agent.model.loading import Place
-from latent_agent.model.prompt_pooling import EMBEDDING
+from latent_agent.model.options import LoadOptions
+from latent_agent.model.places import Place
 from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.nights.job import NightJob
 from latent_agent.nights.search_settings import newest_search
@@ -24,13 +24,16 @@ class ChatArguments(Protocol):
 
     model: Place
     tokenizer: Place
-    dtype: str | None
-    device: str | None
     recipe: str
     reward: Any
     memory: Any
     namespace: str
     embeddings: Any
+
+    @property
+    def load_options(self) -> LoadOptions:
+        """How its model is opened."""
+        ...
 
 
 def shelves_for(
@@ -46,7 +49,7 @@ def shelves_for(
         PriorError: If there are none; says what there is instead.
     """
     shelves = memory.shelves()
-    recipe = EMBEDDING if embedder is None else embedder_name(embedder)
+    name = None if embedder is None else embedder_name(embedder)
     here = {
         info.shelf: newest_search(memory, info.shelf)
         for info in shelves
@@ -55,14 +58,14 @@ def shelves_for(
     wanted = [
         shelf
         for shelf, searched in here.items()
-        if shelf.fingerprint == searched.fingerprint(model, recipe)
+        if shelf.fingerprint == searched.fingerprint(model, name)
         and (reward is None or shelf.reward == shelf_reward(reward.id))
     ]
     if not wanted:
         _refuse_other_embedders(here, model)
         raise PriorError(
             f"there must be traces in namespace {namespace!r} of model "
-            f"{model.fingerprint(recipe)[:8]}"
+            f"{model.fingerprint(name)[:8]}"
             f"{'' if reward is None else f' and reward {reward.id!r}'}, got {_listed(shelves)}; "
             "ask questions first, or give another --namespace, --model, --reward or --memory"
         )
@@ -71,10 +74,10 @@ def shelves_for(
 
 def _refuse_other_embedders(here: Mapping[Shelf, StoredSearch], model: SharedModel) -> None:
     for shelf, searched in here.items():
-        if searched.recipe != EMBEDDING and shelf.fingerprint == searched.fingerprint(model):
+        if searched.embedder is not None and shelf.fingerprint == searched.fingerprint(model):
             raise PriorError(
                 "the questions of a night must be embedded as its traces were, got traces in "
-                f"namespace {shelf.namespace!r} embedded by {searched.recipe!r}; name that object "
+                f"namespace {shelf.namespace!r} embedded by {searched.embedder!r}; name it "
                 "with --embeddings module:attribute, or run the night from Python: job_for(chat)"
             )
 
@@ -91,14 +94,14 @@ def job_for(chat: ChatArguments) -> NightJob:
             f"a night needs a memory, got memory={chat.memory!r}; for example "
             "memory='answers.sqlite3'"
         )
-    model = open_model(chat.model, chat.tokenizer, chat.dtype, chat.device)
+    model = open_model(chat.model, chat.tokenizer, chat.load_options)
     given = {field.name: getattr(chat, field.name, None) for field in fields(Settings)}
     search = settings_for(chat.recipe, **{**given, "stop": None})
     reward = reward_for(search, chat.reward)
-    recipe = EMBEDDING if chat.embeddings is None else embedder_name(chat.embeddings)
+    embedder = None if chat.embeddings is None else embedder_name(chat.embeddings)
     shelf = Shelf(
         namespace=chat.namespace,
-        fingerprint=model.fingerprint(recipe, search.chat_template_kwargs),
+        fingerprint=model.fingerprint(embedder, search.chat_template_kwargs),
         reward=shelf_reward(reward.id),
     )
     return NightJob(

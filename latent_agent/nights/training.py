@@ -22,7 +22,7 @@ _LIKELIEST = 8  # of each probe
 
 
 class LogitHead(Protocol):
-    """The frozen LM head; the backbone has it."""
+    """The frozen LM head; the engine has it."""
 
     @property
     def vocabulary(self) -> int:

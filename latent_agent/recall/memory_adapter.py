@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latent_agent.errors import BudgetSpent, EmbedderError, PriorError
-from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.recall.active_prior import ActivePrior
 from latent_agent.recall.open_memory import Mode
 from latent_agent.recall.stored_search import search_text
@@ -108,8 +107,8 @@ class TraceMemory(CallMemory):
         return replace(nothing, neighbours=neighbours, warm_starts=starts, prior=version)
 
     @property
-    def _recipe(self) -> str:
-        return EMBEDDING if self._embedder is None else embedder_name(self._embedder)
+    def _recipe(self) -> str | None:
+        return None if self._embedder is None else embedder_name(self._embedder)
 
     def _shelf(self, call: OpenCall) -> Shelf:
         template = call.settings.chat_template_kwargs

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.model.registry import DATE, SharedModel
 from latent_agent.settings import Settings
 
@@ -21,18 +20,18 @@ _DEFAULTS = Settings()
 _EMBEDDING, _TEMPLATE = "embedding", "chat_template_kwargs"
 
 
-def search_text(settings: Settings, recipe: str) -> str:
+def search_text(settings: Settings, embedder: str | None = None) -> str:
     """Return how a call searched as a trace keeps it: what differs from the plain defaults.
 
     Args:
         settings: The call's. Of the chat template's arguments the date is left out, as
             fingerprints leave it out: each day's settings would differ.
-        recipe: What embedded the question.
+        embedder: What embedded the question; None: the model itself.
     """
     kept = {name: getattr(settings, name) for name in REPLAYED}
     kept[_TEMPLATE] = {name: kept[_TEMPLATE][name] for name in {*kept[_TEMPLATE]} - {DATE}}
     kept = {name: value for name, value in kept.items() if value != getattr(_DEFAULTS, name)}
-    return json.dumps(kept if recipe == EMBEDDING else {**kept, _EMBEDDING: recipe})
+    return json.dumps(kept if embedder is None else {**kept, _EMBEDDING: embedder})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +40,11 @@ class StoredSearch:
 
     Attributes:
         settings: Those that differ from the plain defaults.
-        recipe: What embedded the question.
+        embedder: What embedded the question; None: the model itself.
     """
 
     settings: Mapping[str, Any]
-    recipe: str
+    embedder: str | None = None
 
     @property
     def template(self) -> Mapping[str, Any]:
@@ -54,7 +53,7 @@ class StoredSearch:
 
     def fingerprint(self, model: SharedModel, embedder: str | None = None) -> str:
         """Return the fingerprint of such calls, with another embedder if one is named."""
-        return model.fingerprint(embedder or self.recipe, self.template)
+        return model.fingerprint(embedder or self.embedder, self.template)
 
 
 def search_of(text: str | None) -> StoredSearch:
@@ -73,4 +72,5 @@ def search_of(text: str | None) -> StoredSearch:
         settings["stop"] = tuple(str(stop) for stop in stops)
     if not isinstance(settings.get(_TEMPLATE, {}), dict):
         del settings[_TEMPLATE]
-    return StoredSearch(settings=settings, recipe=str(held.get(_EMBEDDING, EMBEDDING)))
+    embedder: Any = held.get(_EMBEDDING)
+    return StoredSearch(settings=settings, embedder=None if embedder is None else str(embedder))

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from latent_agent.model.budget import Budget
-from latent_agent.model.generate import Completion
+from latent_agent.model.engine import Completion
 from latent_agent.model.registry import SharedModel
 from latent_agent.recall.warm_start import WarmStart
 from latent_agent.search.types import SearchRecord

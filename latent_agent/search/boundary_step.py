@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from latent_agent.model.lm_head import ROWS
+from latent_agent.model.engine import ROWS
 from latent_agent.model.logits_mask import Constraint, mask_along
 
 PAST = 1.1  # a tenth past the edge: a memory packs latents, and what lies on the edge falls back

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from latent_agent.model.lm_head import ROWS
+from latent_agent.model.engine import ROWS
 from latent_agent.model.logits_mask import FREE, Constraint, mask_along
 from latent_agent.model.sampling import nucleus
 from latent_agent.search.types import LatentSpace, Trial

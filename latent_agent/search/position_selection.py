@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from latent_agent.model.lm_head import ROWS
+from latent_agent.model.engine import ROWS
 from latent_agent.settings import Settings
 
 

@@ -90,10 +90,10 @@ class Search:
 
     def _ascend(self, start: Start) -> None:
         """Take gradient steps."""
-        settings, space, constraint = self._settings, self._call.backbone, self._call.constraint
+        settings, space, constraint = self._settings, self._call.engine, self._call.constraint
         z = start.latents.detach().clone()
         adam, moving = Adam(z, settings.learning_rate), updated(z, space.logits, settings)
-        decode = partial(read_prefix, space.decode, start.trial.prefix, settings)
+        decode = partial(read_prefix, self._call.decode, start.trial.prefix, settings)
         trials: Sequence[Trial] = [start.trial]
         for step in range(1, settings.max_iterations + 1):
             gradient = policy_gradient(z, trials, space, settings, constraint)
@@ -128,7 +128,7 @@ class Search:
 
     def _flip(self, start: Start) -> None:
         """Flip one token of the start after the other; what follows it is written again."""
-        z, prefix, logits = start.latents.detach(), start.trial.prefix, self._call.backbone.logits
+        z, prefix, logits = start.latents.detach(), start.trial.prefix, self._call.engine.logits
         pairs = flips(z, prefix, logits, self._call.constraint, self._settings.max_iterations)
         for step, (place, token) in enumerate(pairs, 1):
             self.record.iterations = step

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from latent_agent.model.lm_head import ROWS
+from latent_agent.model.engine import ROWS
 from latent_agent.model.logits_mask import Constraint, mask_along
 from latent_agent.search.boundary_step import PAST, Logits
 

@@ -44,7 +44,7 @@ class Start:
 
 
 class LatentSpace(Protocol):
-    """What turns latents (N, d) into logits (N, vocabulary) and tokens; the backbone does."""
+    """What turns latents (N, d) into logits (N, vocabulary), and back; the engine does."""
 
     def logits(self, latents: torch.Tensor) -> torch.Tensor:
         """Return float32 logits."""
@@ -54,22 +54,22 @@ class LatentSpace(Protocol):
         """Turn a gradient (N, vocabulary) with respect to logits into one to latents, (N, d)."""
         ...
 
-    def decode(self, latents: torch.Tensor, sampler: Sampler) -> tuple[int, ...]:
-        """Choose one token a latent, up to and with the first stop token."""
-        ...
-
 
 class Searchable(Protocol):
     """What a search needs of a call."""
 
     @property
-    def backbone(self) -> LatentSpace:
-        """Latents to logits and tokens."""
+    def engine(self) -> LatentSpace:
+        """Latents to logits."""
         ...
 
     @property
     def constraint(self) -> Constraint:
         """What may follow what in an answer."""
+        ...
+
+    def decode(self, latents: torch.Tensor, sampler: Sampler) -> tuple[int, ...]:
+        """Choose a token for each latent (N, d), up to and with the first stop token."""
         ...
 
     def attempt(self, prefix: tuple[int, ...], sampler: Sampler) -> Trial:

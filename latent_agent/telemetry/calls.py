@@ -130,7 +130,7 @@ class ObservedCall:
 
     def _model(self) -> str:
         """Return the model's id; of a folder its name, whose path nobody else need know."""
-        name: str = self._agent.model.config.name_or_path
+        name: str = self._agent.model.name
         return Path(name).name if Path(name).is_absolute() else name
 
 

@@ -14,6 +14,7 @@ from latent_agent.call import call
 from latent_agent.model.budget import Budget
 from latent_agent.model.registry import open_model
 from latent_agent.teaching import questions
+from tests.support.engines import transformers_engine
 
 ASKED = [question.text for question in questions("test", n=8, seed=2)]
 
@@ -36,7 +37,7 @@ def budgets(monkeypatch: pytest.MonkeyPatch) -> list[Budget]:
 def passes() -> Iterator[list[tuple[float, int]]]:
     """When each forward pass began, and how many rows it read; the model makes one at a time."""
     seen: list[tuple[float, int]] = []
-    body = open_model("bundled").backbone().model.base_model
+    body = transformers_engine(open_model("bundled")).model.base_model
 
     def note(_module: Any, _args: Any, given: dict[str, torch.Tensor]) -> None:
         seen.append((time.monotonic(), given["input_ids"].shape[0]))

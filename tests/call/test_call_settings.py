@@ -14,6 +14,7 @@ from latent_agent.errors import SettingError
 from latent_agent.model.registry import open_model
 from latent_agent.teaching import questions
 from latent_memory import LatentMemory
+from tests.support.engines import transformers_engine
 
 ASKED = [question.text for question in questions("test", n=4, seed=7)]
 THREADS = 8
@@ -34,7 +35,7 @@ def nothing_shared_changes(chat: ChatLatentSeek) -> Iterator[None]:
 
 
 def weights_of() -> float:
-    model = open_model("bundled").backbone().model
+    model = transformers_engine(open_model("bundled")).model
     return sum(parameter.double().sum().item() for parameter in model.parameters())
 
 
@@ -77,7 +78,7 @@ def test_configurable_fields(chat: ChatLatentSeek) -> None:
 
 
 def test_configured_models_keep_sharing_weights_and_memory(tmp_path: Path) -> None:
-    backbone = open_model("bundled").backbone()
+    engine = open_model("bundled").engine()
     chat = ChatLatentSeek(
         model="bundled", memory=tmp_path / "memory.sqlite3", reward=lambda _q, _a: -0.1
     )
@@ -86,7 +87,7 @@ def test_configured_models_keep_sharing_weights_and_memory(tmp_path: Path) -> No
     assert metadata(chat.invoke(ASKED[0]))["warm_start"]["neighbours"] == []
     again = metadata(chat.invoke(ASKED[0], {"configurable": {"namespace": "ann"}}))
     assert again["warm_start"]["neighbours"] == [first["trace_id"]]
-    assert open_model("bundled").backbone() is backbone
+    assert open_model("bundled").engine() is engine
 
 
 def test_configurable_alternatives(chat: ChatLatentSeek) -> None:

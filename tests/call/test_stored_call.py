@@ -16,7 +16,6 @@ from latent_agent.call.stored_call import StoredCall, call_of, call_text
 from latent_agent.cli.trace_view import draw
 from latent_agent.errors import PriorError, SettingError
 from latent_agent.model.conversation import Turn
-from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.nights.dataset import part_of
 from latent_agent.nights.regression_set import Anchor, read_anchors
 from latent_agent.nights.replay import Replayer, pick_questions
@@ -201,7 +200,7 @@ def test_a_call_leaves_how_it_searched(memory: LatentMemory) -> None:
     kept, _, _ = stored_by_a_call(memory)
     assert kept.settings is not None
     known = search_of(kept.settings).settings
-    assert search_of(kept.settings).recipe == EMBEDDING
+    assert search_of(kept.settings).embedder is None
     assert known["prefix_tokens"] == 2
     search = search_for(memory, kept.shelf)
     assert search.settings == replace(
@@ -229,9 +228,7 @@ def shelf_with(memory: LatentMemory, *lengths: int | None) -> Shelf:
     made = [
         replace(
             trace(1),
-            settings=None
-            if length is None
-            else search_text(replace(SEARCH, prefix_tokens=length), EMBEDDING),
+            settings=None if length is None else search_text(replace(SEARCH, prefix_tokens=length)),
         )
         for length in lengths
     ]

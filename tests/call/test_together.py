@@ -13,7 +13,7 @@ from langchain_core.prompts import ChatPromptTemplate
 
 from latent_agent import ChatLatentSeek, LatentSeekLLM
 from latent_agent.chat.threads import CALLS, at_once
-from latent_agent.model.backbone import Backbone
+from latent_agent.model.transformers_engine.engine import TransformersEngine
 from latent_agent.teaching import questions
 from latent_memory import LatentMemory
 
@@ -45,13 +45,13 @@ def one_by_one() -> list[dict[str, Any]]:
 def rows_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each pass had."""
     rows: list[int] = []
-    states = Backbone.states
+    states = TransformersEngine.states
 
-    def seen(self: Backbone, ids: torch.Tensor, *args: Any) -> torch.Tensor:
+    def seen(self: TransformersEngine, ids: torch.Tensor, *args: Any) -> torch.Tensor:
         rows.append(ids.shape[0])
         return states(self, ids, *args)
 
-    monkeypatch.setattr(Backbone, "states", seen)
+    monkeypatch.setattr(TransformersEngine, "states", seen)
     return rows
 
 

@@ -11,6 +11,7 @@ import pytest
 from latent_agent import ChatLatentSeek
 from latent_agent.model.registry import open_model
 from latent_agent.teaching import questions
+from tests.support.engines import transformers_engine
 
 ASKED = [question.text for question in questions("test", n=8, seed=2)]
 
@@ -31,7 +32,7 @@ def endless() -> ChatLatentSeek:
 def passes() -> Iterator[list[float]]:
     """The time of each forward pass that the bundled model makes."""
     seen: list[float] = []
-    body = open_model("bundled").backbone().model.base_model
+    body = transformers_engine(open_model("bundled")).model.base_model
     hook = body.register_forward_pre_hook(lambda *_: seen.append(time.monotonic()))
     yield seen
     hook.remove()

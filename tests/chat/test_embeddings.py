@@ -11,14 +11,15 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from transformers import PreTrainedConfig
 
 from latent_agent import ChatLatentSeek, LatentSeekEmbeddings
-from latent_agent.chat.embeddings import ROWS
 from latent_agent.errors import ModelError, PromptError, SettingError
 from latent_agent.model.registry import open_model
+from latent_agent.model.transformers_engine.engine import EMBEDDED_AT_ONCE
 from latent_agent.teaching import questions
 from latent_memory import LatentMemory
+from tests.support.engines import transformers_engine
 from tests.support.tiny import CONFIGS, WINDOW, tiny_model, tiny_tokenizer
 
-TEXTS = [question.text for question in questions("test", n=ROWS + 9, seed=3)]
+TEXTS = [question.text for question in questions("test", n=EMBEDDED_AT_ONCE + 9, seed=3)]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_what_fills_a_row_up_is_not_seen(name: str) -> None:
 
 
 def test_texts_are_not_read_while_a_call_uses_the_model(embeddings: LatentSeekEmbeddings) -> None:
-    scheduler = open_model("bundled").backbone().scheduler
+    scheduler = transformers_engine(open_model("bundled")).scheduler
     with ThreadPoolExecutor(1) as threads:
         with scheduler.alone():
             made = threads.submit(embeddings.embed_query, "apples")
@@ -82,10 +83,10 @@ def test_a_vector_store_finds_questions_of_the_same_family(
 
 
 def test_the_weights_are_shared_with_the_chat_model(embeddings: LatentSeekEmbeddings) -> None:
-    backbone = open_model("bundled").backbone()
+    engine = open_model("bundled").engine()
     embeddings.embed_query("apples")
     ChatLatentSeek(model="bundled", memory=None).invoke("apples", max_tokens=1)
-    assert open_model(embeddings.model, embeddings.tokenizer).backbone() is backbone
+    assert open_model(embeddings.model, embeddings.tokenizer).engine() is engine
 
 
 def test_building_reads_no_weights(tmp_path: Path) -> None:

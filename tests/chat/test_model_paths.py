@@ -8,7 +8,7 @@ import pytest
 from latent_agent import ChatLatentSeek, LatentSeekEmbeddings, LatentSeekLLM, TraceRetriever
 from latent_agent.errors import ModelError
 from latent_agent.evaluation.setup import EvaluationRequest, experiment, written
-from latent_agent.model.loading import bundled_path
+from latent_agent.model.places import bundled_path
 from latent_agent.model.registry import open_model
 from latent_memory import LatentMemory
 

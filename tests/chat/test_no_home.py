@@ -13,7 +13,7 @@ from latent_agent import ChatLatentSeek, TraceRetriever
 from latent_agent.cli import main
 from latent_agent.errors import ModelError
 from latent_agent.model.fingerprint import folder_weights
-from latent_agent.model.loading import bundled_path
+from latent_agent.model.places import bundled_path
 from latent_memory import LatentMemory, LocationError, default_location
 from tests.conftest import XDG_FOLDERS
 from tests.support.memories import run_python, trace

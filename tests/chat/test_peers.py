@@ -9,6 +9,7 @@ from latent_agent import ChatLatentSeek
 from latent_agent.errors import SettingError
 from latent_agent.model.registry import open_model
 from latent_agent.teaching import is_right, questions
+from tests.support.engines import transformers_engine
 
 ASKED = next(question for question in questions("test", n=8, seed=2) if question.family == "order")
 
@@ -76,7 +77,7 @@ def test_a_stop_text_ends_every_candidate_of_a_search(chat):
 
 
 def test_an_error_while_generating_comes_out_as_it_is(chat):
-    body = open_model("bundled").backbone().model.base_model
+    body = transformers_engine(open_model("bundled")).model.base_model
     hook = body.register_forward_pre_hook(lambda *_: 1 / 0)
     try:
         for way in (chat.invoke, lambda text: list(chat.stream(text))):

@@ -157,15 +157,15 @@ def test_with_tools_at_hand_it_is_a_call_or_the_schema(calling):
     wanted = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
     bound = calling.bind_tools([tool], response_format=wanted)
     form = form_of(bound.kwargs)
-    backbone = calling._shared_model().backbone()
+    engine = calling._shared_model().engine()
     for text, allowed in (
         ('{"day": "Monday", "ago": 3}', True),
         ('<tool_call>\n{"name": "pick", "arguments": {"n": 1}}\n</tool_call>', True),
         ('{"name": "pick"}', False),
         ("Monday", False),
     ):
-        ids, constraint = backbone.tokenizer.encode(text), form.constraint(backbone)
-        logits = torch.zeros(backbone.vocabulary)
+        ids, constraint = engine.tokenizer.encode(text), form.constraint(engine)
+        logits = torch.zeros(engine.vocabulary)
         told = (constraint.mask(logits, ids[:at])[token] == 0 for at, token in enumerate(ids))
         assert all(told) is allowed
     message = bound.invoke(QUESTION)

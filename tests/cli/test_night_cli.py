@@ -22,7 +22,6 @@ from latent_agent.cli import app
 from latent_agent.errors import SettingError
 from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
-from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.model.registry import open_model
 from latent_agent.nights.dataset import Stream, Survey, survey
 from latent_agent.nights.gate import GateSettings
@@ -65,7 +64,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A memory with what a day leaves, of questions whose drafts are often wrong."""
     shelf = Shelf(
         namespace="default",
-        fingerprint=open_model("bundled").fingerprint(EMBEDDING),
+        fingerprint=open_model("bundled").fingerprint(),
         reward=default_reward("strict").id,
     )
     asked = [question for question in questions("train", n=210, seed=3) if question.planted]

@@ -19,14 +19,14 @@ from transformers import (
 from dev.bundled_model.tokenizer import VOCABULARY_SIZE
 from latent_agent import ChatLatentSeek, SelfReward
 from latent_agent.errors import ModelError
-from latent_agent.model.backbone import Backbone
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn
-from latent_agent.model.generate import AnswerLimits, Completion, complete
-from latent_agent.model.kv_sequence import CachedSequence
+from latent_agent.model.engine import AnswerLimits, Completion
 from latent_agent.model.logits_mask import FREE
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.sampling import Sampler
+from latent_agent.model.transformers_engine.engine import TransformersEngine
+from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
 from latent_agent.reward import Score
 from latent_agent.reward.base import JudgeRequest
 from latent_agent.reward.self_judge import SelfJudge
@@ -34,6 +34,7 @@ from latent_agent.search.adam import Adam
 from latent_agent.search.refine import Search
 from latent_agent.search.types import Start, Trial
 from latent_agent.settings import Settings
+from tests.support.engines import complete
 from tests.support.tiny import (
     CONFIGS,
     SLIDING,
@@ -67,19 +68,17 @@ def checksum(model: PreTrainedModel) -> str:
     return digest.hexdigest()
 
 
-def endless(model: PreTrainedModel) -> Backbone:
-    """A backbone that no token stops, so that answers have their full length."""
-    backbone = Backbone(model, tiny_tokenizer())
-    backbone.stop_ids = frozenset()
-    return backbone
+def endless(model: PreTrainedModel) -> TransformersEngine:
+    """A engine that no token stops, so that answers have their full length."""
+    engine = TransformersEngine(model, tiny_tokenizer())
+    engine.stop_ids = frozenset()
+    return engine
 
 
-def draft(backbone: Backbone, prompt: list[int], length: int) -> Completion:
-    sequence = CachedSequence(backbone, Budget())
+def draft(engine: TransformersEngine, prompt: list[int], length: int) -> Completion:
+    sequence = CachedSequence(engine, Budget())
     limits = AnswerLimits(max_tokens=length)
-    return complete(
-        backbone, sequence, prompt, (), limits=limits, sampler=Sampler(0.0), stage="draft"
-    )
+    return complete(sequence, prompt, (), limits=limits, sampler=Sampler(0.0), stage="draft")
 
 
 @torch.no_grad()
@@ -94,13 +93,13 @@ def without_cache(model: PreTrainedModel, prompt: list[int], length: int) -> tup
 @every_dtype
 @every_model
 def test_the_drafts_latents_decode_to_the_drafts_tokens(name: str, dtype: torch.dtype) -> None:
-    backbone = endless(tiny_model(name, dtype))
-    answer = draft(backbone, IDS, 60)
+    engine = endless(tiny_model(name, dtype))
+    answer = draft(engine, IDS, 60)
     assert len(answer.tokens) == 60
     assert len(set(answer.tokens)) > 3  # otherwise the comparison would say little
     assert answer.latents.shape == (60, 32)
     assert answer.latents.dtype == torch.float32
-    assert backbone.decode(answer.latents, Sampler(0.0)) == answer.tokens
+    assert engine.decode(answer.latents, Sampler(0.0)) == answer.tokens
 
 
 @every_model
@@ -124,12 +123,12 @@ def test_the_cache_changes_nothing_past_a_sliding_window(name: str) -> None:
 @pytest.mark.parametrize("name", SLIDING_NAMES)
 def test_a_cropped_cache_changes_nothing_past_a_sliding_window(name: str) -> None:
     model = tiny_model(name)
-    backbone = endless(model)
+    engine = endless(model)
     prompt = encode_chat(tiny_tokenizer(), [Turn("user", PROMPT)])
-    sequence = CachedSequence(backbone, Budget())
+    sequence = CachedSequence(engine, Budget())
     for prefix in ((), (50, 60, 70), (50, 61)):
         answer = complete(
-            backbone, sequence, prompt, prefix,
+            sequence, prompt, prefix,
             limits=AnswerLimits(max_tokens=25), sampler=Sampler(0.0), stage="refine",
         )  # fmt: skip
         rest = without_cache(model, [*prompt, *prefix], 25 - len(prefix))
@@ -138,8 +137,8 @@ def test_a_cropped_cache_changes_nothing_past_a_sliding_window(name: str) -> Non
 
 @every_dtype
 def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = endless(tiny_model("llama", dtype))
-    answer = draft(backbone, IDS, 20)
+    engine = endless(tiny_model("llama", dtype))
+    answer = draft(engine, IDS, 20)
     made: list[Adam] = []
 
     class SeenAdam(Adam):
@@ -161,7 +160,9 @@ def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.M
     )  # fmt: skip
     start = Start(trial=trial, latents=answer.latents[:4])
     settings = Settings(max_iterations=3, learning_rate=0.3)
-    call: Any = SimpleNamespace(backbone=backbone, constraint=FREE, attempt=attempt)
+    call: Any = SimpleNamespace(
+        engine=engine, constraint=FREE, attempt=attempt, decode=engine.decode
+    )
     with Search(call, settings) as search:
         search.start_from(start)
         search.refine()
@@ -171,7 +172,7 @@ def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.M
     best = search.record.best
     assert best is not None
     assert best.latents.dtype == torch.float32
-    decoded = backbone.decode(best.latents, Sampler(0.0))
+    decoded = engine.decode(best.latents, Sampler(0.0))
     assert decoded == best.trial.prefix == seen[-1]
 
 
@@ -207,23 +208,23 @@ def test_a_whole_call_runs_and_leaves_the_weights_alone(name: str, dtype: torch.
 def test_judging_in_a_batch_changes_no_reply(name: str) -> None:
     """Replies in one padded batch, or one by one past a sliding window, are the plain ones."""
     model = tiny_model(name)
-    backbone = endless(model)
+    engine = endless(model)
     prompts = [f"{PROMPT} {tail}" for tail in ("Yes?", "No, 7 are left, not 17!", "")]
     requests = [JudgeRequest(prompt=prompt, max_tokens=6) for prompt in prompts]
-    replies = SelfJudge(backbone, Budget()).ask(requests)
+    replies = SelfJudge(engine, Budget()).ask(requests)
     for prompt, reply in zip(prompts, replies, strict=True):
         ids = encode_chat(tiny_tokenizer(), [Turn("user", prompt)])
-        assert reply == backbone.text(without_cache(model, ids, 6))
+        assert reply == engine.text(without_cache(model, ids, 6))
 
 
 def test_prompts_that_share_nothing_with_those_before_are_judged_anew() -> None:
     tokenizer = copy.deepcopy(tiny_tokenizer())
     tokenizer.chat_template = "{{ messages[0]['content'] }}"
-    backbone = Backbone(tiny_model("llama"), tokenizer)
-    judge = SelfJudge(backbone, Budget())
+    engine = TransformersEngine(tiny_model("llama"), tokenizer)
+    judge = SelfJudge(engine, Budget())
     judge.ask([JudgeRequest(prompt=PROMPT, max_tokens=6)])
     others = [JudgeRequest(prompt=prompt, max_tokens=6) for prompt in ("Is it?", "No, 7 are left.")]
-    assert judge.ask(others) == SelfJudge(backbone, Budget()).ask(others)
+    assert judge.ask(others) == SelfJudge(engine, Budget()).ask(others)
 
 
 class Rescaled(LlamaForCausalLM):
@@ -240,7 +241,7 @@ def test_a_head_that_is_split_wrongly_is_refused() -> None:
     config = CONFIGS["llama"]()
     assert isinstance(config, LlamaConfig)
     with pytest.raises(ModelError, match=r"Rescaled.*choose another model"):
-        Backbone(randomised(Rescaled(config)), tiny_tokenizer())
+        TransformersEngine(randomised(Rescaled(config)), tiny_tokenizer())
 
 
 @pytest.mark.parametrize("config_class", [MambaConfig, RwkvConfig])
@@ -248,4 +249,4 @@ def test_a_model_without_keys_and_values_to_cache_is_refused(config_class) -> No
     config = config_class(vocab_size=VOCABULARY_SIZE, hidden_size=32, num_hidden_layers=2)
     model = randomised(AutoModelForCausalLM.from_config(config))
     with pytest.raises(ModelError, match="choose another model"):
-        Backbone(model, tiny_tokenizer())
+        TransformersEngine(model, tiny_tokenizer())

@@ -17,12 +17,12 @@ from pydantic import BaseModel
 from transformers import PreTrainedModel
 
 from latent_agent import ChatLatentSeek, LatentSeekEmbeddings
-from latent_agent.model.backbone import Backbone
 from latent_agent.model.budget import Budget
-from latent_agent.model.generate import AnswerLimits, complete
-from latent_agent.model.kv_sequence import CachedSequence
+from latent_agent.model.engine import AnswerLimits
 from latent_agent.model.registry import open_model
 from latent_agent.model.sampling import GREEDY
+from latent_agent.model.transformers_engine.engine import TransformersEngine
+from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.training import FitSettings
@@ -30,6 +30,7 @@ from latent_agent.reward.base import JudgeRequest
 from latent_agent.reward.self_judge import SelfJudge
 from latent_memory import LatentMemory
 from tests.support import night_world
+from tests.support.engines import complete
 from tests.support.second_device import moved, second_device
 from tests.support.tiny import tiny_model, tiny_tokenizer
 
@@ -151,32 +152,31 @@ def test_embeddings_stay_on_the_device() -> None:
         assert ours == pytest.approx(theirs, abs=1e-5)
 
 
-def drafted(backbone: Backbone, on_token: Callable[[int], None] = lambda _: None) -> Any:
-    return complete(
-        backbone, CachedSequence(backbone, Budget()), [5, 6, 7], (),
+def drafted(engine: TransformersEngine, on_token: Callable[[int], None] = lambda _: None) -> Any:
+    return complete(CachedSequence(engine, Budget()), [5, 6, 7], (),
         limits=AnswerLimits(max_tokens=8), sampler=GREEDY, stage="draft", on_token=on_token,
     ).tokens  # fmt: skip
 
 
-def judged(backbone: Backbone) -> list[str]:
+def judged(engine: TransformersEngine) -> list[str]:
     requests = [JudgeRequest(prompt=text, max_tokens=5) for text in ("Right?", "Is it so?")]
-    return SelfJudge(backbone, Budget()).ask(requests)
+    return SelfJudge(engine, Budget()).ask(requests)
 
 
 def test_a_draft_beside_a_judge_shares_passes_on_the_device(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here = Backbone(here_model(), tiny_tokenizer())
+    here = TransformersEngine(here_model(), tiny_tokenizer())
     with second_device():
-        there = Backbone(there_model(), tiny_tokenizer())
+        there = TransformersEngine(there_model(), tiny_tokenizer())
     here.stop_ids = there.stop_ids = frozenset()
-    states, rows = Backbone.states, []
+    states, rows = TransformersEngine.states, []
 
-    def seen(self: Backbone, ids: torch.Tensor, *args: Any) -> torch.Tensor:
+    def seen(self: TransformersEngine, ids: torch.Tensor, *args: Any) -> torch.Tensor:
         rows.append(ids.shape[0])
         return states(self, ids, *args)
 
-    monkeypatch.setattr(Backbone, "states", seen)
+    monkeypatch.setattr(TransformersEngine, "states", seen)
     alone = drafted(here), judged(here)
     assert max(rows) == 2
 
@@ -211,9 +211,8 @@ def test_a_night_trains_on_the_device(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_no_budget_pays_for_has_latents_of_the_models_width() -> None:
-    backbone = Backbone(here_model(), tiny_tokenizer())
-    spent = complete(
-        backbone, CachedSequence(backbone, Budget(max_tokens=1)), [5, 6, 7], (),
+    engine = TransformersEngine(here_model(), tiny_tokenizer())
+    spent = complete(CachedSequence(engine, Budget(max_tokens=1)), [5, 6, 7], (),
         limits=AnswerLimits(max_tokens=8), sampler=GREEDY, stage="draft",
     )  # fmt: skip
-    assert (spent.finish, spent.latents.shape) == ("tokens", (0, backbone.width))
+    assert (spent.finish, spent.latents.shape) == ("tokens", (0, engine.width))

@@ -11,8 +11,8 @@ from tokenizers import normalizers
 from transformers import AutoTokenizer
 
 from latent_agent import ChatLatentSeek
-from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.model.registry import SharedModel, open_model
+from tests.support.engines import transformers_engine
 from tests.support.tiny import tiny_model, tiny_tokenizer
 
 QUESTION = "Tom has 12 apples and gives 5 to Ann. How many apples are left?"
@@ -61,24 +61,24 @@ def test_what_is_changed_in_place_changes_the_fingerprint(
     change: Callable[[Any, Any], None],
 ) -> None:
     shared = opened()
-    before = shared.fingerprint(EMBEDDING)
-    assert shared.fingerprint(EMBEDDING) == before == opened().fingerprint(EMBEDDING)
-    change(shared.tokenizer, shared.backbone().model)
-    after = shared.fingerprint(EMBEDDING)
+    before = shared.fingerprint()
+    assert shared.fingerprint() == before == opened().fingerprint()
+    change(shared.tokenizer, transformers_engine(shared).model)
+    after = shared.fingerprint()
     assert after != before
     fresh = opened()
-    change(fresh.tokenizer, fresh.backbone().model)
-    assert fresh.fingerprint(EMBEDDING) == after
+    change(fresh.tokenizer, transformers_engine(fresh).model)
+    assert fresh.fingerprint() == after
 
 
 def test_calls_change_no_fingerprint() -> None:
     model, tokenizer = tiny_model(), copy.deepcopy(tiny_tokenizer())
     chat = ChatLatentSeek(model=model, tokenizer=tokenizer, memory=None, max_tokens=3)
-    before = open_model(model, tokenizer).fingerprint(EMBEDDING)
+    before = open_model(model, tokenizer).fingerprint()
     chat.invoke(QUESTION)
     tokenizer([QUESTION, "apples"], padding=True, truncation=True, max_length=5)
     tokenizer.padding_side = "left"
-    assert open_model(model, tokenizer).fingerprint(EMBEDDING) == before
+    assert open_model(model, tokenizer).fingerprint() == before
 
 
 def test_truncation_in_a_tokenizers_file_changes_no_fingerprint(tmp_path: Path) -> None:
@@ -88,9 +88,9 @@ def test_truncation_in_a_tokenizers_file_changes_no_fingerprint(tmp_path: Path) 
     tokenizer.save_pretrained(tmp_path)
     read = AutoTokenizer.from_pretrained(tmp_path)
     shared = open_model(tiny_model(), read)
-    before = shared.fingerprint(EMBEDDING)
+    before = shared.fingerprint()
     read(QUESTION)  # which takes both off again
-    assert open_model(tiny_model(), read).fingerprint(EMBEDDING) == before
+    assert open_model(tiny_model(), read).fingerprint() == before
 
 
 def test_a_template_changed_between_calls_leaves_the_traces_of_the_old_one_alone(

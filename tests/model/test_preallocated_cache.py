@@ -4,15 +4,18 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from latent_agent.model.backbone import Backbone
-from latent_agent.model.preallocated_cache import PreallocatedCache, PreallocatedLayer
+from latent_agent.model.transformers_engine.engine import TransformersEngine
+from latent_agent.model.transformers_engine.preallocated_cache import (
+    PreallocatedCache,
+    PreallocatedLayer,
+)
 from tests.support.tiny import CONFIGS, tiny_model, tiny_tokenizer
 
 
-def states(backbone, cache):
-    made = [backbone.states(torch.arange(3, 40)[None], cache)[:, -1]]
+def states(engine, cache):
+    made = [engine.states(torch.arange(3, 40)[None], cache)[:, -1]]
     for token in range(100):
-        made.append(backbone.states(torch.tensor([[token + 3]]), cache)[:, -1])
+        made.append(engine.states(torch.tensor([[token + 3]]), cache)[:, -1])
         if token == 80:
             cache.crop(-70)
     return torch.cat(made)
@@ -20,9 +23,9 @@ def states(backbone, cache):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_states_are_those_of_the_library_cache(name):
-    backbone = Backbone(tiny_model(name), tiny_tokenizer())
+    engine = TransformersEngine(tiny_model(name), tiny_tokenizer())
     ours, theirs = PreallocatedCache(), DynamicCache()
-    assert torch.equal(states(backbone, ours), states(backbone, theirs))
+    assert torch.equal(states(engine, ours), states(engine, theirs))
     assert ours.get_seq_length() == theirs.get_seq_length() == 37 + 100 - 70
 
 

@@ -12,13 +12,14 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 from dev.bundled_model.tokenizer import CHAT_TEMPLATE, END_OF_TEXT, END_OF_TURN
 from latent_agent import ChatLatentSeek
 from latent_agent.errors import PromptError
-from latent_agent.model.backbone import Backbone
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn
-from latent_agent.model.generate import AnswerLimits, complete
-from latent_agent.model.kv_sequence import CachedSequence
+from latent_agent.model.engine import AnswerLimits
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.sampling import Sampler
+from latent_agent.model.transformers_engine.engine import TransformersEngine
+from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
+from tests.support.engines import complete
 from tests.support.tiny import tiny_model, tiny_tokenizer
 
 HARMLESS = "How many apples are left?"
@@ -277,31 +278,30 @@ def test_what_is_no_text_is_refused() -> None:
 # ------------------------------------------------------------------------ stop tokens
 
 
-def backbone_that_stops_at(
+def engine_that_stops_at(
     generation: list[int] | int | None, config: list[int] | int | None, eos_token: str | None
-) -> Backbone:
+) -> TransformersEngine:
     model, tokenizer = tiny_model(), changed()
     model.generation_config = GenerationConfig(eos_token_id=generation)
     model.config.eos_token_id = config  # type: ignore[assignment]
     tokenizer.eos_token = eos_token  # type: ignore[assignment]
-    return Backbone(model, tokenizer)
+    return TransformersEngine(model, tokenizer)
 
 
-def answer(backbone: Backbone, prefix: tuple[int, ...] = ()) -> tuple[int, ...]:
-    return complete(
-        backbone, CachedSequence(backbone, Budget()), encode_chat(tiny_tokenizer(), user(HARMLESS)),
+def answer(engine: TransformersEngine, prefix: tuple[int, ...] = ()) -> tuple[int, ...]:
+    return complete(CachedSequence(engine, Budget()), encode_chat(tiny_tokenizer(), user(HARMLESS)),
         prefix, limits=AnswerLimits(max_tokens=30), sampler=Sampler(0.0), stage="draft",
     ).tokens  # fmt: skip
 
 
 def test_every_eos_id_is_found() -> None:
-    assert backbone_that_stops_at([40, 41], 42, END_OF_TURN).stop_ids == {40, 41, 42, 2}
-    assert backbone_that_stops_at(40, [42, 43], END_OF_TEXT).stop_ids == {40, 42, 43, 0}
-    assert backbone_that_stops_at(None, None, None).stop_ids == frozenset()
+    assert engine_that_stops_at([40, 41], 42, END_OF_TURN).stop_ids == {40, 41, 42, 2}
+    assert engine_that_stops_at(40, [42, 43], END_OF_TEXT).stop_ids == {40, 42, 43, 0}
+    assert engine_that_stops_at(None, None, None).stop_ids == frozenset()
 
 
 def test_every_eos_id_stops_and_is_no_text() -> None:
-    free = answer(backbone_that_stops_at(None, None, None))
+    free = answer(engine_that_stops_at(None, None, None))
     assert len(free) == 30
     named = [token for token in dict.fromkeys(free) if token < len(tiny_tokenizer())]
     for eos in named[:3]:
@@ -309,24 +309,24 @@ def test_every_eos_id_stops_and_is_no_text() -> None:
         name = tiny_tokenizer().convert_ids_to_tokens(eos)
         assert isinstance(name, str)
         for where in (([1, eos], None, None), (None, [eos, 1], None), (None, None, name)):
-            backbone = backbone_that_stops_at(*where)
-            assert answer(backbone) == cut
-            assert backbone.text(cut) == backbone.text(cut[:-1])
+            engine = engine_that_stops_at(*where)
+            assert answer(engine) == cut
+            assert engine.text(cut) == engine.text(cut[:-1])
 
 
 def test_eos_inside_the_optimised_prefix_ends_the_answer() -> None:
-    free = backbone_that_stops_at(None, None, None)
+    free = engine_that_stops_at(None, None, None)
     latents = complete(
-        free, CachedSequence(free, Budget()), [5, 6, 7], (),
+        CachedSequence(free, Budget()), [5, 6, 7], (),
         limits=AnswerLimits(max_tokens=8), sampler=Sampler(0.0), stage="draft",
     ).latents  # fmt: skip
     tokens = free.decode(latents, Sampler(0.0))
-    stopping = backbone_that_stops_at(tokens[2], None, None)
+    stopping = engine_that_stops_at(tokens[2], None, None)
     prefix = stopping.decode(latents, Sampler(0.0))
     assert prefix == tokens[: tokens.index(tokens[2]) + 1]
     budget = Budget()
     ended = complete(
-        stopping, CachedSequence(stopping, budget), [5, 6, 7], prefix,
+        CachedSequence(stopping, budget), [5, 6, 7], prefix,
         limits=AnswerLimits(max_tokens=8), sampler=Sampler(0.0), stage="refine",
     )  # fmt: skip
     assert (ended.tokens, ended.finish, budget.total) == (prefix, "stop", 0)

@@ -11,8 +11,8 @@ from torch import nn
 
 from latent_agent import ChatLatentSeek
 from latent_agent.errors import ModelError
-from latent_agent.model.backbone import Backbone
-from latent_agent.model.loading import bundled_path
+from latent_agent.model.places import bundled_path
+from latent_agent.model.transformers_engine.engine import TransformersEngine
 from tests.support.tiny import tiny_model, tiny_tokenizer
 
 pytestmark = pytest.mark.filterwarnings(
@@ -36,14 +36,14 @@ def test_a_head_whose_weight_is_packed_is_refused(dtype: torch.dtype) -> None:
     model: Any = tiny_model()
     model.lm_head.weight = nn.Parameter(model.lm_head.weight.to(dtype), requires_grad=False)
     with pytest.raises(ModelError, match=f"LM head must .* got .*{dtype}"):
-        Backbone(model, tiny_tokenizer())
+        TransformersEngine(model, tiny_tokenizer())
 
 
 def test_a_body_that_rounds_by_what_is_read_with_it_is_refused() -> None:
     model = quantised()
     model.lm_head = tiny_model().lm_head
     with pytest.raises(ModelError, match="quantisation is not supported yet"):
-        Backbone(model, tiny_tokenizer())
+        TransformersEngine(model, tiny_tokenizer())
 
 
 def test_quantised_weights_that_need_another_package_are_refused(tmp_path: Path) -> None:

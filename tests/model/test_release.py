@@ -15,8 +15,9 @@ import torch
 from langchain_core.runnables import ConfigurableField
 
 from latent_agent import ChatLatentSeek, LatentSeekEmbeddings, LatentSeekLLM, TraceRetriever
-from latent_agent.model.loading import bundled_path
+from latent_agent.model.places import bundled_path
 from latent_agent.model.registry import open_model
+from tests.support.engines import transformers_engine
 
 QUESTION = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip?"
 SCHEMA = {"title": "Trip", "type": "object", "properties": {"day": {"enum": ["Monday"]}}}
@@ -39,7 +40,7 @@ def no_collection() -> Iterator[None]:
 
 def weights(name: str) -> "weakref.ref[torch.nn.Parameter]":
     """Return a reference to the weights that users of a model share."""
-    return weakref.ref(next(open_model(name).backbone().model.parameters()))
+    return weakref.ref(next(transformers_engine(open_model(name)).model.parameters()))
 
 
 def plain(name: str, **given: Any) -> ChatLatentSeek:
@@ -165,7 +166,7 @@ def test_a_call_that_is_under_way_ends_as_usual(name: str) -> None:
 
 def test_a_model_that_was_handed_over_goes_with_its_last_user(name: str) -> None:
     shared = open_model(name)
-    model, tokenizer = shared.backbone().model, shared.tokenizer
+    model, tokenizer = transformers_engine(shared).model, shared.tokenizer
     chat = ChatLatentSeek(model=model, tokenizer=tokenizer, memory=None, max_tokens=4)
     chat.invoke(QUESTION)
     seen = weakref.ref(next(model.parameters()))

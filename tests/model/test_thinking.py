@@ -270,7 +270,7 @@ def judged(*reply: str, family: str = "qwen3", **given: Any) -> Mapping[str, flo
     """Return the checks of an answer whose judge writes this reply."""
     tokenizer = thinking_tokenizer(family)
     model = scripted(tokenizer, ("\n\n", *reply, END_OF_TURN), ("\n", reply[0]))
-    judge = SelfJudge(open_model(model, tokenizer).backbone(), Budget())
+    judge = SelfJudge(open_model(model, tokenizer).engine(), Budget())
     case = Case(question=QUESTION, answer=ANSWERED, conversation=QUESTION, judge=judge)
     return SelfReward(weights={"correct": 1.0}, **given).score(case).checks
 
@@ -334,7 +334,7 @@ def test_template_arguments_reach_the_judge() -> None:
     tokenizer.chat_template = "{{ reasoning_effort }}|" + tokenizer.chat_template
     model = scripted(tokenizer, QWEN3)
     judge = SelfJudge(
-        open_model(model, tokenizer).backbone(), Budget(), None, {"reasoning_effort": "low"}
+        open_model(model, tokenizer).engine(), Budget(), None, {"reasoning_effort": "low"}
     )
     assert tokenizer.decode(judge._encode(JudgeRequest(prompt="Hm?"))).startswith("low|")
 

@@ -327,7 +327,7 @@ def test_nan_in_stored_traces_is_skipped(memory: LatentMemory, array: str) -> No
 def test_tokens_that_the_model_does_not_have_are_skipped(memory: LatentMemory) -> None:
     """An import may bring any; a warm start reads none of them."""
     shelf = day(memory)
-    unknown = model().backbone().vocabulary
+    unknown = model().engine().vocabulary
     strange = trace_for("Item 5000 is red.", shelf)
     for token in (unknown, 10**9):
         memory.add(replace(strange, tokens=(token, *strange.tokens[1:])))

@@ -140,7 +140,7 @@ def test_what_is_stored_is_what_the_call_found(memory: LatentMemory) -> None:
 def decoded(tokens: tuple[int, ...]) -> str:
     from latent_agent.model.registry import open_model
 
-    return open_model("bundled").backbone().text(tokens)
+    return open_model("bundled").engine().text(tokens)
 
 
 def test_a_draft_that_passes_leaves_a_trace_that_moves_nothing(memory: LatentMemory) -> None:

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from latent_agent.model.backbone import Backbone
-from latent_agent.model.lm_head import LMHead
 from latent_agent.model.logits_mask import FREE
 from latent_agent.model.sampling import Sampler
+from latent_agent.model.transformers_engine.engine import TransformersEngine, head_of
 from latent_agent.reward import Score
 from latent_agent.search.policy_gradient import policy_gradient
 from latent_agent.search.types import Trial
@@ -31,7 +30,7 @@ def trial(prefix, value):
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("rows", [1, 16, 17, 50])
 def test_gradient_equals_the_plain_one(name, rows):
-    space = Backbone(tiny_model(name), tiny_tokenizer())
+    space = TransformersEngine(tiny_model(name), tiny_tokenizer())
     draw = torch.Generator().manual_seed(rows)
     z = torch.randn(rows, 32, generator=draw)
     settings = Settings(temperature=0.7, samples=3, reward_offset=1.0)
@@ -64,7 +63,7 @@ def test_gradient_equals_the_plain_one(name, rows):
 def test_no_more_than_a_few_rows_of_logits_are_held():
     held = []
 
-    class Space(Backbone):
+    class Space(TransformersEngine):
         def logits(self, latents, tokens=None):
             held.append(len(latents))
             return super().logits(latents, tokens)
@@ -86,7 +85,7 @@ def test_a_head_pulls_back_what_autograd_would(config, biased, dtype):
     linear = torch.nn.Linear(16, 9000, bias=biased).to(getattr(torch, dtype))
     for weight in linear.parameters():
         weight.data.normal_(generator=draw)
-    head = LMHead(linear, SimpleNamespace(**config))
+    head = head_of(linear, SimpleNamespace(**config))
     z = torch.randn(5, 16, generator=draw, requires_grad=True)
     given = torch.randn(5, 9000, generator=draw)
     (wanted,) = torch.autograd.grad(head.logits(z), z, given)
@@ -101,7 +100,7 @@ def test_in_half_precision_sums_are_kept_in_single():
     linear = torch.nn.Linear(16, 20_000, bias=False).to(torch.bfloat16)
     z, given = torch.randn(5, 16, generator=draw), torch.randn(5, 20_000, generator=draw)
     wanted = given.double() @ linear.weight.detach().double()
-    pulled = LMHead(linear, SimpleNamespace()).pull_back(z, given)
+    pulled = head_of(linear, SimpleNamespace()).pull_back(z, given)
     torch.testing.assert_close(pulled.double(), wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -112,7 +111,7 @@ def test_where_a_constraint_leaves_one_token_the_gradient_is_zero():
             shut = torch.tensor([token not in allowed for token in range(len(logits))])
             return logits.masked_fill(shut, float("-inf"))
 
-    space = Backbone(tiny_model(), tiny_tokenizer())
+    space = TransformersEngine(tiny_model(), tiny_tokenizer())
     z = torch.randn(12, 32, generator=torch.Generator().manual_seed(0))
     chosen = [trial([3, 5] * 6, -0.5), trial([3, 1, 3], -1.0)]
     gradient = policy_gradient(z, chosen, space, Settings(), OneThenMany())
@@ -168,7 +167,7 @@ def test_the_gradient_is_of_the_distribution_that_is_sampled_from(top_p, constra
 
 
 def test_where_nothing_is_sampled_the_gradient_knows_no_nucleus():
-    space = Backbone(tiny_model(), tiny_tokenizer())
+    space = TransformersEngine(tiny_model(), tiny_tokenizer())
     z = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
     whole, cut = (
         policy_gradient(z, [trial([1, 2, 3], -0.5)], space, Settings(temperature=0.0, top_p=top_p))

@@ -10,12 +10,12 @@ import torch
 from latent_agent.call.agent import LatentAgent, default_reward
 from latent_agent.call.call import Call
 from latent_agent.errors import SettingError
-from latent_agent.model.backbone import Backbone
 from latent_agent.model.conversation import Turn
 from latent_agent.model.logits_mask import FREE
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import open_model
 from latent_agent.model.sampling import GREEDY
+from latent_agent.model.transformers_engine.engine import TransformersEngine
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import Score, SelfReward
 from latent_agent.reward.rebuild import reward_from_id
@@ -36,11 +36,11 @@ QUESTIONS = questions("validation", n=14, seed=3)
 
 
 @pytest.fixture(scope="module", params=["llama", "gemma2"])
-def space(request) -> Backbone:
+def space(request) -> TransformersEngine:
     """An affine head, and one that a soft cap bends; no token stops an answer."""
-    backbone = Backbone(tiny_model(request.param), tiny_tokenizer())
-    backbone.stop_ids = frozenset()
-    return backbone
+    engine = TransformersEngine(tiny_model(request.param), tiny_tokenizer())
+    engine.stop_ids = frozenset()
+    return engine
 
 
 def latents(rows: int, seed: int = 0) -> torch.Tensor:
@@ -55,7 +55,7 @@ def trial(prefix, value=-1.0, length=0, vetoed=False) -> Trial:
 
 
 def searched(
-    space: Backbone, z: torch.Tensor, **given
+    space: TransformersEngine, z: torch.Tensor, **given
 ) -> list[tuple[tuple[int, ...], SearchRecord]]:
     """Every prefix that a search tries from ``z`` where each answer is refused."""
     tried = []
@@ -65,7 +65,7 @@ def searched(
         tried.append(prefix)
         return trial(prefix)
 
-    call: Any = SimpleNamespace(backbone=space, constraint=FREE, attempt=attempt)
+    call: Any = SimpleNamespace(engine=space, constraint=FREE, attempt=attempt)
     with Search(call, Settings(max_iterations=6, **given)) as search:
         search.start_from(start)
         search.refine()
@@ -238,7 +238,7 @@ def test_a_trace_holds_latents_that_stand_for_its_tokens(given, tmp_path):
         (info,) = memory.shelves()
         for stored in memory.stream(info.shelf):
             rows = torch.from_numpy(stored.trace.optimised.copy())
-            assert model.backbone().decode(rows, GREEDY) == tuple(stored.trace.tokens)
+            assert model.engine().decode(rows, GREEDY) == tuple(stored.trace.tokens)
 
 
 # ---------------------------------------------------------------------------- ties and verdicts

@@ -24,14 +24,15 @@ from apscheduler.triggers.interval import IntervalTrigger
 from latent_agent import ChatLatentSeek, LatentSeekEmbeddings
 from latent_agent.call import answer_format as form
 from latent_agent.model import registry as shared_model
-from latent_agent.model.batched_cache import SequenceGroup
-from latent_agent.model.preallocated_cache import PreallocatedCache
+from latent_agent.model.transformers_engine.batched_cache import SequenceGroup
+from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
 from latent_agent.nights.scheduler import Nights
 from latent_agent.recall import open_memory as memories
 from latent_agent.settings import settings_for
 from latent_agent.telemetry import calls
 from latent_memory import LatentMemory
 from latent_memory import fork_guard as forks
+from tests.support.engines import transformers_engine
 
 QUESTION = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip?"
 LIMIT = 10.0  # seconds; an answer takes a tenth of one
@@ -142,7 +143,8 @@ class Scenarios:
     def holds(self) -> Mapping[str, AbstractContextManager[Any]]:
         """Return what another thread may hold at a fork."""
         group = SequenceGroup(cache=PreallocatedCache())
-        scheduler, busy = self.model.backbone().scheduler, settings_for(max_calls=1, max_waiting=1)
+        scheduler = transformers_engine(self.model).scheduler
+        busy = settings_for(max_calls=1, max_waiting=1)
         return {
             "the registry of models": shared_model._shared_lock,
             "the model": self.model._lock,
@@ -234,10 +236,10 @@ class Scenarios:
         return said
 
     def on_gpu(self) -> str:
-        backbone, here = self.model.backbone(), torch.device("cpu")
-        backbone.device = torch.device("cuda")  # as far as a fork is concerned
+        engine = self.model.engine()
+        engine.survives_fork, engine.place = False, "a GPU"  # as far as a fork is concerned
         said = in_child(self.answers)
-        backbone.device = here
+        engine.survives_fork, engine.place = True, "the CPU"
         return said
 
 

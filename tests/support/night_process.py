@@ -25,7 +25,7 @@ def run_nights(path: Path, start: int) -> None:
 
 def main(path: Path) -> None:
     """Fork a child for each line on stdin."""
-    model().backbone()
+    model().engine()
     for number, _ in enumerate(sys.stdin, 1):
         child = os.fork()
         if child == 0:

@@ -18,7 +18,6 @@ from latent_agent.call.call import Call
 from latent_agent.errors import PriorError
 from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
-from latent_agent.model.prompt_pooling import EMBEDDING
 from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.job import NightJob, NightSettings
@@ -29,6 +28,7 @@ from latent_agent.recall.open_memory import Mode
 from latent_agent.reward import CallableReward, Reward, as_reward
 from latent_agent.settings import settings_for
 from latent_memory import LatentMemory, Shelf, Trace
+from tests.support.engines import transformers_engine
 from tests.support.tiny import tiny_model, tiny_tokenizer
 
 WORDS = {"red": " Monday", "blue": " apples", "green": " subtract", "black": " Tuesday"}
@@ -78,7 +78,7 @@ def first_token(word: str) -> int:
 
 
 def shelf_of(reward: Reward, namespace: str = "default") -> Shelf:
-    return Shelf(namespace=namespace, fingerprint=model().fingerprint(EMBEDDING), reward=reward.id)
+    return Shelf(namespace=namespace, fingerprint=model().fingerprint(), reward=reward.id)
 
 
 def trace_for(question: str, shelf: Shelf, word: str | None = None) -> Trace:
@@ -93,15 +93,15 @@ def _trace(question: str, word: str) -> Trace:
     embedding = call.writer.embed()
     draft = call.writer.opening().tokens
     base = call.writer.base()
-    backbone = model().backbone()
+    engine = transformers_engine(model())
     tokens = (first_token(word), draft[1])
     optimised = base.clone()
-    head: Any = backbone.model.get_output_embeddings()
+    head: Any = engine.model.get_output_embeddings()
     optimised[0] += 0.1 * head.weight[tokens[0]].detach()
     return Trace(
         shelf=shelf_of(CallableReward(right)),
         query=question,
-        answer=backbone.text(tokens),
+        answer=engine.text(tokens),
         embedding=embedding.numpy(),
         base=base.numpy(),
         optimised=optimised.numpy(),
@@ -122,9 +122,9 @@ def wrong_trace_for(question: str, shelf: Shelf) -> Trace:
 def draft_trace_for(question: str, shelf: Shelf) -> Trace:
     """A trace of a draft that was accepted as it was."""
     found = trace_for(question, shelf)
-    backbone = model().backbone()
+    engine = transformers_engine(model())
     with torch.no_grad():
-        likeliest = backbone.logits(torch.from_numpy(found.base)).argmax(-1)
+        likeliest = engine.logits(torch.from_numpy(found.base)).argmax(-1)
     return replace(
         found, optimised=found.base, tokens=tuple(likeliest.tolist()), score=0.0, steps=0
     )

@@ -99,8 +99,8 @@ def shared(tokenizer, model):
 
 
 @pytest.fixture(scope="module")
-def backbone(shared):
-    return shared.backbone()
+def engine(shared):
+    return shared.engine()
 
 
 # ------------------------------------------------------------------------ prompts
@@ -321,7 +321,7 @@ def test_a_call_that_is_cut_off_is_invalid(tokenizer, model):
     assert (whole.tool_calls, len(whole.invalid_tool_calls)) == ([], 1)
 
 
-def test_several_calls_where_they_are_wanted(tokenizer, backbone):
+def test_several_calls_where_they_are_wanted(tokenizer, engine):
     form = Form(tools=TOOLS, forced=TOOLS[1:2], several=True)
     written = call_format(tokenizer)
     texts = {
@@ -332,9 +332,9 @@ def test_several_calls_where_they_are_wanted(tokenizer, backbone):
     }
     ids = tokenizer.encode(texts[written.name], add_special_tokens=False)
     for several, allowed in ((True, True), (False, False)):
-        grammar = Form(tools=form.tools, forced=form.forced, several=several).constraint(backbone)
-        assert follows(grammar, ids, backbone.vocabulary) is allowed
-    _, calls = form.reader(backbone)([*ids, 2], "")
+        grammar = Form(tools=form.tools, forced=form.forced, several=several).constraint(engine)
+        assert follows(grammar, ids, engine.vocabulary) is allowed
+    _, calls = form.reader(engine)([*ids, 2], "")
     assert [call.valid for call in calls] == [True, True]
 
 
@@ -406,7 +406,7 @@ class Never(Reward):
 
 
 @pytest.mark.parametrize("samples", [1, 2])
-def test_every_candidate_is_grammatical(shared, backbone, samples, monkeypatch):
+def test_every_candidate_is_grammatical(shared, engine, samples, monkeypatch):
     form = Form(tools=TOOLS, forced=TOOLS[3:], several=False)
     reward = Never()
     settings = settings_for(
@@ -414,44 +414,44 @@ def test_every_candidate_is_grammatical(shared, backbone, samples, monkeypatch):
         samples=samples, temperature=1.0 if samples > 1 else 0.0,
     )  # fmt: skip
     prefixes: list[tuple[int, ...]] = []
-    decode = backbone.decode
+    decode = engine.decode
 
     def watched(latents, sampler):
         prefixes.append(decode(latents, sampler))
         return prefixes[-1]
 
-    monkeypatch.setattr(backbone, "decode", watched)
+    monkeypatch.setattr(engine, "decode", watched)
     outcome = LatentAgent(shared, settings, reward, form=form).answer([Turn("user", QUESTION)])
     assert outcome.iterations == 5
     assert len(prefixes) == 5 * samples
     assert len(set(prefixes)) > 1
-    grammar = form.constraint(backbone)
+    grammar = form.constraint(engine)
     for prefix in prefixes:
-        assert follows(grammar, list(prefix), backbone.vocabulary)
+        assert follows(grammar, list(prefix), engine.vocabulary)
     assert len(reward.seen) > 1
     for case in reward.seen:
         assert [call.valid for call in case.calls] == [True]
 
 
-def test_a_forced_token_has_no_gradient(tokenizer, backbone):
+def test_a_forced_token_has_no_gradient(tokenizer, engine):
     form = Form(tools=TOOLS, forced=TOOLS[1:2])
     before, _ = call_format(tokenizer).call("add")
     # The digit is a choice, all before it is not.
     prefix = tokenizer.encode(
         call_format(tokenizer).opening + before + '{"a": 1', add_special_tokens=False
     )
-    constraint = form.constraint(backbone)
-    width = backbone.model.config.hidden_size
+    constraint = form.constraint(engine)
+    width = engine.model.config.hidden_size
     z = torch.randn(len(prefix), width, generator=torch.Generator().manual_seed(0))
     trial = Trial(
         prefix=tuple(prefix), tokens=tuple(prefix), text="", score=Score(value=-1.0), finish="stop"
     )
     gradient = policy_gradient(
-        z.requires_grad_(), [trial], backbone, settings_for("latentseek"), constraint
+        z.requires_grad_(), [trial], engine, settings_for("latentseek"), constraint
     )
     assert torch.isfinite(gradient).all()
     choices = [
-        int(torch.isfinite(constraint.mask(torch.zeros(backbone.vocabulary), prefix[:t])).sum())
+        int(torch.isfinite(constraint.mask(torch.zeros(engine.vocabulary), prefix[:t])).sum())
         for t in range(len(prefix))
     ]
     moved = gradient.norm(dim=-1) > 0
@@ -460,20 +460,20 @@ def test_a_forced_token_has_no_gradient(tokenizer, backbone):
     assert not moved.all()
 
 
-def test_a_constraint_is_a_function_of_the_tokens(tokenizer, backbone):
+def test_a_constraint_is_a_function_of_the_tokens(tokenizer, engine):
     form = Form(tools=TOOLS, forced=TOOLS[2:3])
     before, _ = call_format(tokenizer).call("Order")
     text = f'{call_format(tokenizer).opening}{before}{{"parts": [{{"name": "door"}}], "express'
     ids = tokenizer.encode(text, add_special_tokens=False)
-    logits = torch.randn(backbone.vocabulary, generator=torch.Generator().manual_seed(1))
-    constraint = form.constraint(backbone)
+    logits = torch.randn(engine.vocabulary, generator=torch.Generator().manual_seed(1))
+    constraint = form.constraint(engine)
     for length in (len(ids), 3, 10, 0, len(ids) - 1, 3):
-        fresh = form.constraint(backbone).mask(logits, ids[:length])
+        fresh = form.constraint(engine).mask(logits, ids[:length])
         assert torch.equal(constraint.mask(logits, ids[:length]), fresh)
 
 
-def test_grammars_are_made_once_a_model(backbone):
-    assert grammars(backbone) is grammars(backbone)
+def test_grammars_are_made_once_a_model(engine):
+    assert grammars(engine) is grammars(engine)
 
 
 # ------------------------------------------------------------------------ rewards and memory
@@ -497,8 +497,8 @@ def test_calls_are_scored_by_their_schemas():
 
 
 @pytest.mark.parametrize("family", ["hermes"], indirect=True)
-def test_misfits_are_found(tokenizer, backbone):
-    reader = Form(tools=TOOLS).reader(backbone)
+def test_misfits_are_found(tokenizer, engine):
+    reader = Form(tools=TOOLS).reader(engine)
 
     def checked(text: str) -> ToolCall:
         text = f"<tool_call>{text}</tool_call>"

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 import torch
 
-EMBEDDING = "early-layer-mean"
-"""Name of the recipe; part of every trace's fingerprint."""
-
 
 def pool(layers: Sequence[torch.Tensor]) -> torch.Tensor:
     """Pool a prompt's hidden states into one embedding: the mean over an early layer.

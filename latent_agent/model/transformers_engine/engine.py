@@ -1,8 +1,4 @@
-"""The frozen LM: prompts to latents, latents to tokens, prefixes to whole answers.
-
-A latent ``z_t`` is the last hidden state after the final norm, the one that the LM head turns into
-the distribution of answer token ``x_t`` (arXiv 2505.13308, section 3).
-"""
+"""A Hugging Face causal LM as an engine: the reference."""
 
 from collections.abc import Sequence as Seq
 from functools import cache
@@ -14,14 +10,21 @@ from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokeniz
 
 from latent_agent.errors import ModelError
 from latent_agent.model.batch_scheduler import BatchScheduler
-from latent_agent.model.batched_cache import can_batch
-from latent_agent.model.lm_head import ROWS, LMHead
-from latent_agent.model.preallocated_cache import PreallocatedCache
-from latent_agent.model.sampling import Sampler
+from latent_agent.model.budget import Budget
+from latent_agent.model.engine import Engine
+from latent_agent.model.lm_head import LMHead
+from latent_agent.model.transformers_engine.batched_cache import can_batch
+from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
+from latent_agent.model.transformers_engine.padded_passes import PaddedPasses
+from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
+from latent_agent.model.transformers_engine.prompt_pooling import pool
 from latent_memory.fork_renewal import in_forked_child
 
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+EMBEDDED_AT_ONCE = 16  # prompts that share a pass
 
-class Backbone:
+
+class TransformersEngine(Engine):
     """A frozen causal LM with its tokenizer, split into body and head.
 
     Args:
@@ -32,14 +35,19 @@ class Backbone:
         ModelError: If the model's own logits are not what its head makes of its last states.
     """
 
+    name = "transformers"
+    capabilities = frozenset({"block_gradients", "block_states", "state_offsets"})
+
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         _spare_children_our_threads()
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.device = model.device
+        on_cpu = self.device.type == "cpu"
+        self.place, self.survives_fork = "the CPU" if on_cpu else "a GPU", on_cpu
         self.stop_ids = stop_ids(model, tokenizer)
         text_config: Any = model.config.get_text_config()
-        self.context_window: int | None = context_window(text_config)
+        self.context_window = context_window(text_config)
         self.slides = bool(getattr(text_config, "sliding_window", None))
         self._body: Any = model.base_model
         linear: Any = model.get_output_embeddings()
@@ -48,9 +56,9 @@ class Backbone:
                 f"the model must have a body and an LM head, got {type(model).__name__}; "
                 "use a class whose name ends in ForCausalLM"
             )
-        self._head = LMHead(linear, text_config)
+        self._head = head_of(linear, text_config)
         can_batch = self._probe() and not self.slides  # padding would stretch a sliding window
-        self.scheduler = BatchScheduler(_held_weakly(self.step), can_batch=can_batch)
+        self.scheduler = BatchScheduler(PaddedPasses(_held_weakly(self.step)), can_batch=can_batch)
 
     @property
     def vocabulary(self) -> int:
@@ -62,32 +70,45 @@ class Backbone:
         """How many numbers a latent has (d)."""
         return self._head.weight.shape[1]
 
+    def sequence(self, budget: Budget) -> CachedSequence:
+        """Return an empty sequence; its memory grows with it."""
+        return CachedSequence(self, budget)
+
+    def embed(self, prompts: Seq[Seq[int]]) -> list[torch.Tensor]:
+        """Return the embeddings of prompts, (d,) float32 each.
+
+        Prompts of like length are read together, padded at their end, where a causal model does
+        not look.
+        """
+        order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+        embedded: dict[int, torch.Tensor] = {}
+        for first in range(0, len(order), EMBEDDED_AT_ONCE):
+            block = order[first : first + EMBEDDED_AT_ONCE]
+            rows = self._embed_block([prompts[place] for place in block])
+            embedded.update(zip(block, rows, strict=True))
+        return [embedded[place] for place in range(len(prompts))]
+
+    def _embed_block(self, rows: Seq[Seq[int]]) -> list[torch.Tensor]:
+        longest = max(len(row) for row in rows)
+        padded = [[*row, *[0] * (longest - len(row))] for row in rows]
+        with self.scheduler.alone():
+            _, layers = self.layers(torch.tensor(padded, device=self.device), DynamicCache())
+        return [
+            pool([layer[number, None, : len(row)] for layer in layers])
+            for number, row in enumerate(rows)
+        ]
+
     def logits(self, latents: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
-        """Turn latents (N, d) into logits (N, vocabulary), float32 and differentiable.
+        """Turn latents (N, d) into logits (N, vocabulary); see `LMHead.logits`.
 
         Draft and refinement share this function: a head of another precision would pick other
-        tokens than the draft did. See `LMHead.logits`.
+        tokens than the draft did.
         """
         return self._head.logits(latents, tokens)
 
     def pull_back(self, latents: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """Turn a gradient (N, vocabulary) of logits into one of latents, (N, d); see `LMHead`."""
         return self._head.pull_back(latents, gradient)
-
-    @torch.no_grad()
-    def decode(self, latents: torch.Tensor, sampler: Sampler) -> tuple[int, ...]:
-        """Choose a token for each latent (N, d), up to and with the first stop token.
-
-        In half precision the rows go through the head one by one, as they did in the draft: the
-        sums of a wider matrix product round otherwise, and would pick other tokens.
-        """
-        tokens: list[int] = []
-        for rows in latents.split(ROWS if self._head.full_precision else 1):
-            for scores in self.logits(rows):
-                tokens.append(sampler.choose(scores, tokens))
-                if tokens[-1] in self.stop_ids:
-                    return tuple(tokens)
-        return tuple(tokens)
 
     @torch.no_grad()
     def states(
@@ -116,12 +137,10 @@ class Backbone:
         """Read one more token in each row; ids (rows, 1).
 
         Returns:
-            Latents (rows, d) float32, and their logits (rows, vocabulary). As in `decode`, rows of
-            half precision go through the head one by one.
+            Latents (rows, d) float32, and their logits (rows, vocabulary).
         """
         latents = self.states(ids, cache, mask, positions)[:, -1].float()
-        parts = (latents,) if self._head.full_precision else latents.split(1)
-        return latents, torch.cat([self.logits(rows) for rows in parts])
+        return latents, self.logits(latents)
 
     @torch.no_grad()
     def layers(
@@ -135,14 +154,6 @@ class Backbone:
             output_hidden_states=True,
         )
         return output.last_hidden_state, output.hidden_states
-
-    def text(self, tokens: Seq[int]) -> str:
-        """Decode answer tokens without stop tokens; whitespace stays as it is."""
-        kept = [token for token in tokens if token not in self.stop_ids]
-        text: Any = self.tokenizer.decode(
-            kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return text
 
     @torch.no_grad()
     def _probe(self) -> bool:
@@ -186,6 +197,25 @@ def _spare_children_our_threads() -> None:
     The pool in which torch computes stays in the parent, and a child would wait for it for ever.
     """
     in_forked_child(lambda: torch.set_num_threads(1))
+
+
+def head_of(linear: Any, text_config: Any) -> LMHead:
+    """Return a model's head, with what its config does to the scores.
+
+    Raises:
+        ModelError: If its weight is quantised: no gradient goes back through that.
+    """
+    weight: Any = getattr(linear, "weight", None)
+    dtype: torch.dtype | None = getattr(weight, "dtype", None)
+    if dtype not in _DTYPES:
+        raise ModelError(
+            "the LM head must have a floating-point weight of 16 bits or more, got "
+            f"{linear!r} with a weight of {dtype or 'packed numbers'}; leave the head "
+            "unquantised, or load the model as it was before"
+        )
+    scale = float(getattr(text_config, "logit_scale", None) or 1.0)
+    divisor = float(getattr(text_config, "logits_scaling", None) or 1.0)
+    return LMHead(linear, scale / divisor, getattr(text_config, "final_logit_softcapping", None))
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

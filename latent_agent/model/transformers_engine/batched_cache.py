@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import Cache, DynamicCache
 
-from latent_agent.model.preallocated_cache import ROOM, PreallocatedLayer
+from latent_agent.model.transformers_engine.preallocated_cache import ROOM, PreallocatedLayer
 
 
 @dataclass(eq=False)

@@ -1,72 +1,19 @@
-"""Find a model, and refuse what cannot be searched before any weights are read.
+"""Find a model for transformers, and refuse what cannot be searched before any weights are read.
 
 Weights are read from safetensors alone, never from pickles, and no code that a model brings along
 is run. To run trusted code, load the model with transformers and pass the loaded model.
 """
 
-import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import BeforeValidator
+from typing import TYPE_CHECKING, Any
 
 from latent_agent.errors import ModelError
 from latent_agent.model.fingerprint import folder_weights
+from latent_agent.model.options import LoadOptions
+from latent_agent.model.places import is_path, location
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-BUNDLED = "bundled"
-
-
-def place_name(place: Any) -> Any:
-    """Return the text that names a model or tokenizer; what is no path is returned as it is.
-
-    A path becomes absolute: a relative one would be taken for a hub id, or the bundled model.
-    """
-    if not isinstance(place, os.PathLike):
-        return place
-    return str(Path(os.fsdecode(place)).expanduser().absolute())
-
-
-Place = Annotated[Any, BeforeValidator(place_name)]
-"""A field that names a model or tokenizer, or is one."""
-
-
-def bundled_path() -> Path:
-    """Return the folder of the bundled model."""
-    return Path(__file__).parents[1] / "teaching" / "model"
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Where a model comes from: enough to identify it, and to load it.
-
-    Attributes:
-        name: ``bundled``, a Hugging Face id, or a local folder.
-        dtype: Name of a torch dtype; None: float32 on the CPU, the checkpoint's own elsewhere.
-        device: Torch device; None: CUDA where there is one, else the CPU.
-    """
-
-    name: str
-    dtype: str | None = None
-    device: str | None = None
-
-    @property
-    def location(self) -> str:
-        """What ``from_pretrained`` is given."""
-        if self.name == BUNDLED:
-            return str(bundled_path())
-        # Unlike Path.expanduser, it raises nothing where there is no home.
-        return os.path.expanduser(self.name) if _is_path(self.name) else self.name  # noqa: PTH111
-
-
-def _is_path(name: str) -> bool:
-    try:
-        return name.startswith((".", "/", "~")) or Path(name).exists()
-    except OSError:  # longer than any file's name
-        return False
 
 
 def check_dtype(dtype: str | None) -> None:
@@ -95,31 +42,31 @@ def check_device(device: str | None) -> None:
         ) from error
 
 
-def revision(source: ModelSource, config: Any) -> str | None:
+def revision(name: str, config: Any) -> str | None:
     """What is known of the weights without loading them: the hub's revision, or the files' hash."""
-    folder = Path(source.location)
+    folder = Path(location(name))
     if folder.is_dir():
         return folder_weights(folder)
     commit: str | None = getattr(config, "_commit_hash", None)
-    return f"{source.name}@{commit}" if commit else None
+    return f"{name}@{commit}" if commit else None
 
 
-def load_config(source: ModelSource) -> Any:
+def load_config(name: str) -> Any:
     """Read a model's config; raise `ModelError` if there is none, or it is no causal LM's."""
     from transformers import AutoConfig
 
-    if _is_path(source.name) and not Path(source.location).is_dir():
+    if is_path(name) and not Path(location(name)).is_dir():
         raise ModelError(
-            f"model must be a folder, got {source.name!r}, which is none; give the folder that "
+            f"model must be a folder, got {name!r}, which is none; give the folder that "
             "holds config.json, a Hugging Face id, or 'bundled'"
         )
     try:
-        config = AutoConfig.from_pretrained(source.location, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(location(name), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"model must name a Hugging Face model or a local folder, got {source.name!r}, of "
+            f"model must name a Hugging Face model or a local folder, got {name!r}, of "
             f"which no config can be read ({_first_line(error)}); check the spelling, download "
-            f"the model first (hf download {source.name}), or use model='bundled'"
+            f"the model first (hf download {name}), or use model='bundled'"
         ) from error
     check_causal(config, (config.architectures or [""])[0])
     return config
@@ -158,17 +105,17 @@ def load_tokenizer(place: "str | PreTrainedTokenizerBase") -> "PreTrainedTokeniz
         ) from error
 
 
-def load_model(source: ModelSource, config: Any) -> "PreTrainedModel":
+def load_model(name: str, options: LoadOptions, config: Any) -> "PreTrainedModel":
     """Read the weights; raise `ModelError` if they cannot be read."""
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    device = source.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = source.dtype or ("float32" if device == "cpu" else "auto")
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = options.dtype or ("float32" if device == "cpu" else "auto")
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            source.location,
+            location(name),
             config=config,
             dtype=dtype,
             use_safetensors=True,
@@ -176,7 +123,7 @@ def load_model(source: ModelSource, config: Any) -> "PreTrainedModel":
         )
     except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"the weights of {source.name!r} must be readable as safetensors, but loading them "
+            f"the weights of {name!r} must be readable as safetensors, but loading them "
             f"failed ({_first_line(error)}); download the model again, convert pickled weights to "
             "safetensors, install what quantised ones need, or choose another"
         ) from error

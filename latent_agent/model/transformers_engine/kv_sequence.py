@@ -1,0 +1,164 @@
+"""Token ids with cached keys and values: a prompt is read once, however many answers follow."""
+
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import DynamicCache
+
+from latent_agent.model import generate
+from latent_agent.model.budget import Budget, Stage
+from latent_agent.model.engine import Completion, TokenSequence, Writing
+from latent_agent.model.generate import PassOutput, common_length
+from latent_agent.model.transformers_engine.batched_cache import SequenceGroup
+from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
+from latent_agent.model.transformers_engine.prompt_pooling import pool
+
+if TYPE_CHECKING:
+    from latent_agent.model.transformers_engine.engine import TransformersEngine
+
+_ROWS = 64  # rows in one pass
+
+
+class CachedSequence(TokenSequence):
+    """One row of token ids whose keys and values are cached.
+
+    `read` crops the cache back to what is shared with the new ids, so that a prompt is read once
+    however many answers are tried after it.
+    """
+
+    def __init__(self, engine: "TransformersEngine", budget: Budget) -> None:
+        self.engine = engine
+        self._budget = budget
+        self._cache = PreallocatedCache()
+        self._ids: list[int] = []
+        self._latents: torch.Tensor | None = None  # (1, d) after the ids, while they are known
+        self._group: SequenceGroup | None = None  # while `batched`
+
+    def embed(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
+        """Read a prompt into the empty cache and return its embedding, (d,) float32."""
+        with self.engine.scheduler.alone():
+            self._budget.charge(stage, len(ids))
+            last, layers = self.engine.layers(self._row(ids), self._cache)
+        self._ids, self._latents = list(ids), last[:, -1].float()
+        return pool(layers)
+
+    def write(self, rows: Sequence[Writing], stage: Stage) -> list[Completion]:
+        """Write each row's answer, all at once."""
+        return generate.write(self, rows, stage)
+
+    def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
+        """Return the logits of what follows each prompt, (rows, vocabulary)."""
+        return generate.next_logits(self, prompts, stage)
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows are forked: padding would stretch a sliding window, so of those one."""
+        return 1 if self.engine.slides else _ROWS
+
+    def hold(self, ids: Sequence[int], stage: Stage) -> None:
+        """Make this sequence hold ``ids``, or nothing."""
+        if not ids:
+            self._cache, self._ids, self._latents = PreallocatedCache(), [], None
+        elif self._latents is None or self._ids != list(ids):
+            keep = min(common_length([self._ids, ids]), len(ids) - 1)
+            self._crop(keep)
+            with self.engine.scheduler.alone():
+                self._budget.charge(stage, len(ids) - keep)
+                states = self.engine.states(self._row(ids[keep:]), self._cache)
+            self._ids += ids[keep:]
+            self._latents = states[:, -1].float()
+
+    def read(self, ids: Sequence[int], stage: Stage, *, latents: bool = True) -> PassOutput:  # noqa: ARG002 - they come along
+        """Make this sequence hold ``ids``; return what follows them."""
+        self.hold(ids, stage)
+        assert self._latents is not None
+        return self._latents, self.engine.logits(self._latents)
+
+    def extend(self, token: int, stage: Stage) -> PassOutput:
+        """Append a token and return what follows it; while `batched`."""
+        assert self._group is not None
+        self._budget.charge(stage, 1)
+        self._group.ids = self._row([token])
+        self._latents, logits = self.engine.scheduler.step(self._group)
+        self._ids.append(token)
+        return self._latents, logits
+
+    @contextmanager
+    def batched(self) -> Generator[None]:
+        """Read single tokens in one batch with other calls, until this is left."""
+        self._group = SequenceGroup(self._cache)
+        try:
+            with self.engine.scheduler.joined(self._group, keep=True):
+                yield
+        finally:
+            self._group = None
+
+    def fork(self, tails: Sequence[Sequence[int]], stage: Stage) -> "ForkedRows":
+        """Return rows that all go on from here."""
+        return ForkedRows(self.engine, self._budget, stage, self._branch(len(tails)), tails)
+
+    def _branch(self, rows: int) -> DynamicCache:
+        """Copy the cache for a batch of rows that all go on from here."""
+        cache = PreallocatedCache()
+        layers: list[Any] = self._cache.layers
+        for index, layer in enumerate(layers):
+            if layer.is_initialized:  # some architectures share states between layers
+                keys, values = (
+                    states.expand(rows, -1, -1, -1) for states in (layer.keys, layer.values)
+                )
+                cache.update(keys, values, index)
+        return cache
+
+    def _row(self, ids: Sequence[int]) -> torch.Tensor:
+        return torch.tensor([list(ids)], device=self.engine.device)
+
+    def _crop(self, length: int) -> None:
+        if surplus := len(self._ids) - length:
+            self._cache.crop(-surplus)
+            del self._ids[length:]
+            self._latents = None
+
+
+class ForkedRows:
+    """A batch of rows that all go on from one cached beginning, padded on the left."""
+
+    def __init__(
+        self,
+        engine: "TransformersEngine",
+        budget: Budget,
+        stage: Stage,
+        cache: DynamicCache,
+        tails: Sequence[Sequence[int]],
+    ) -> None:
+        self._engine, self._budget, self._tails = engine, budget, tails
+        self._stage: Stage = stage
+        shared, longest = cache.get_seq_length(), max(len(tail) for tail in tails)
+        padding = [longest - len(tail) for tail in tails]
+        ids = [[0] * pad + list(tail) for pad, tail in zip(padding, tails, strict=True)]
+        mask = [[1] * shared + [0] * pad + [1] * (longest - pad) for pad in padding]
+        self._ids = torch.tensor(ids, device=engine.device)
+        self._group = SequenceGroup(cache, torch.tensor(mask, device=engine.device))
+
+    def joined(self) -> AbstractContextManager[None]:
+        """Decode together with other calls until this is left."""
+        return self._engine.scheduler.joined(self._group, keep=False)
+
+    def read(self) -> PassOutput:
+        """Read the tails."""
+        mask = self._group.mask
+        assert mask is not None
+        positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, -self._ids.shape[-1] :]
+        with self._engine.scheduler.alone():
+            self._budget.charge(self._stage, sum(len(tail) for tail in self._tails))
+            states = self._engine.states(self._ids, self._group.cache, mask, positions)
+        latents = states[:, -1].float()
+        return latents, self._engine.logits(latents)
+
+    def step(self, tokens: Sequence[int | None]) -> PassOutput:
+        """Read the next token of each row; one that has ended reads padding, which costs none."""
+        self._budget.charge(self._stage, sum(token is not None for token in tokens))
+        ids = [[token or 0] for token in tokens]
+        self._group.ids = torch.tensor(ids, device=self._engine.device)
+        return self._engine.scheduler.step(self._group)
