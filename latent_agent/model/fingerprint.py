@@ -96,23 +96,31 @@ def model_weights(model: "PreTrainedModel") -> str:
 
 
 def folder_weights(folder: Path) -> str | None:
-    """Hash a model folder's weight files; None if it holds none.
+    """Hash a model folder's weight files; None if it holds none. See `file_hash`."""
+    files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
+    return file_hash(files) if files else None
+
+
+def file_hash(files: Sequence[Path], *, named: bool = True) -> str:
+    """Hash files, one after the other.
 
     Large files take seconds, so the hash is cached in the user's cache folder, by path, size
     and time of change.
+
+    Args:
+        files: The files.
+        named: Whether their names count too.
     """
-    files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
-    if not files:
-        return None
     states = [(file, file.stat()) for file in files]
-    key = json.dumps([[str(file.resolve()), s.st_size, s.st_mtime_ns] for file, s in states])
+    kept: list[object] = [[str(file.resolve()), s.st_size, s.st_mtime_ns] for file, s in states]
+    key = json.dumps(kept if named else [*kept, "contents"])
     cached = _cache_file(hashlib.sha256(key.encode()).hexdigest())
     if cached is None:
-        return _hash_files(files)
+        return _hash_files(files, named=named)
     try:
         return cached.read_text("ascii")
     except OSError:
-        digest = _hash_files(files)
+        digest = _hash_files(files, named=named)
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         cached.write_text(digest, "ascii")
@@ -130,10 +138,11 @@ def _cache_file(name: str) -> Path | None:
     return folder / "weights" / name if folder.is_absolute() else None
 
 
-def _hash_files(files: Sequence[Path]) -> str:
+def _hash_files(files: Sequence[Path], *, named: bool) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.name.encode())
+        if named:
+            digest.update(file.name.encode())
         with file.open("rb") as stream:
             hashlib.file_digest(stream, lambda: digest)
     return digest.hexdigest()
