@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from latent_agent.model.gguf.file import JUDGE
 from latent_agent.model.gguf.tokenizer import CONFIG, HUGGING_FACE
-from latent_agent.model.loading import bundled_path
+from latent_agent.model.places import bundled_path
 
 _BLOCK = {
     "input_layernorm": "attn_norm",

@@ -12,7 +12,7 @@ from latent_agent.model.admission import CallQueue
 from latent_agent.model.engine import Engine
 from latent_agent.model.fingerprint import fingerprint, tokenizer_state
 from latent_agent.model.options import LoadOptions
-from latent_agent.model.places import place_name
+from latent_agent.model.places import location, place_name
 from latent_agent.model.source import ModelFacts, ModelSource
 from latent_memory.fork_renewal import ForkSafeLock, Renewed
 
@@ -167,12 +167,16 @@ def source_of(model: Any, tokenizer: Any, options: LoadOptions) -> ModelSource:
     Raises:
         ModelError: If the arguments name no model that can be searched.
     """
+    from latent_agent.model.gguf.find import is_gguf
+    from latent_agent.model.llama_engine.source import GgufSource
     from latent_agent.model.transformers_engine.loading import check_device, check_dtype
     from latent_agent.model.transformers_engine.source import LoadedModel, NamedModel
 
     check_device(options.device)
     if isinstance(model, str):
         check_dtype(options.dtype)
+        if is_gguf(location(model)) and options.engine != "transformers":
+            return GgufSource(location(model), tokenizer, options)
         return NamedModel(model, tokenizer, options)
     return LoadedModel(model, tokenizer)
 

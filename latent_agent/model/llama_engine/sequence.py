@@ -1,0 +1,221 @@
+"""Token ids that llama.cpp has read: kept, gone back to, and forked without a copy."""
+
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from latent_agent.model import generate
+from latent_agent.model.budget import Budget, Stage
+from latent_agent.model.engine import Completion, TokenSequence, Writing
+from latent_agent.model.generate import PassOutput, common_length
+from latent_agent.model.llama_engine.context import Token
+from latent_agent.model.llama_engine.passes import TokenGroup
+
+if TYPE_CHECKING:
+    from latent_agent.model.llama_engine.engine import LlamaEngine
+
+
+class LlamaSequence(TokenSequence):
+    """One row of token ids whose keys and values lie in the context, while there is room.
+
+    Attributes:
+        number: Its number in the context; None: it holds nothing.
+    """
+
+    def __init__(self, engine: "LlamaEngine", budget: Budget) -> None:
+        self.engine, self._budget = engine, budget
+        self.number: int | None = None
+        self._ids: list[int] = []
+        self._output: PassOutput | None = None  # after the ids, while it is known
+        self._numbers: list[int] = []  # of rows to be forked
+        self._group: TokenGroup | None = None  # while `batched`
+
+    def __del__(self) -> None:
+        if self.number is not None:
+            self.engine.cells.dropped(self.number)
+
+    @property
+    def length(self) -> int:
+        """How many cells it holds."""
+        return len(self._ids)
+
+    def forget(self) -> None:
+        """Take note that its cells are gone."""
+        self.number, self._ids, self._output = None, [], None
+
+    def embed(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
+        """Read a prompt into the empty sequence and return its embedding, (d,) float32."""
+        with self.engine.cells.claimed(self, len(ids), 0, self._check):
+            self.read(ids, stage, latents=True)
+        return self.engine.embed([ids])[0]
+
+    def write(self, rows: Sequence[Writing], stage: Stage) -> list[Completion]:
+        """Write each row's answer, all at once."""
+        begun = [[*row.prompt, *row.prefix] for row in rows]
+        most = [len(row.prompt) + row.limits.max_tokens for row in rows]
+        with self._room(begun, most):
+            return generate.write(self, rows, stage)
+
+    def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
+        """Return the logits of what follows each prompt, (rows, vocabulary)."""
+        with self._room(prompts, [len(prompt) for prompt in prompts], fork=True):
+            return generate.next_logits(self, prompts, stage)
+
+    @contextmanager
+    def _room(
+        self, begun: Sequence[Sequence[int]], most: Sequence[int], *, fork: bool = False
+    ) -> Generator[None]:
+        """Claim the cells of rows that share their beginning, and end at known lengths at most."""
+        cells, claimed, forks = self.engine.cells, most[0], 0
+        if fork or len(begun) > 1:
+            shared = min(common_length(begun), min(map(len, begun)) - 1)
+            longest = max(most) - shared
+            forks = max(1, (cells.total - shared) // longest)
+            forks = min(forks, len(begun), cells.sequences - 1)
+            claimed = min(shared + forks * longest, cells.total)
+        with cells.claimed(self, claimed, forks, self._check) as self._numbers:
+            yield
+
+    def _check(self) -> None:
+        self._budget.charge("draft", 0)
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows may be forked."""
+        return len(self._numbers)
+
+    def hold(self, ids: Sequence[int], stage: Stage) -> None:
+        """Make this sequence hold ``ids``, or nothing."""
+        keep = self._crop(common_length([self._ids, ids]))
+        if keep < len(ids):
+            with self.engine.scheduler.alone():
+                self._budget.charge(stage, len(ids) - keep)
+                self._read(ids[keep:], latents=False, output=False)
+
+    def read(self, ids: Sequence[int], stage: Stage, *, latents: bool) -> PassOutput:
+        """Make this sequence hold ``ids``; return what follows them."""
+        known = self._output is not None and (not latents or self._output[0].shape[-1] > 0)
+        if not known or self._ids != list(ids):
+            keep = self._crop(min(common_length([self._ids, ids]), len(ids) - 1))
+            with self.engine.scheduler.alone():
+                self._budget.charge(stage, len(ids) - keep)
+                self._read(ids[keep:], latents=latents)
+        assert self._output is not None
+        return self._output
+
+    def _read(self, ids: Sequence[int], *, latents: bool, output: bool = True) -> None:
+        """Append ids; latents are those of the last one, which is read by itself then."""
+        ends = [len(ids) - 1, len(ids)] if latents and len(ids) > 1 else [len(ids)]
+        start = 0
+        for end in ends:
+            tokens = self._tokens(ids[start:end])
+            last = end == len(ids)
+            if last and output:
+                tokens[-1] = tokens[-1]._replace(output=True)
+            self._output = self.engine.context.read(tokens, latents=latents and last)
+            self._ids += ids[start:end]
+            start = end
+        if not output:
+            self._output = None
+
+    def _tokens(self, ids: Sequence[int]) -> list[Token]:
+        assert self.number is not None
+        return [
+            Token(token, self.number, len(self._ids) + place) for place, token in enumerate(ids)
+        ]
+
+    def extend(self, token: int, stage: Stage) -> PassOutput:
+        """Append a token and return what follows it; while `batched`."""
+        assert self._group is not None and self.number is not None
+        self._budget.charge(stage, 1)
+        self._group.tokens = [Token(token, self.number, len(self._ids), output=True)]
+        self._output = self.engine.scheduler.step(self._group)
+        self._ids.append(token)
+        return self._output
+
+    @contextmanager
+    def batched(self) -> Generator[None]:
+        """Read single tokens in one batch with other calls, until this is left."""
+        self._group = TokenGroup()
+        try:
+            with self.engine.scheduler.joined(self._group, keep=True):
+                yield
+        finally:
+            self._group = None
+
+    def fork(self, tails: Sequence[Sequence[int]], stage: Stage) -> "ForkedRows":
+        """Return rows that all go on from here."""
+        assert self.number is not None
+        numbers = self._numbers[: len(tails)]
+        with self.engine.scheduler.alone():
+            for number in numbers:  # the rows of a block before are gone
+                self.engine.context.cut(number, 0)
+                self.engine.context.share(self.number, number, len(self._ids))
+        return ForkedRows(self.engine, self._budget, stage, numbers, len(self._ids), tails)
+
+    def _crop(self, length: int) -> int:
+        if length < len(self._ids):
+            assert self.number is not None
+            with self.engine.scheduler.alone():
+                self.engine.context.cut(self.number, length)
+            del self._ids[length:]
+            self._output = None
+        return length
+
+
+class ForkedRows:
+    """Rows that go on from one sequence, each under a number of its own."""
+
+    def __init__(
+        self,
+        engine: "LlamaEngine",
+        budget: Budget,
+        stage: Stage,
+        numbers: Sequence[int],
+        shared: int,
+        tails: Sequence[Sequence[int]],
+    ) -> None:
+        self._engine, self._budget, self._numbers, self._tails = engine, budget, numbers, tails
+        self._stage: Stage = stage
+        self._lengths = [shared] * len(tails)
+        self._group = TokenGroup()
+
+    def joined(self) -> AbstractContextManager[None]:
+        """Decode together with other calls until this is left."""
+        return self._engine.scheduler.joined(self._group, keep=False)
+
+    def read(self) -> PassOutput:
+        """Read the tails."""
+        with self._engine.scheduler.alone():
+            self._budget.charge(self._stage, sum(len(tail) for tail in self._tails))
+            return self._engine.context.read(self._next(self._tails), latents=False)
+
+    def step(self, tokens: Sequence[int | None]) -> PassOutput:
+        """Read the next token of each row that has not ended."""
+        going = [row for row, token in enumerate(tokens) if token is not None]
+        self._budget.charge(self._stage, len(going))
+        self._group.tokens = self._next([[] if token is None else [token] for token in tokens])
+        latents, logits = self._engine.scheduler.step(self._group)
+        return _spread(latents, going, len(tokens)), _spread(logits, going, len(tokens))
+
+    def _next(self, tails: Sequence[Sequence[int]]) -> list[Token]:
+        tokens: list[Token] = []
+        for row, tail in enumerate(tails):
+            at, last = self._lengths[row], len(tail) - 1
+            tokens += [
+                Token(token, self._numbers[row], at + place, output=place == last)
+                for place, token in enumerate(tail)
+            ]
+            self._lengths[row] += len(tail)
+        return tokens
+
+
+def _spread(outputs: torch.Tensor, rows: Sequence[int], count: int) -> torch.Tensor:
+    """Put outputs into the rows that they belong to."""
+    if len(rows) == count:
+        return outputs
+    spread = outputs.new_zeros(count, outputs.shape[-1])
+    spread[list(rows)] = outputs
+    return spread
