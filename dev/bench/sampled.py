@@ -15,7 +15,7 @@ from typing import Any
 
 from latent_agent.call.writer import Writer
 from latent_agent.model.engine import Engine
-from latent_agent.model.transformers_engine.kv_sequence import CachedSequence, ForkedRows
+from latent_agent.model.transformers_engine.kv_sequence import CachedSequence, PaddedRows
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward.self_judge import SelfJudge
 from latent_agent.search.adam import Adam
@@ -26,7 +26,7 @@ _EVERY = 0.002  # seconds between two looks
 REST = "the rest"
 STAGES: Sequence[tuple[str, Sequence[Any]]] = (
     ("judge: prompts", (SelfJudge.ask, CachedSequence.hold)),
-    ("judge: prompts", (SelfJudge.ask, ForkedRows.read)),
+    ("judge: prompts", (SelfJudge.ask, PaddedRows.read)),
     ("judge: verdicts", (SelfJudge.ask,)),
     ("prompt", (CachedSequence.embed,)),
     ("prompt", (Writer.draft, CachedSequence.hold)),

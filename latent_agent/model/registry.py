@@ -9,7 +9,6 @@ from weakref import WeakValueDictionary
 
 from latent_agent.errors import ModelError
 from latent_agent.model.admission import CallQueue
-from latent_agent.model.engine import Engine
 from latent_agent.model.fingerprint import fingerprint, tokenizer_state
 from latent_agent.model.options import LoadOptions
 from latent_agent.model.places import location, place_name
@@ -18,6 +17,8 @@ from latent_memory.fork_renewal import ForkSafeLock, Renewed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from latent_agent.model.engine import Engine
 
 DATE = "date_string"  # as Llama's templates call it
 
@@ -113,7 +114,7 @@ class SharedModel(Renewed):
                 self._fingerprints[recipe] = state, known
             return known
 
-    def engine(self) -> Engine:
+    def engine(self) -> "Engine":
         """Return the loaded model; weights are read at the first call only.
 
         Raises:

@@ -58,7 +58,7 @@ def shelves_for(
     wanted = [
         shelf
         for shelf, searched in here.items()
-        if shelf.fingerprint == searched.fingerprint(model, name)
+        if shelf.fingerprint == model.fingerprint(name, searched.template)
         and (reward is None or shelf.reward == shelf_reward(reward.id))
     ]
     if not wanted:

@@ -51,9 +51,9 @@ class StoredSearch:
         """Arguments of the chat template."""
         return self.settings.get(_TEMPLATE, {})
 
-    def fingerprint(self, model: SharedModel, embedder: str | None = None) -> str:
-        """Return the fingerprint of such calls, with another embedder if one is named."""
-        return model.fingerprint(embedder or self.embedder, self.template)
+    def fingerprint(self, model: SharedModel) -> str:
+        """Return the fingerprint of such calls."""
+        return model.fingerprint(self.embedder, self.template)
 
 
 def search_of(text: str | None) -> StoredSearch:

@@ -65,7 +65,7 @@ def searched(
         tried.append(prefix)
         return trial(prefix)
 
-    call: Any = SimpleNamespace(engine=space, constraint=FREE, attempt=attempt)
+    call: Any = SimpleNamespace(engine=space, constraint=FREE, attempt=attempt, decode=space.decode)
     with Search(call, Settings(max_iterations=6, **given)) as search:
         search.start_from(start)
         search.refine()

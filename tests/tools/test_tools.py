@@ -416,8 +416,8 @@ def test_every_candidate_is_grammatical(shared, engine, samples, monkeypatch):
     prefixes: list[tuple[int, ...]] = []
     decode = engine.decode
 
-    def watched(latents, sampler):
-        prefixes.append(decode(latents, sampler))
+    def watched(latents, sampler, known):
+        prefixes.append(decode(latents, sampler, known))
         return prefixes[-1]
 
     monkeypatch.setattr(engine, "decode", watched)

@@ -57,8 +57,9 @@ class Context:
             )
         self._memory = llama.llama_get_memory(self._context)
         self._batch = llama.llama_batch_init(READ_AT_ONCE, 0, 1)
-        self._shape = llama.llama_model_n_embd(model), llama.llama_vocab_n_tokens(
-            llama.llama_model_get_vocab(model)
+        self._shape = (
+            llama.llama_model_n_embd(model),
+            llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model)),
         )
         self.cells: int = llama.llama_n_ctx(self._context)
 

@@ -10,13 +10,12 @@ import torch
 from latent_agent.errors import ModelError
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget
-from latent_agent.model.engine import Engine
 from latent_agent.model.gguf.file import GgufFile
 from latent_agent.model.llama_engine.cells import Cells
 from latent_agent.model.llama_engine.context import Context, Token
 from latent_agent.model.llama_engine.library import last_words, library
 from latent_agent.model.llama_engine.passes import LlamaPasses
-from latent_agent.model.llama_engine.sequence import LlamaSequence
+from latent_agent.model.llama_engine.sequence import ContextEngine, LlamaSequence
 from latent_agent.model.lm_head import LMHead
 from latent_agent.model.options import LoadOptions
 from latent_memory.fork_renewal import ForkSafeLock
@@ -31,7 +30,7 @@ _EXACT = 1e-3  # gap between our head's logits and llama.cpp's, as a share of th
 _ROUGH = 0.05  # the same for a quantised head, which llama.cpp multiplies by rounded latents
 
 
-class LlamaEngine(Engine):
+class LlamaEngine(ContextEngine):
     """A GGUF file in llama.cpp, with the tokenizer that the file describes.
 
     Args:

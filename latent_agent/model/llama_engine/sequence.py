@@ -2,19 +2,31 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 
 from latent_agent.model import generate
+from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget, Stage
-from latent_agent.model.engine import Completion, TokenSequence, Writing
+from latent_agent.model.engine import Completion, Engine, TokenSequence, Writing
 from latent_agent.model.generate import PassOutput, common_length
-from latent_agent.model.llama_engine.context import Token
+from latent_agent.model.llama_engine.cells import Cells
+from latent_agent.model.llama_engine.context import Context, Token
 from latent_agent.model.llama_engine.passes import TokenGroup
 
-if TYPE_CHECKING:
-    from latent_agent.model.llama_engine.engine import LlamaEngine
+
+class ContextEngine(Engine):
+    """What a sequence needs of its engine beyond the seam.
+
+    Attributes:
+        context: Keys and values of all sequences.
+        scheduler: The order in which threads use it.
+        cells: Who holds what of it.
+    """
+
+    context: Context
+    scheduler: BatchScheduler
+    cells: Cells
 
 
 class LlamaSequence(TokenSequence):
@@ -24,7 +36,7 @@ class LlamaSequence(TokenSequence):
         number: Its number in the context; None: it holds nothing.
     """
 
-    def __init__(self, engine: "LlamaEngine", budget: Budget) -> None:
+    def __init__(self, engine: ContextEngine, budget: Budget) -> None:
         self.engine, self._budget = engine, budget
         self.number: int | None = None
         self._ids: list[int] = []
@@ -128,7 +140,8 @@ class LlamaSequence(TokenSequence):
 
     def extend(self, token: int, stage: Stage) -> PassOutput:
         """Append a token and return what follows it; while `batched`."""
-        assert self._group is not None and self.number is not None
+        assert self._group is not None
+        assert self.number is not None
         self._budget.charge(stage, 1)
         self._group.tokens = [Token(token, self.number, len(self._ids), output=True)]
         self._output = self.engine.scheduler.step(self._group)
@@ -145,7 +158,7 @@ class LlamaSequence(TokenSequence):
         finally:
             self._group = None
 
-    def fork(self, tails: Sequence[Sequence[int]], stage: Stage) -> "ForkedRows":
+    def fork(self, tails: Sequence[Sequence[int]], stage: Stage) -> "SharedRows":
         """Return rows that all go on from here."""
         assert self.number is not None
         numbers = self._numbers[: len(tails)]
@@ -153,7 +166,7 @@ class LlamaSequence(TokenSequence):
             for number in numbers:  # the rows of a block before are gone
                 self.engine.context.cut(number, 0)
                 self.engine.context.share(self.number, number, len(self._ids))
-        return ForkedRows(self.engine, self._budget, stage, numbers, len(self._ids), tails)
+        return SharedRows(self.engine, self._budget, stage, numbers, len(self._ids), tails)
 
     def _crop(self, length: int) -> int:
         if length < len(self._ids):
@@ -165,12 +178,12 @@ class LlamaSequence(TokenSequence):
         return length
 
 
-class ForkedRows:
+class SharedRows:
     """Rows that go on from one sequence, each under a number of its own."""
 
     def __init__(
         self,
-        engine: "LlamaEngine",
+        engine: ContextEngine,
         budget: Budget,
         stage: Stage,
         numbers: Sequence[int],

@@ -11,10 +11,9 @@ from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokeniz
 from latent_agent.errors import ModelError
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget
-from latent_agent.model.engine import Engine
 from latent_agent.model.lm_head import LMHead
 from latent_agent.model.transformers_engine.batched_cache import can_batch
-from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
+from latent_agent.model.transformers_engine.kv_sequence import CachedSequence, CachingEngine
 from latent_agent.model.transformers_engine.padded_passes import PaddedPasses
 from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
 from latent_agent.model.transformers_engine.prompt_pooling import pool
@@ -24,7 +23,7 @@ _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 EMBEDDED_AT_ONCE = 16  # prompts that share a pass
 
 
-class TransformersEngine(Engine):
+class TransformersEngine(CachingEngine):
     """A frozen causal LM with its tokenizer, split into body and head.
 
     Args:

@@ -1,24 +1,52 @@
 """Token ids with cached keys and values: a prompt is read once, however many answers follow."""
 
+from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import torch
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
 from latent_agent.model import generate
+from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget, Stage
-from latent_agent.model.engine import Completion, TokenSequence, Writing
+from latent_agent.model.engine import Completion, Engine, TokenSequence, Writing
 from latent_agent.model.generate import PassOutput, common_length
 from latent_agent.model.transformers_engine.batched_cache import SequenceGroup
 from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
 from latent_agent.model.transformers_engine.prompt_pooling import pool
 
-if TYPE_CHECKING:
-    from latent_agent.model.transformers_engine.engine import TransformersEngine
-
 _ROWS = 64  # rows in one pass
+
+
+class CachingEngine(Engine):
+    """What a sequence needs of its engine beyond the seam.
+
+    Attributes:
+        scheduler: The order in which threads use the model.
+        slides: Whether attention looks at a window alone, which padding would stretch.
+    """
+
+    scheduler: BatchScheduler
+    slides: bool
+
+    @abstractmethod
+    def states(
+        self,
+        ids: torch.Tensor,
+        cache: Cache,
+        mask: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Run token ids (rows, length) through the body; return states (rows, length, d)."""
+
+    @abstractmethod
+    def layers(
+        self, ids: torch.Tensor, cache: DynamicCache
+    ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        """Like `states`, with the states after the embeddings and after each layer."""
 
 
 class CachedSequence(TokenSequence):
@@ -28,7 +56,7 @@ class CachedSequence(TokenSequence):
     however many answers are tried after it.
     """
 
-    def __init__(self, engine: "TransformersEngine", budget: Budget) -> None:
+    def __init__(self, engine: CachingEngine, budget: Budget) -> None:
         self.engine = engine
         self._budget = budget
         self._cache = PreallocatedCache()
@@ -45,7 +73,13 @@ class CachedSequence(TokenSequence):
         return pool(layers)
 
     def write(self, rows: Sequence[Writing], stage: Stage) -> list[Completion]:
-        """Write each row's answer, all at once."""
+        """Write each row's answer, all at once.
+
+        A row that has ended goes on with padding: the longest prompt leaves the least room.
+        """
+        window = self.engine.context_window
+        if len(rows) > 1 and window is not None:
+            rows = [_shortened(row, window - max(len(row.prompt) for row in rows)) for row in rows]
         return generate.write(self, rows, stage)
 
     def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
@@ -95,9 +129,9 @@ class CachedSequence(TokenSequence):
         finally:
             self._group = None
 
-    def fork(self, tails: Sequence[Sequence[int]], stage: Stage) -> "ForkedRows":
+    def fork(self, tails: Sequence[Sequence[int]], stage: Stage) -> "PaddedRows":
         """Return rows that all go on from here."""
-        return ForkedRows(self.engine, self._budget, stage, self._branch(len(tails)), tails)
+        return PaddedRows(self.engine, self._budget, stage, self._branch(len(tails)), tails)
 
     def _branch(self, rows: int) -> DynamicCache:
         """Copy the cache for a batch of rows that all go on from here."""
@@ -121,12 +155,12 @@ class CachedSequence(TokenSequence):
             self._latents = None
 
 
-class ForkedRows:
+class PaddedRows:
     """A batch of rows that all go on from one cached beginning, padded on the left."""
 
     def __init__(
         self,
-        engine: "TransformersEngine",
+        engine: CachingEngine,
         budget: Budget,
         stage: Stage,
         cache: DynamicCache,
@@ -162,3 +196,8 @@ class ForkedRows:
         ids = [[token or 0] for token in tokens]
         self._group.ids = torch.tensor(ids, device=self._engine.device)
         return self._engine.scheduler.step(self._group)
+
+
+def _shortened(row: Writing, room: int) -> Writing:
+    """Return a row that ends where there is no more room."""
+    return replace(row, limits=replace(row.limits, max_tokens=min(row.limits.max_tokens, room)))
