@@ -65,7 +65,7 @@ def bundled() -> SharedModel:
 def bundled_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model as a GGUF file."""
     from dev.bundled_model.export_gguf import export
-    from latent_agent.model.loading import bundled_path
+    from latent_agent.model.places import bundled_path
 
     path = tmp_path_factory.mktemp("gguf") / "bundled.gguf"
     export(bundled_path(), path)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from dev.bundled_model.export_gguf import export
 from latent_agent.errors import ModelError
 from latent_agent.model.conversation import Turn
 from latent_agent.model.gguf.file import GgufFile
-from latent_agent.model.loading import bundled_path
+from latent_agent.model.places import bundled_path
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import SharedModel
 from tests.support.gguf_files import shape, small_tensors, vocabulary, write_gguf
@@ -30,9 +31,10 @@ def test_it_says_what_the_folder_says(bundled_gguf: Path, bundled: SharedModel) 
     assert file.name == "latent-agent bundled model"
     assert file.context_length == bundled.context_window
     assert (file.vocabulary, file.width) == (bundled.vocabulary, bundled.width)
-    assert file.block_count == bundled.config.num_hidden_layers
+    assert file.block_count == 5
     assert file.judge_prompts == bundled.judge_prompts
-    assert file.stop_ids == bundled.backbone().stop_ids
+    config = json.loads((bundled_path() / "generation_config.json").read_text())
+    assert file.stop_ids == set(config["eos_token_id"])
     assert file.size == bundled_gguf.stat().st_size
 
 
@@ -43,7 +45,7 @@ def test_llama_cpp_gives_the_bundled_models_logits_and_latents(
 
     ids = encode_chat(bundled.tokenizer, [Turn("user", QUESTION)])
     logits, latents = forward(bundled_gguf, ids)
-    model: Any = bundled.backbone().model
+    model: Any = AutoModelForCausalLM.from_pretrained(bundled_path(), dtype=torch.float32)
     with torch.no_grad():
         theirs = model(torch.tensor([ids]), output_hidden_states=True)
     assert np.abs(logits - theirs.logits[0].numpy()).max() < 1e-4

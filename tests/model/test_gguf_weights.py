@@ -48,6 +48,9 @@ def test_a_head_of_its_own_comes_before_the_embeddings(tmp_path: Path) -> None:
     assert torch.equal(head.weight, torch.from_numpy(DRAWN))
     assert head.bias is not None
     assert torch.equal(head.bias, torch.from_numpy(bias))
+    half = file.head(torch.float16)
+    assert half.bias is not None
+    assert half.bias.dtype == half.weight.dtype == torch.float16
     assert torch.equal(file.embedding_rows([3]), torch.zeros(1, D))
 
 
