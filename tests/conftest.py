@@ -61,6 +61,17 @@ def bundled() -> SharedModel:
     return open_model("bundled")
 
 
+@pytest.fixture(scope="session")
+def bundled_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model as a GGUF file."""
+    from dev.bundled_model.export_gguf import export
+    from latent_agent.model.places import bundled_path
+
+    path = tmp_path_factory.mktemp("gguf") / "bundled.gguf"
+    export(bundled_path(), path)
+    return path
+
+
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Path:
     """A folder that others may look into."""

@@ -35,8 +35,8 @@ _HAN = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 _KANA = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
 
 
-def _words(digits: str, marks: str = _MARKS, lines: str = _LINES) -> str:
-    return rf"{_SHORT}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}|{marks}|{lines}"
+def _words(digits: str, marks: str = _MARKS) -> str:
+    return rf"{_SHORT}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}|{marks}|{_LINES}"
 
 
 def _cased(digits: str, ending: str) -> str:
@@ -62,7 +62,6 @@ _DEEPSEEK_3 = PreTokenizer(
         rf"| ?[\p{{P}}\p{{S}}]+[\r\n]*|{_LINES}",
     )
 )
-_BAILING = PreTokenizer((_words(_ONE, lines=r"\s*[\r\n]|\s+(?!\S)|\s+"),))
 _FIRST = PreTokenizer((_words(_THREE),), whole_words=True, begins=True)
 
 PRE_TOKENIZERS: Mapping[str, PreTokenizer] = MappingProxyType(
@@ -72,7 +71,17 @@ PRE_TOKENIZERS: Mapping[str, PreTokenizer] = MappingProxyType(
         ),
         **dict.fromkeys(("dbrx", "smaug-bpe", "glm4", "chatglm-bpe"), _LLAMA_3),
         **dict.fromkeys(
-            ("qwen2", "deepseek-r1-qwen", "kormo", "megrez", "stablelm2", "hunyuan", "grok-2"),
+            (
+                "qwen2",
+                "deepseek-r1-qwen",
+                "kormo",
+                "megrez",
+                "stablelm2",
+                "hunyuan",
+                "grok-2",
+                "bailingmoe",
+                "bailingmoe2",
+            ),
             _QWEN_2,
         ),
         **dict.fromkeys(
@@ -88,7 +97,6 @@ PRE_TOKENIZERS: Mapping[str, PreTokenizer] = MappingProxyType(
         ),
         **dict.fromkeys(("gpt-4o", "llama4", "kanana2", "minimax-m2"), _GPT_4O),
         **dict.fromkeys(("deepseek-v3", "hunyuan-dense"), _DEEPSEEK_3),
-        **dict.fromkeys(("bailingmoe", "bailingmoe2", "llada-moe"), _BAILING),
         "tekken": PreTokenizer((_cased(_ONE, ""),), whole_words=True, begins=True),
         "seed-coder": PreTokenizer((_words(_ONE, marks=r" ?[^\s\p{L}\p{N}\r\n]+"),)),
         "deepseek-coder": PreTokenizer((r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _HAN, _ONE)),

@@ -29,7 +29,7 @@ class HeadWeights:
 
     Attributes:
         weight: (vocabulary, d).
-        bias: (vocabulary,) float32, or None.
+        bias: (vocabulary,) of the same dtype, or None.
         scale: A number that the scores are multiplied by.
         soft_cap: c in ``c * tanh(score / c)``; None: no cap.
     """
@@ -83,7 +83,7 @@ def read_head(
     scale, cap = _scores(header)
     return HeadWeights(
         weight,
-        None if bias is None else torch.from_numpy(_unpacked(bias, bias.start, bias.end)),
+        None if bias is None else _vector(bias).to(weight.dtype),
         scale,
         cap,
     )
@@ -117,6 +117,12 @@ def _scores(header: "Header") -> tuple[float, float | None]:
     if cap is None and architecture == "gemma2":
         cap = _GEMMA_2_CAP
     return 1.0 / scale if architecture in _DIVIDES else scale, cap or None
+
+
+def _vector(tensor: Tensor) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(_unpacked(tensor, tensor.start, tensor.end))
 
 
 def _rows(tensor: Tensor, begin: int, end: int) -> "np.ndarray[Any, np.dtype[np.float32]]":
