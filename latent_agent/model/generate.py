@@ -26,8 +26,8 @@ class Rows(Protocol):
         """Decode together with other calls until this is left."""
         ...
 
-    def read(self) -> PassOutput:
-        """Read each row's own ids; the latents may be anything."""
+    def read(self, *, latents: bool) -> PassOutput:
+        """Read each row's own ids; latents that are not wanted may be anything."""
         ...
 
     def step(self, tokens: Sequence[int | None]) -> PassOutput:
@@ -89,7 +89,7 @@ def write(sequence: Steps, rows: Sequence[Writing], stage: Stage) -> list[Comple
 def next_logits(sequence: Steps, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
     """Return the logits of what follows each prompt; see `TokenSequence.next_logits`."""
     forked = _forks(sequence, prompts, stage)
-    return torch.cat([rows.read()[1] for _, rows in forked])
+    return torch.cat([rows.read(latents=False)[1] for _, rows in forked])
 
 
 def _write_one(sequence: Steps, answer: "_Answer", stage: Stage) -> None:
@@ -108,7 +108,7 @@ def _write_forked(sequence: Steps, answers: Sequence["_Answer"], stage: Stage) -
     for places, rows in _forks(sequence, [answer.ids for answer in going], stage):
         block = [going[place] for place in places]
         with rows.joined():
-            output = rows.read()
+            output = rows.read(latents=any(answer.row.latents for answer in block))
             while True:
                 for number, answer in enumerate(block):
                     if answer.finish is None:

@@ -1,10 +1,11 @@
-"""The engine against the plain method: the same answers, for far fewer forwarded tokens."""
+"""Each engine against the plain method: the same answers, for far fewer forwarded tokens."""
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from latent_agent.call.agent import LatentAgent
 from latent_agent.model.conversation import Turn
+from latent_agent.model.options import LoadOptions
 from latent_agent.model.registry import open_model
 from latent_agent.reward import ExactMatch, SelfReward
 from latent_agent.settings import settings_for
@@ -30,6 +31,15 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(params=["transformers", "llama.cpp"])
+def shared(request):
+    """The bundled model in each engine."""
+    if request.param == "transformers":
+        return open_model("bundled")
+    pytest.importorskip("llama_cpp")
+    return open_model(request.getfixturevalue("bundled_gguf"), None, LoadOptions(threads=1))
+
+
 @pytest.fixture(scope="module")
 def plain_model():
     model = AutoModelForCausalLM.from_pretrained(model_path(), dtype="float32")
@@ -43,9 +53,8 @@ def plain_model():
         *(pytest.param(name, len(QUESTIONS), marks=pytest.mark.slow) for name in SETTINGS),
     ],
 )
-def test_engine_equals_the_plain_method(name, count, plain_model):
+def test_engine_equals_the_plain_method(name, count, shared, plain_model):
     reward, settings = SETTINGS[name]
-    shared = open_model("bundled")
     agent = LatentAgent(shared, settings, reward)
     lm = PlainLM(plain_model[0], plain_model[1], shared.judge_prompts)
     searched = 0
@@ -61,10 +70,9 @@ def test_engine_equals_the_plain_method(name, count, plain_model):
 
 
 @pytest.mark.slow
-def test_engine_forwards_ten_times_fewer_tokens(plain_model):
+def test_engine_forwards_ten_times_fewer_tokens(shared, plain_model):
     reward = SelfReward(strict=True)
     settings = settings_for("default", rest="kept", max_iterations=10, max_tokens=40)
-    shared = open_model("bundled")
     agent = LatentAgent(shared, settings, reward)
     lm = PlainLM(plain_model[0], plain_model[1], shared.judge_prompts)
     ours = 0

@@ -14,6 +14,7 @@ from latent_agent.model.llama_engine.library import last_words, library
 READ_AT_ONCE = 512  # tokens of a prompt in one pass
 _FULL, _HALF = 0, 1  # GGML_TYPE_F32, GGML_TYPE_F16
 _NO_POOLING = 0
+_AUTO, _NEVER = -1, 0  # LLAMA_FLASH_ATTN_TYPE
 
 
 class Token(NamedTuple):
@@ -33,7 +34,7 @@ class Context:
         cells: Positions that all sequences share.
         sequences: How many there may be.
         threads: Threads of the CPU that compute.
-        exact: Keys and values in float32, not float16.
+        exact: All in float32: keys, values and attention.
 
     Raises:
         ModelError: If there is no memory for it.
@@ -49,6 +50,7 @@ class Context:
         given.n_threads = given.n_threads_batch = threads
         given.pooling_type, given.kv_unified = _NO_POOLING, True
         given.type_k = given.type_v = _FULL if exact else _HALF
+        given.flash_attn_type = _NEVER if exact else _AUTO  # it sums in half precision
         self._context = llama.llama_init_from_model(model, given)
         if not self._context:
             raise ModelError(
@@ -79,15 +81,21 @@ class Context:
             ModelError: If llama.cpp refuses; the sequences hold what they held before.
         """
         self._llama.llama_set_embeddings(self._context, latents)
+        parts: list[PassOutput] = []
         try:
             for first in range(0, len(tokens), READ_AT_ONCE):
-                self._decode(tokens[first : first + READ_AT_ONCE])
+                parts.append(self._pass(tokens[first : first + READ_AT_ONCE], latents=latents))
         except ModelError:
             for token in tokens:
                 self.cut(token.sequence, token.position)
             raise
+        found, logits = zip(*parts, strict=True)
+        return torch.cat(found), torch.cat(logits)
+
+    def _pass(self, tokens: Sequence[Token], *, latents: bool) -> PassOutput:
+        self._decode(tokens)
         width, vocabulary = self._shape
-        places = [place % READ_AT_ONCE for place, token in enumerate(tokens) if token.output]
+        places = [place for place, token in enumerate(tokens) if token.output]
         logits = self._rows(self._llama.llama_get_logits_ith, places, vocabulary)
         if not latents:
             return torch.empty(len(places), 0), logits

@@ -199,11 +199,17 @@ class SharedRows:
         """Decode together with other calls until this is left."""
         return self._engine.scheduler.joined(self._group, keep=False)
 
-    def read(self) -> PassOutput:
-        """Read the tails."""
+    def read(self, *, latents: bool) -> PassOutput:
+        """Read the tails; for latents, their last tokens in a pass of their own."""
+        context = self._engine.context
         with self._engine.scheduler.alone():
             self._budget.charge(self._stage, sum(len(tail) for tail in self._tails))
-            return self._engine.context.read(self._next(self._tails), latents=False)
+            if not latents:
+                return context.read(self._next(self._tails), latents=False)
+            before = self._next([tail[:-1] for tail in self._tails], output=False)
+            if before:
+                context.read(before, latents=False)
+            return context.read(self._next([tail[-1:] for tail in self._tails]), latents=True)
 
     def step(self, tokens: Sequence[int | None]) -> PassOutput:
         """Read the next token of each row that has not ended."""
@@ -213,12 +219,12 @@ class SharedRows:
         latents, logits = self._engine.scheduler.step(self._group)
         return _spread(latents, going, len(tokens)), _spread(logits, going, len(tokens))
 
-    def _next(self, tails: Sequence[Sequence[int]]) -> list[Token]:
+    def _next(self, tails: Sequence[Sequence[int]], *, output: bool = True) -> list[Token]:
         tokens: list[Token] = []
         for row, tail in enumerate(tails):
             at, last = self._lengths[row], len(tail) - 1
             tokens += [
-                Token(token, self._numbers[row], at + place, output=place == last)
+                Token(token, self._numbers[row], at + place, output=output and place == last)
                 for place, token in enumerate(tail)
             ]
             self._lengths[row] += len(tail)

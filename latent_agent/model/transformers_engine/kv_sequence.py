@@ -179,7 +179,7 @@ class PaddedRows:
         """Decode together with other calls until this is left."""
         return self._engine.scheduler.joined(self._group, keep=False)
 
-    def read(self) -> PassOutput:
+    def read(self, *, latents: bool) -> PassOutput:
         """Read the tails."""
         mask = self._group.mask
         assert mask is not None

@@ -1,0 +1,233 @@
+"""llama.cpp as an engine: what transformers gives on the same weights, alone and at once."""
+
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from latent_agent.errors import BudgetSpent, CallCancelled, ModelError
+from latent_agent.model.budget import Budget
+from latent_agent.model.conversation import Turn
+from latent_agent.model.engine import AnswerLimits, Engine, Writing
+from latent_agent.model.options import LoadOptions
+from latent_agent.model.prompt import encode_chat
+from latent_agent.model.registry import open_model
+from latent_agent.model.sampling import GREEDY
+from latent_agent.teaching import questions
+from tests.support.engines import complete
+from tests.support.work import Work, at_once
+
+pytest.importorskip("llama_cpp", reason='needs llama.cpp: pip install "latent-agent[llama-cpp]"')
+from latent_agent.model.llama_engine import engine as llama_engine
+from latent_agent.model.llama_engine.context import Context
+from latent_agent.model.llama_engine.engine import LlamaEngine
+
+pytestmark = pytest.mark.timeout(300)
+AT_ONCE = 6
+
+
+@pytest.fixture(scope="module")
+def engine(bundled_gguf: Path) -> LlamaEngine:
+    return opened(bundled_gguf)
+
+
+def opened(path: Path, **given: Any) -> LlamaEngine:
+    found = open_model(path, None, LoadOptions(threads=1, **given)).engine()
+    assert isinstance(found, LlamaEngine)
+    return found
+
+
+@pytest.fixture
+def small(bundled_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> LlamaEngine:
+    """An engine that has room for one window."""
+    monkeypatch.setattr(llama_engine, "_KEPT", 0)
+    return opened(bundled_gguf, n_ctx=300)
+
+
+@pytest.fixture(scope="module")
+def reference(bundled: Any) -> Engine:
+    return bundled.engine()
+
+
+def asked(engine: Engine, n: int, split: str = "test") -> list[list[int]]:
+    encode = engine.tokenizer.encode
+    return [encode(one.text) for one in questions(split, n=n, seed=5)]
+
+
+def write(engine: Engine, rows: list[list[int]], prefix: tuple[int, ...] = ()) -> list[Any]:
+    limits = AnswerLimits(max_tokens=24)
+    given = [Writing(prompt=row, prefix=prefix, limits=limits) for row in rows]
+    return engine.sequence(Budget()).write(given, "refine")
+
+
+def test_it_says_what_the_file_says(engine: LlamaEngine, reference: Engine) -> None:
+    assert (engine.vocabulary, engine.width) == (reference.vocabulary, reference.width)
+    assert engine.stop_ids == reference.stop_ids
+    assert engine.context_window == reference.context_window
+    assert engine.capabilities == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("rows", "count"),
+    [
+        (1, 3),
+        (16, 16),
+        (40, 40),
+        *(pytest.param(rows, 400, marks=pytest.mark.slow) for rows in (1, 16, 40)),
+    ],
+)
+def test_rows_are_those_of_transformers(
+    engine: LlamaEngine, reference: Engine, rows: int, count: int
+) -> None:
+    prompts = [
+        encode_chat(reference.tokenizer, [Turn("user", one.text)])
+        for one in questions("test", n=count, seed=5)
+    ]
+    blocks = [prompts[first : first + rows] for first in range(0, count, rows)]
+    pairs = [(write(engine, block), write(reference, block)) for block in blocks]
+    answers = [pair for ours, theirs in pairs for pair in zip(ours, theirs, strict=True)]
+    assert len(answers) == count
+    for ours, theirs in answers:
+        assert ours.tokens == theirs.tokens
+        assert ours.finish == theirs.finish
+        scale = theirs.latents.abs().max().item()
+        torch.testing.assert_close(ours.latents, theirs.latents, rtol=0, atol=1e-3 * scale)
+
+
+def test_logits_and_what_is_pulled_back_are_those_of_transformers(
+    engine: LlamaEngine, reference: Engine
+) -> None:
+    draw = torch.Generator().manual_seed(0)
+    latents = torch.randn(5, engine.width, generator=draw)
+    ours, theirs = engine.logits(latents), reference.logits(latents)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    gradient = torch.randn(theirs.shape, generator=draw)
+    pulled = engine.pull_back(latents, gradient.clone())
+    torch.testing.assert_close(pulled, reference.pull_back(latents, gradient), rtol=1e-4, atol=1e-4)
+
+
+def test_what_follows_prompts_is_what_transformers_says(
+    engine: LlamaEngine, reference: Engine
+) -> None:
+    prompts = asked(reference, 7)
+    ours, theirs = (
+        one.sequence(Budget()).next_logits(prompts, "judge") for one in (engine, reference)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_a_prompt_is_read_once_and_prefixes_go_back_to_it(
+    engine: LlamaEngine, reference: Engine
+) -> None:
+    (prompt,) = asked(reference, 1)
+    for one in (engine, reference):
+        budget = Budget()
+        sequence = one.sequence(budget)
+        sequence.embed(prompt, "draft")
+        limits = AnswerLimits(max_tokens=9)
+        drafted = complete(sequence, prompt, (), limits=limits, sampler=GREEDY, stage="draft")
+        written = len(drafted.tokens)
+        assert budget.token_counts()["draft"] == len(prompt) + written - 1
+        other = (*drafted.tokens[:2], 7)
+        again = complete(sequence, prompt, other, limits=limits, sampler=GREEDY, stage="refine")
+        assert budget.token_counts()["refine"] == len(again.tokens) - len(other)
+
+
+def test_calls_at_once_get_what_they_get_alone(engine: LlamaEngine) -> None:
+    works = [Work(seed) for seed in range(AT_ONCE)]
+    alone: list[Any] = []
+    for work in works:
+        budget = Budget()
+        alone.append((*work.run(engine, budget), budget.token_counts()))
+    budgets, meet = [Budget() for _ in works], threading.Barrier(AT_ONCE)
+    futures = at_once(
+        [
+            lambda work=work, budget=budget: work.run(engine, budget, meet)
+            for work, budget in zip(works, budgets, strict=True)
+        ]
+    )
+    for future, budget, (answers, replies, bill) in zip(futures, budgets, alone, strict=True):
+        found, said = future.result()
+        assert [answer.tokens for answer in found] == [answer.tokens for answer in answers]
+        assert said == replies
+        assert budget.token_counts() == bill
+
+
+def test_a_draft_whose_latents_have_not_moved_is_given_back(engine: LlamaEngine) -> None:
+    for answer in write(engine, asked(engine, 20)):
+        known = dict(enumerate(answer.tokens))
+        assert engine.decode(answer.latents, GREEDY, known) == answer.tokens
+        assert engine.decode(answer.latents, GREEDY) == answer.tokens  # in float32 by itself too
+
+
+# ------------------------------------------------------------------------ room
+
+
+def test_sequences_that_are_put_aside_are_read_again(small: LlamaEngine, reference: Engine) -> None:
+    """Three prompts do not fit at once, so each turn has to make room."""
+    prompts = [(row * 9)[:120] for row in asked(reference, 3)]
+    limits = AnswerLimits(max_tokens=20)
+    kept = [one.sequence(Budget()) for one in (small, small, small)]
+    theirs = [write(reference, [row])[0].tokens[:20] for row in prompts]
+    for _ in range(2):
+        for sequence, prompt, wanted in zip(kept, prompts, theirs, strict=True):
+            made = complete(sequence, prompt, (), limits=limits, sampler=GREEDY, stage="draft")
+            assert made.tokens[: len(wanted)] == wanted[: len(made.tokens)]
+
+
+def test_calls_that_do_not_fit_together_take_turns(small: LlamaEngine, reference: Engine) -> None:
+    prompts = [(row * 9)[:200] for row in asked(reference, 5)]
+    wanted = [write(reference, [row])[0].tokens for row in prompts]
+    futures = at_once([lambda row=row: write(small, [row])[0].tokens for row in prompts])
+    assert [future.result() for future in futures] == wanted
+
+
+def test_more_rows_than_fit_are_written_in_parts(small: LlamaEngine, reference: Engine) -> None:
+    prompts = asked(reference, 30)
+    ours, theirs = write(small, prompts), write(reference, prompts)
+    assert [one.tokens for one in ours] == [one.tokens for one in theirs]
+
+
+@pytest.fixture
+def taken(small: LlamaEngine) -> Generator[None]:
+    """All room is promised to somebody."""
+    with small.cells.claimed(small.sequence(Budget()), small.cells.total, 0, lambda: None):
+        yield
+
+
+@pytest.mark.usefixtures("taken")
+def test_who_waits_for_room_is_not_held_after_the_answer_is_not_wanted(small: LlamaEngine) -> None:
+    cancelled = threading.Event()
+    threading.Timer(0.2, cancelled.set).start()
+    with pytest.raises(CallCancelled):
+        small.sequence(Budget(cancelled=cancelled)).embed([5, 6, 7], "draft")
+    with pytest.raises(BudgetSpent):
+        small.sequence(Budget(timeout=0.2)).embed([5, 6, 7], "draft")
+
+
+def test_dropped_sequences_leave_their_room(small: LlamaEngine, reference: Engine) -> None:
+    for prompt in asked(reference, 80):  # more than there are numbers
+        write(small, [prompt])
+    assert len(small.cells._free) + len(small.cells._dropped) == small.cells.sequences
+
+
+def test_a_pass_that_llama_cpp_refuses_is_an_error_and_the_engine_goes_on(
+    engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (prompt,) = asked(engine, 1)
+    wanted = write(engine, [prompt])[0].tokens
+    decode, refused = Context._decode, []
+
+    def once(self: Context, tokens: Any) -> None:
+        if len(tokens) == 1 and not refused:
+            refused.append(tokens)
+            raise ModelError("no room")
+        decode(self, tokens)
+
+    monkeypatch.setattr(Context, "_decode", once)
+    with pytest.raises(ModelError, match="no room"):
+        write(engine, [prompt])
+    assert write(engine, [prompt])[0].tokens == wanted
