@@ -40,6 +40,7 @@ from latent_agent.chat.setting_arguments import SETTING_NAMES, SettingArguments,
 from latent_agent.chat.structured_output import Method, parsed, structured
 from latent_agent.chat.threads import in_thread
 from latent_agent.chat.to_langchain import answer_chunks, message_of
+from latent_agent.model.engine_source import is_engine
 from latent_agent.model.places import place_name
 from latent_agent.model.prompt import encode_chat, encode_text
 from latent_agent.model.registry import SharedModel
@@ -438,7 +439,7 @@ def _name(model: Any) -> str:
     model = place_name(model)
     if isinstance(model, str):
         return model
-    return model.config.name_or_path or type(model).__name__
+    return model.name if is_engine(model) else model.config.name_or_path or type(model).__name__
 
 
 ChatLatentSeek.__doc__ = f"{ChatLatentSeek.__doc__}\n    {settings_section()}\n"

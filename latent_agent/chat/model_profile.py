@@ -7,6 +7,8 @@ from typing import Any, cast
 from huggingface_hub import try_to_load_from_cache
 from langchain_core.language_models import ModelProfile
 
+from latent_agent.model.engine_source import is_engine
+from latent_agent.model.gguf.find import find, is_gguf
 from latent_agent.model.places import BUNDLED, bundled_path
 
 
@@ -21,6 +23,10 @@ def profile_of(model: Any) -> ModelProfile:
 
 
 def _window(model: Any) -> int | None:
+    if is_engine(model):
+        return model.context_window
+    if isinstance(model, str) and is_gguf(model):
+        return find(model).context_length if Path(model).exists() else None
     config = _config(model) if isinstance(model, str) else model.config.to_dict()
     text: dict[str, Any] = config.get("text_config") or config
     return text.get("max_position_embeddings")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from latent_agent.errors import ModelError
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.sampling import GREEDY, Sampler
 
@@ -133,6 +134,18 @@ class Engine(ABC):
     context_window: int | None
     place: str
     survives_fork: bool
+
+    @property
+    def identity(self) -> str:
+        """An id of its weights as it computes with them; of an engine that is given as a model.
+
+        Raises:
+            ModelError: If it has none: then what its source says of them counts.
+        """
+        raise ModelError(
+            f"an engine that is given as a model must have an identity, got {type(self).__name__}; "
+            "give the model's name or file instead"
+        )
 
     @property
     @abstractmethod

@@ -168,6 +168,7 @@ def source_of(model: Any, tokenizer: Any, options: LoadOptions) -> ModelSource:
     Raises:
         ModelError: If the arguments name no model that can be searched.
     """
+    from latent_agent.model.engine_source import EngineSource, is_engine
     from latent_agent.model.gguf.find import is_gguf
     from latent_agent.model.llama_engine.source import GgufSource
     from latent_agent.model.transformers_engine.loading import check_device, check_dtype
@@ -179,7 +180,7 @@ def source_of(model: Any, tokenizer: Any, options: LoadOptions) -> ModelSource:
         if is_gguf(location(model)) and options.engine != "transformers":
             return GgufSource(location(model), tokenizer, options)
         return NamedModel(model, tokenizer, options)
-    return LoadedModel(model, tokenizer)
+    return EngineSource(model) if is_engine(model) else LoadedModel(model, tokenizer)
 
 
 def shared_by_copies(memo: dict[int, Any] | None, *loaded: object) -> dict[int, Any]:

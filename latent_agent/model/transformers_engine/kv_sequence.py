@@ -179,7 +179,7 @@ class PaddedRows:
         """Decode together with other calls until this is left."""
         return self._engine.scheduler.joined(self._group, keep=False)
 
-    def read(self, *, latents: bool) -> PassOutput:
+    def read(self, *, latents: bool) -> PassOutput:  # noqa: ARG002 - they come along
         """Read the tails."""
         mask = self._group.mask
         assert mask is not None
@@ -187,8 +187,8 @@ class PaddedRows:
         with self._engine.scheduler.alone():
             self._budget.charge(self._stage, sum(len(tail) for tail in self._tails))
             states = self._engine.states(self._ids, self._group.cache, mask, positions)
-        latents = states[:, -1].float()
-        return latents, self._engine.logits(latents)
+        last = states[:, -1].float()
+        return last, self._engine.logits(last)
 
     def step(self, tokens: Sequence[int | None]) -> PassOutput:
         """Read the next token of each row; one that has ended reads padding, which costs none."""
