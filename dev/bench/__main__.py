@@ -4,6 +4,7 @@ import typer
 
 from dev.bench.batch_command import batch
 from dev.bench.call_command import call
+from dev.bench.engines_command import engine_run, engines
 from dev.bench.memory_command import memory
 from dev.bench.night_command import night
 from dev.bench.profile_command import profile
@@ -12,8 +13,9 @@ from latent_agent.cli import run_app
 app = typer.Typer(
     help="Measure this machine.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-for command in (memory, call, night, batch, profile):
+for command in (memory, call, night, batch, profile, engines):
     app.command()(command)
+app.command(hidden=True)(engine_run)
 
 if __name__ == "__main__":
     run_app(app)

@@ -20,11 +20,13 @@ class Floor:
         answers: The answers' tokens, each call's draft first.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: Any) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: Any, stops: frozenset[int] | None = None
+    ) -> None:
         self.forwarded = 0
         self.answers: list[list[int]] = []
         self._model: Any = model
-        self._stops = stop_ids(model, tokenizer)
+        self._stops = stop_ids(model, tokenizer) if stops is None else stops
 
     def pay(self, work: Record) -> None:
         """Read and write what one call must: draft, changed prefixes with their tails, verdicts."""
@@ -39,6 +41,16 @@ class Floor:
             self.answers.append([*prefix, *made])
         for judged in work.judged:
             self._judge(judging, judged)
+
+    def answer(self, prompt: Sequence[int], longest: int) -> None:
+        """Read a prompt, and write one answer."""
+        cache = DynamicCache(config=self._model.config)
+        self.answers += self.generate([list(prompt)], cache, longest)
+        self.forwarded += len(prompt) + len(self.answers[-1]) - 1
+
+    def judge(self, judged: Judging) -> None:
+        """Read one answer's checks, and write the replies."""
+        self._judge(_Held(self._model), judged)
 
     def generate(
         self, rows: Sequence[list[int]], cache: DynamicCache, longest: int, pads: Any = None

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from transformers import DynamicCache
-
 from dev.bench.floor import Floor
 from dev.bench.plain import PlainLM, plain_latentseek
 from dev.bench.plan import Bench
@@ -73,9 +71,7 @@ def generate(bench: Bench, records: Sequence[Record]) -> Part:
     def run() -> Done:
         floor = Floor(bench.model, bench.tokenizer)
         for work in records:
-            cache = DynamicCache(config=bench.model.config)
-            floor.generate([list(work.prompt)], cache, len(work.answer))
-            floor.forwarded += len(work.prompt) + len(work.answer) - 1
+            floor.answer(work.prompt, len(work.answer))
         return Done(forwarded=floor.forwarded)
 
     return run
