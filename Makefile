@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all lint type format cli settings docs docs-serve
+.PHONY: help demo test test-slow test-real test-all lint type format cli settings docs docs-serve
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,11 +17,15 @@ demo: $(STAMP) ## Answer held-out questions with the bundled model, draft beside
 	$(BIN)/latent-agent demo
 
 test: $(STAMP) ## Run the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not real"
+
+MODEL ?=
+test-real: $(STAMP) ## Try a real model on each engine that is installed: make test-real MODEL=FILE
+	LATENT_AGENT_REAL_MODEL="$(MODEL)" $(BIN)/python -m pytest -m real -n 0 -s tests/real
 
 # A folder that a run found something in stays.
 test-slow: $(STAMP) ## Run what `make test` leaves out: slow tests, a hundred kills, five minutes of soak
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not real"
 	folder=$$(mktemp -d) && $(BIN)/python -m tests.crash --kills 100 --folder $$folder && rm -r $$folder
 	folder=$$(mktemp -d) && $(BIN)/python -m tests.soak --minutes 5 --folder $$folder && rm -r $$folder
 
