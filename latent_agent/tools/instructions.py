@@ -1,0 +1,28 @@
+"""What a prompt says of a schema, or of tools that the chat template cannot tell of."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from latent_agent.tools.call import Tool
+
+
+def schema_instruction(schema: Mapping[str, Any]) -> str:
+    """Tell the model to answer in JSON of a schema."""
+    return (
+        "Answer with JSON that fits this JSON schema, and nothing else:\n"
+        f"{json.dumps(schema, ensure_ascii=False)}"
+    )
+
+
+def call_instruction(tools: Sequence[Tool]) -> str:
+    """Tell the model to call tools, and how."""
+    functions = [json.dumps(tool.spec["function"], ensure_ascii=False) for tool in tools]
+    which = "this function" if len(tools) == 1 else "one of these functions"
+    return "\n".join(
+        [
+            f'Call {which}: answer with {{"name": its name, "arguments": a JSON object that fits '
+            "its parameters}, and nothing else.",
+            *functions,
+        ]
+    )
