@@ -110,7 +110,7 @@ class Form:
         def read(tokens: Sequence[int], text: str) -> tuple[str, tuple[ToolCall, ...]]:
             kept = [token for token in tokens if token not in engine.stop_ids]
             outside, calls = written.calls(engine.tokenizer, kept, self.tools)
-            if not calls:
+            if not calls and self.schema is None:
                 outside, calls = "", bare_calls(text, self.tools)
             if not calls:
                 return text, ()

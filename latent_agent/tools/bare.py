@@ -6,7 +6,7 @@ fence. Where a template knows no tools, forced calls have no other form.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from latent_agent.tools.call import Tool, ToolCall, call_from, calls_from, json_values
@@ -21,34 +21,31 @@ _KEYS = ("arguments", "parameters")
 def bare_calls(text: str, tools: Sequence[Tool]) -> list[ToolCall]:
     """Return the calls that a text is: objects or lists of them, bare or in code fences.
 
-    None if any part of it is something else, such as JSON that was asked for, or fits no tool.
+    Empty if any part of the text is something else, or a call that fits no tool.
     """
     fenced = [match[1] for match in _FENCE.finditer(text)]
     if fenced and not _FENCE.sub("", text).strip():
         text = "\n".join(fenced)
     known = {tool.name: tool for tool in tools}
-    calls: list[ToolCall] = []
     try:
-        for _, value in json_values(text):
-            for part in value if isinstance(value, list) else [value]:
-                call = _call(part)
-                if call is None or call.name not in known:
-                    return []
-                if misfit(call.arguments, known[call.name].parameters) is not None:
-                    return []
-                calls.append(call)
+        values = [value for _, value in json_values(text)]
     except ValueError:
         return []
-    return calls
+    parts = [part for value in values for part in (value if isinstance(value, list) else [value])]
+    calls = [_call(part, known) for part in parts]
+    return [] if None in calls else [call for call in calls if call]
 
 
-def _call(value: Any) -> ToolCall | None:
-    """Return the call that a JSON value is: a name, arguments and nothing else."""
-    for key in _KEYS:
-        if isinstance(value, dict) and value.keys() == {"name", key}:
-            call = call_from(json.dumps(value, ensure_ascii=False), value, key)
-            return call if call.malformed is None else None
-    return None
+def _call(value: Any, known: Mapping[str, Tool]) -> ToolCall | None:
+    """Return the call that a value is: a name, arguments that fit, and nothing else."""
+    key = next((key for key in _KEYS if isinstance(value, dict) and key in value), None)
+    if key is None or value.keys() != {"name", key}:
+        return None
+    call = call_from(json.dumps(value, ensure_ascii=False), value, key)
+    tool = known.get(call.name or "")
+    if tool is None or call.malformed is not None:
+        return None
+    return call if misfit(call.arguments, tool.parameters) is None else None
 
 
 def _read(pieces: Sequence[Piece], names: frozenset[str]) -> tuple[str, list[ToolCall]]:  # noqa: ARG001
