@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import torch
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.tools import tool
 
@@ -38,14 +39,14 @@ STOP = '{"name": "stop", "arguments": {}}'
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def backbone(request):
+def engine(request):
     tokenizer = tool_tokenizer(request.param)
-    return open_model(tool_model(tokenizer), tokenizer).backbone()
+    return open_model(tool_model(tokenizer), tokenizer).engine()
 
 
-def read(backbone: Any, text: str, **form: Any) -> tuple[str, list[Any]]:
-    ids = backbone.tokenizer.encode(text, add_special_tokens=False)
-    outside, calls = Form(tools=TOOLS, **form).reader(backbone)(ids, text)
+def read(engine: Any, text: str, **form: Any) -> tuple[str, list[Any]]:
+    ids = engine.tokenizer.encode(text, add_special_tokens=False)
+    outside, calls = Form(tools=TOOLS, **form).reader(engine)(ids, text)
     assert all(call.valid for call in calls)
     return outside, [(call.name, call.arguments) for call in calls]
 
@@ -69,9 +70,9 @@ ADDED, STOPPED = ("add", {"a": 1, "b": 2}), ("stop", {})
         ('{"name": "add", "arguments": "{\\"a\\": 1, \\"b\\": 2}"}', [ADDED]),
     ],
 )
-def test_a_reply_that_is_nothing_but_calls_is_calls(backbone, text, calls):
-    assert read(backbone, text) == ("", calls)
-    assert read(backbone, text, several=False) == ("", calls[:1])
+def test_a_reply_that_is_nothing_but_calls_is_calls(engine, text, calls):
+    assert read(engine, text) == ("", calls)
+    assert read(engine, text, several=False) == ("", calls[:1])
 
 
 @pytest.mark.parametrize(
@@ -89,8 +90,8 @@ def test_a_reply_that_is_nothing_but_calls_is_calls(backbone, text, calls):
         "[" * 100_000,
     ],
 )
-def test_anything_else_stays_text(backbone, text):
-    assert read(backbone, text) == (text, [])
+def test_anything_else_stays_text(engine, text):
+    assert read(engine, text) == (text, [])
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "llama"])
@@ -110,14 +111,14 @@ def test_anything_else_stays_text(backbone, text):
 def test_a_call_that_fits_no_tool_is_text(family, text):
     tokenizer = tool_tokenizer(family)
     model = open_model(tool_model(tokenizer), tokenizer)
-    assert read(model.backbone(), text) == (text, [])
+    assert read(model.engine(), text) == (text, [])
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "llama"])
 def test_json_that_was_asked_for_is_no_call(family):
     tokenizer = tool_tokenizer(family)
     model = open_model(tool_model(tokenizer), tokenizer)
-    assert read(model.backbone(), CALL, schema={"type": "object"}) == (CALL, [])
+    assert read(model.engine(), CALL, schema={"type": "object"}) == (CALL, [])
 
 
 def test_one_after_another_until_what_is_none():
@@ -158,13 +159,13 @@ def test_a_forced_call_needs_no_template(untaught, choice):
 
 def test_several_forced_calls_follow_one_another(untaught):
     form = Form(tools=TOOLS, forced=TOOLS, several=True)
-    backbone = untaught._shared_model().backbone()
-    ids = backbone.tokenizer.encode(f"{CALL}\n{STOP}")
-    logits = backbone.model.lm_head.weight[:, 0]
-    constraint = form.constraint(backbone)
+    engine = untaught._shared_model().engine()
+    ids = engine.tokenizer.encode(f"{CALL}\n{STOP}")
+    logits = torch.zeros(engine.vocabulary)
+    constraint = form.constraint(engine)
     for at, token in enumerate(ids):
         assert constraint.mask(logits, ids[:at])[token] == logits[token]
-    assert [call.name for call in form.reader(backbone)(ids, "")[1]] == ["add", "stop"]
+    assert [call.name for call in form.reader(engine)(ids, "")[1]] == ["add", "stop"]
 
 
 def test_a_forced_call_that_is_cut_off_is_invalid(untaught):

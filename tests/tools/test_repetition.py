@@ -25,59 +25,59 @@ TEXT, LIST = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
 
 
 @pytest.fixture(scope="module")
-def backbone():
-    return open_model("bundled").backbone()
+def engine():
+    return open_model("bundled").engine()
 
 
-def following(backbone: Any, schema: Any, text: str) -> set[str]:
+def following(engine: Any, schema: Any, text: str) -> set[str]:
     """The tokens that may follow a beginning."""
-    ids = backbone.tokenizer.encode(text, add_special_tokens=False)
-    constraint = Form(schema=schema).constraint(backbone)
-    mask = constraint.mask(torch.zeros(backbone.vocabulary), ids)
-    again = Form(schema=schema).constraint(backbone)
+    ids = engine.tokenizer.encode(text, add_special_tokens=False)
+    constraint = Form(schema=schema).constraint(engine)
+    mask = constraint.mask(torch.zeros(engine.vocabulary), ids)
+    again = Form(schema=schema).constraint(engine)
     for length in (3, len(ids) - 2, len(ids)):  # whatever it was asked before
-        told = again.mask(torch.zeros(backbone.vocabulary), ids[:length])
+        told = again.mask(torch.zeros(engine.vocabulary), ids[:length])
     assert torch.equal(mask, told)
-    return {backbone.tokenizer.decode([id]) for id in torch.isfinite(mask).nonzero().flatten()}
+    return {engine.tokenizer.decode([id]) for id in torch.isfinite(mask).nonzero().flatten()}
 
 
-def test_a_string_that_goes_round_is_closed(backbone):
+def test_a_string_that_goes_round_is_closed(engine):
     start = '{"text": "A cat: -' + WORDS * (TIMES - 1)
-    assert len(following(backbone, schema(text=TEXT), start)) > 100
-    assert len(following(backbone, schema(text=TEXT), start + WORDS[:-1])) > 100
-    closing = following(backbone, schema(text=TEXT), start + WORDS)
+    assert len(following(engine, schema(text=TEXT), start)) > 100
+    assert len(following(engine, schema(text=TEXT), start + WORDS[:-1])) > 100
+    closing = following(engine, schema(text=TEXT), start + WORDS)
     assert closing
     assert all(token.startswith('"') for token in closing)
 
 
 @pytest.mark.parametrize("end", ["\\", "\\\\\\"])
-def test_a_quote_that_ends_no_string_closes_none(backbone, end):
+def test_a_quote_that_ends_no_string_closes_none(engine, end):
     start = '{"text": "' + ("n" + end) * SIZE
-    assert "n" in following(backbone, schema(text=TEXT), start)
+    assert "n" in following(engine, schema(text=TEXT), start)
 
 
-def test_a_string_that_may_not_end_goes_on(backbone):
+def test_a_string_that_may_not_end_goes_on(engine):
     long = {"type": "string", "minLength": 500}
     start = '{"text": "' + WORDS * TIMES
-    assert len(following(backbone, schema(text=long), start)) > 100
+    assert len(following(engine, schema(text=long), start)) > 100
 
 
-def test_a_list_that_goes_round_is_closed(backbone):
+def test_a_list_that_goes_round_is_closed(engine):
     items = ", ".join(['"flour of wheat", "a pinch of salt"'] * TIMES)
     start = f'{{"list": [{items}'
-    assert following(backbone, schema(list=LIST), start) == {"]"}
+    assert following(engine, schema(list=LIST), start) == {"]"}
     # Begun again, the item is ended before the comma is.
-    again = following(backbone, schema(list=LIST), f'{start}, "fl')
+    again = following(engine, schema(list=LIST), f'{start}, "fl')
     assert '"' in again
     assert not any('",' in token for token in again)
     fewer = ", ".join(['"flour of wheat", "a pinch of salt"'] * (TIMES - 1))
-    assert "," in following(backbone, schema(list=LIST), f'{{"list": [{fewer}')
+    assert "," in following(engine, schema(list=LIST), f'{{"list": [{fewer}')
 
 
-def test_a_list_of_a_least_length_goes_on(backbone):
+def test_a_list_of_a_least_length_goes_on(engine):
     long = {**LIST, "minItems": 100}
     items = ", ".join(['"flour of wheat", "a pinch of salt"'] * TIMES)
-    assert "," in following(backbone, schema(list=long), f'{{"list": [{items}')
+    assert "," in following(engine, schema(list=long), f'{{"list": [{items}')
 
 
 def test_a_model_that_only_repeats_comes_to_an_end():
