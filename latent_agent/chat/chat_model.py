@@ -145,8 +145,9 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         ```
 
         By default the answer's text is the JSON, held to the schema by a grammar, and judged like
-        any other. The system prompt ends with the schema, descriptions of its fields included; a
-        conversation without one gets one. Strings and lists that go round in circles are closed.
+        any other. The system prompt ends with the schema's types and the descriptions of its
+        fields; a conversation without one gets one. Strings and lists that go round in circles are
+        closed.
 
     Reasoning:
         Of a model that thinks before it answers, ``message.text`` is the answer alone, and the

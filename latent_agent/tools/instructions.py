@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from latent_agent.tools.call import Tool
+from latent_agent.tools.type_text import type_text
 
 
 def schema_instruction(schema: Mapping[str, Any]) -> str:
     """Tell the model to answer in JSON of a schema."""
-    return (
-        "Answer with JSON that fits this JSON schema, and nothing else:\n"
-        f"{json.dumps(schema, ensure_ascii=False)}"
-    )
+    return f"Answer with JSON of this form, and nothing else: {type_text(schema)}"
 
 
 def call_instruction(tools: Sequence[Tool]) -> str:

@@ -19,6 +19,7 @@ from latent_agent.reward import Score
 from latent_agent.reward.base import Case, Reward
 from latent_agent.tools.schema import closed, misfit
 from latent_agent.tools.specs import json_schema
+from latent_agent.tools.type_text import type_text
 from tests.support.tool_templates import tool_tokenizer
 
 QUESTION = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip?"
@@ -258,7 +259,7 @@ def test_the_schema_is_told_in_the_system_prompt_and_nowhere_else():
     human = Turn("user", QUESTION)
     system, asked = told([human], response_format=WANTED)
     assert (system.role, asked) == ("system", human)
-    assert json.loads(system.content.split("\n", 1)[1]) == SCHEMA
+    assert system.content.endswith(type_text(SCHEMA))
     before = [Turn("system", "Be brief."), human, Turn("assistant", "Sunday"), Turn("user", "No.")]
     first, *rest = told(before, response_format=WANTED)
     assert first.content == f"Be brief.\n\n{system.content}"
@@ -283,7 +284,7 @@ def test_rewards_see_the_question_as_it_was_asked():
     plain = ChatLatentSeek(model="bundled", memory=None, max_iterations=0).invoke(QUESTION)
     assert raw.usage_metadata
     assert plain.usage_metadata
-    assert raw.usage_metadata["input_tokens"] > plain.usage_metadata["input_tokens"] + 50
+    assert raw.usage_metadata["input_tokens"] > plain.usage_metadata["input_tokens"]
 
 
 def test_what_no_grammar_can_express_is_left_out_or_told(chat):
