@@ -3,8 +3,8 @@
 Runs unchanged on the bundled model, whose jokes are not good. Whatever the model, a grammar makes
 its answer fit the class.
 
-For a real model, put its Hugging Face id or folder in MODEL and write your own class; say in the
-prompt what its fields mean.
+For a real model, put its Hugging Face id or folder in MODEL and write your own class; the model is
+told it, with the descriptions of its fields.
 """
 
 from langchain_core.prompts import ChatPromptTemplate

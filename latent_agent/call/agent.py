@@ -100,8 +100,9 @@ class LatentAgent:
 
     def _open(self, turns: Sequence[Turn], progress: Progress | None) -> Call:
         window, tokenizer = self.model.context_window, self.model.tokenizer
-        check_size(tokenizer, turns, window)
-        prompt = encode_chat(tokenizer, turns, self.form.tools, self.settings.chat_template_kwargs)
+        told, tools = self.form.told(tokenizer, turns)
+        check_size(tokenizer, told, window)
+        prompt = encode_chat(tokenizer, told, tools, self.settings.chat_template_kwargs)
         if self.form.constrained:
             prompt = closed(tokenizer, prompt)
         if window is not None and len(prompt) >= window:

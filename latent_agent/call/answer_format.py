@@ -5,14 +5,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from latent_agent.call.instructed_turns import with_instructions
+from latent_agent.model.conversation import Turn
 from latent_agent.reward.base import Reward
 from latent_agent.reward.tool_calls import StructuredReward, ToolTurnReward
+from latent_agent.tools.bare import BARE, bare_calls
 from latent_agent.tools.call import Tool, ToolCall
-from latent_agent.tools.schema import misfit, schema_rule
-from latent_agent.tools.template import call_format
+from latent_agent.tools.formats import CallFormat
+from latent_agent.tools.instructions import call_instruction, schema_instruction
+from latent_agent.tools.schema import ANY_OBJECT, misfit, schema_rule
+from latent_agent.tools.template import call_format, forced_format
 from latent_memory.fork_renewal import ForkSafeLock
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from latent_agent.model.engine import Engine
     from latent_agent.model.logits_mask import Constraint
     from latent_agent.tools.grammar import Grammars
@@ -46,6 +53,27 @@ class Form:
         """Whether a grammar holds the answers."""
         return bool(self.forced) or self.schema is not None
 
+    def told(
+        self, tokenizer: "PreTrainedTokenizerBase", turns: Sequence[Turn]
+    ) -> tuple[list[Turn], tuple[Tool, ...]]:
+        """Return the turns of the prompt, and the tools for its template.
+
+        An instruction says the schema, and the forced tools of which the template cannot tell; it
+        ends the system prompt, which is made where there is none.
+
+        Raises:
+            PromptError: If tools that are not forced are ones that the template cannot tell of.
+        """
+        tools, instructions = self.tools, list[str]()
+        if tools and self._format(tokenizer) is BARE:
+            tools, instructions = (), [call_instruction(self.forced)]
+        if self.schema is not None and self.schema != ANY_OBJECT and not self.forced:
+            instructions.append(schema_instruction(self.schema))
+        return with_instructions(turns, instructions), tools
+
+    def _format(self, tokenizer: "PreTrainedTokenizerBase") -> CallFormat:
+        return forced_format(tokenizer) if self.forced else call_format(tokenizer)
+
     def constraint(self, engine: "Engine") -> "Constraint":
         """Return what the grammar allows, for one call.
 
@@ -59,7 +87,7 @@ class Form:
             return FREE
         rules: dict[str, str] = {}
         if callable_now := self.forced or self.tools:
-            written = call_format(engine.tokenizer)
+            written = self._format(engine.tokenizer)
             rules["calls"] = written.rules(engine.tokenizer, callable_now, several=self.several)
         if self.schema is not None and not self.forced:
             rules["answer"] = f"answer: {schema_rule(self.schema, strict=self.strict)}"
@@ -77,11 +105,13 @@ class Form:
         """Return what takes an answer's calls out of it, checked against the tools."""
         if not self.tools:
             return lambda _, text: (text, ())
-        written = call_format(engine.tokenizer)
+        written = self._format(engine.tokenizer)
 
         def read(tokens: Sequence[int], text: str) -> tuple[str, tuple[ToolCall, ...]]:
             kept = [token for token in tokens if token not in engine.stop_ids]
             outside, calls = written.calls(engine.tokenizer, kept, self.tools)
+            if not calls and self.schema is None:
+                outside, calls = "", bare_calls(text, self.tools)
             if not calls:
                 return text, ()
             checked = tuple(self._checked(call) for call in calls)

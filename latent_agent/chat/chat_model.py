@@ -133,9 +133,11 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         ```
 
         The tokenizer's own chat template describes the tools to the model; calls are read back in
-        the formats of Hermes and Qwen, Llama 3 and Mistral. Forced calls are held to the tools'
-        schemas by a grammar, in the optimised prefix too. A turn that calls tools is not judged:
-        it passes if its calls fit their schemas, and leaves no trace.
+        the formats of Hermes and Qwen, Llama 3 and Mistral, and an answer that is nothing but the
+        JSON of calls that fit, in a code fence or not, is those calls. Forced calls are held to the
+        tools' schemas by a grammar, in the optimised prefix too; where the template knows no tools,
+        the system prompt tells of them. A turn that calls tools is not judged: it passes if its
+        calls fit their schemas, and leaves no trace.
 
     Structured output:
         ```python
@@ -143,7 +145,9 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         ```
 
         By default the answer's text is the JSON, held to the schema by a grammar, and judged like
-        any other. The prompt stays as it is: say there what the fields mean.
+        any other. The system prompt ends with the schema's types and the descriptions of its
+        fields; a conversation without one gets one. Strings and lists that go round in circles are
+        closed.
 
     Reasoning:
         Of a model that thinks before it answers, ``message.text`` is the answer alone, and the
@@ -301,6 +305,8 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Offer tools to the model, by its own chat template.
 
+        One that knows no tools will do where a call is forced: the system prompt tells of them.
+
         Args:
             tools: Functions, ``BaseTool`` objects, Pydantic classes or schemas.
             tool_choice: ``"auto"`` (default): the model calls a tool or answers in text.
@@ -331,14 +337,15 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     ) -> Runnable[LanguageModelInput, Any]:
         """Answer in JSON that fits a schema; a grammar sees to it.
 
-        Nothing is added to the prompt: say there what the fields mean.
+        The model is told the schema, in the system prompt or as a tool; messages stay as they are.
+        A string or a list that repeats itself three times, over 60 bytes or more, is closed.
 
         Args:
             schema: A Pydantic class (answers are its objects), a TypedDict or a JSON schema.
             method: ``"json_schema"``: the answer's text is the JSON, and is judged like any other
-                answer. ``"json_mode"``: the same, and without a schema any JSON object will do.
-                ``"function_calling"``: a forced call of one tool, which the chat template must
-                know; scored by its validity alone.
+                answer. ``"json_mode"``: the same, and without a schema any JSON object will do, of
+                which the prompt says nothing. ``"function_calling"``: a forced call of one tool,
+                scored by its validity alone.
             include_raw: Return ``{"raw", "parsed", "parsing_error"}``.
             strict: Refuse a schema that the grammar cannot express in full.
             kwargs: Other keywords of the call.

@@ -96,7 +96,7 @@ def _cut_off(message: AIMessage) -> OutputParserException:
     tokens = (message.usage_metadata or {}).get("output_tokens")
     return OutputParserException(
         "a structured answer must be complete, got one that a limit (max_tokens, timeout or "
-        f"max_forwarded_tokens) cut off after {tokens} tokens: {written!r}; raise max_tokens, "
-        "or ask for a smaller schema",
+        f"max_forwarded_tokens) cut off after {tokens} tokens: {written!r}; raise that limit, or "
+        "bound the schema's strings and lists, as by Field(max_length=80)",
         llm_output=written or "",
     )

@@ -1,7 +1,7 @@
 """Tool calls and tools as plain values; nothing of LangChain."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +75,43 @@ def read_call(source: str, written: str, arguments: str) -> ToolCall:
     except ValueError as error:
         return ToolCall(name=None, source=source, malformed=f"not JSON: {error}")
     return call_from(source, value, arguments)
+
+
+def json_values(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield one JSON value after another as it is written and decoded, ``;`` or blanks between.
+
+    Raises:
+        ValueError: If what comes next is none.
+    """
+    decoder = json.JSONDecoder(strict=False)
+    at = 0
+    while (at := len(text) - len(text[at:].lstrip("; \t\r\n"))) < len(text):
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except RecursionError as error:
+            raise ValueError("nested too deep") from error
+        yield text[at:end], value
+        at = end
+
+
+def calls_from(text: str, key: str, opening: str = "") -> list[ToolCall]:
+    """Read calls written one after another; what is no JSON is a malformed call, the last.
+
+    Args:
+        text: Nothing but calls.
+        key: That of the arguments.
+        opening: The marker before the text, for the record.
+    """
+    calls: list[ToolCall] = []
+    rest = text
+    try:
+        for source, value in json_values(text):
+            calls.append(call_from(opening + source, value, key))
+            rest = rest.partition(source)[2]
+    except ValueError as error:
+        source = opening + rest.lstrip("; \t\r\n")
+        calls.append(ToolCall(name=None, source=source, malformed=f"not JSON: {error}"))
+    return calls
 
 
 def call_from(source: str, value: Any, key: str) -> ToolCall:

@@ -13,6 +13,7 @@ from llguidance import LLMatcher, LLTokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from latent_agent.errors import SettingError
+from latent_agent.tools.repetition import RepetitionGuard
 
 
 class Grammars:
@@ -40,6 +41,7 @@ class Grammars:
         self._tokens: LLTokenizer = llguidance.hf.from_tokenizer(
             tokenizer, n_vocab=max(rows, len(tokenizer)), eos_token=sorted(stop_ids)
         )
+        self._guard = RepetitionGuard(self._tokens, rows)
 
     def compile(self, lark: str, source: object) -> "GrammarConstraint":
         """Compile a grammar.
@@ -58,27 +60,31 @@ class Grammars:
                 f"a schema must be one that a grammar can express, got {source!r} ({reason}); "
                 "simplify it"
             )
-        return GrammarConstraint(matcher, self._rows)
+        return GrammarConstraint(matcher, self._rows, self._guard)
 
 
 class GrammarConstraint:
-    """A compiled grammar as a `Constraint`; for one call, and one thread at a time."""
+    """A compiled grammar as a `Constraint`; for one call, and one thread at a time.
 
-    def __init__(self, matcher: LLMatcher, rows: int) -> None:
-        self._start, self._rows = matcher, rows
+    What goes round in circles is closed.
+    """
+
+    def __init__(self, matcher: LLMatcher, rows: int, guard: RepetitionGuard) -> None:
+        self._start, self._rows, self._guard = matcher, rows, guard
         self._at, self._seen = matcher.deep_copy(), list[int]()
 
     def mask(self, logits: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
         """Mask what may not follow ``tokens``."""
         self._go_to(tokens)
         bits = np.frombuffer(self._at.compute_bitmask(), np.uint8)
-        allowed = torch.from_numpy(np.unpackbits(bits, bitorder="little")[: self._rows]).bool()
+        allowed = np.unpackbits(bits, bitorder="little")[: self._rows].astype(bool)
         if self._at.is_error() or not allowed.any():
             reason = self._at.get_error().splitlines()[:1]
             raise SettingError(
                 f"a grammar must allow some token after {list(tokens)!r}, got none {reason}; "
                 "simplify the schema"
             )
+        allowed = torch.from_numpy(self._guard.narrow(allowed, tokens))
         return logits.masked_fill(~allowed.to(logits.device), float("-inf"))
 
     def _go_to(self, tokens: Sequence[int]) -> None:

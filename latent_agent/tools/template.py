@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import TemplateError
 
 from latent_agent.errors import PromptError
+from latent_agent.tools.bare import BARE
 from latent_agent.tools.formats import CallFormat
 from latent_agent.tools.hermes import HERMES
 from latent_agent.tools.llama import LLAMA
@@ -59,7 +60,7 @@ def call_format(tokenizer: "PreTrainedTokenizerBase") -> CallFormat:
             "tools need a chat template that knows them, and the one of "
             f"{tokenizer.name_or_path!r} renders the same prompt with and without; choose a model "
             "that was trained on tools, set tokenizer.chat_template to one that renders "
-            "'tools', or use with_structured_output, which needs no template"
+            "'tools', or force a call by tool_choice, which needs no template"
         )
     rendered = _rendered(tokenizer, [_USER, _CALL, _RESULT])
     written = rendered[rendered.find(_USER["content"]) :]
@@ -68,9 +69,17 @@ def call_format(tokenizer: "PreTrainedTokenizerBase") -> CallFormat:
             return known
     raise PromptError(
         f"tool calls must be written as {', '.join(known.name for known in FORMATS)} write them, "
-        f"got a template of {tokenizer.name_or_path!r} that writes {written[-200:]!r}; use "
-        "with_structured_output, which needs no template"
+        f"got a template of {tokenizer.name_or_path!r} that writes {written[-200:]!r}; force a "
+        "call by tool_choice, or use with_structured_output, which need no template"
     )
+
+
+def forced_format(tokenizer: "PreTrainedTokenizerBase") -> CallFormat:
+    """Return how a model writes calls that it is forced to make: bare where its own way is none."""
+    try:
+        return call_format(tokenizer)
+    except PromptError:
+        return BARE
 
 
 def _rendered(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mapping[str, Any]]) -> str:

@@ -13,11 +13,13 @@ from pydantic.v1 import BaseModel as BaseModelV1
 
 from latent_agent import ChatLatentSeek
 from latent_agent.chat.call_arguments import form_of
-from latent_agent.errors import PromptError, SettingError
+from latent_agent.errors import SettingError
+from latent_agent.model.conversation import Turn
 from latent_agent.reward import Score
 from latent_agent.reward.base import Case, Reward
 from latent_agent.tools.schema import closed, misfit
 from latent_agent.tools.specs import json_schema
+from latent_agent.tools.type_text import type_text
 from tests.support.tool_templates import tool_tokenizer
 
 QUESTION = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip?"
@@ -235,15 +237,54 @@ def test_bad_requests(chat):
         chat.with_structured_output({"title": "x", "type": "objekt"})
     with pytest.raises(SettingError, match=r"a Pydantic class.*7"):
         chat.with_structured_output(7)
-    with pytest.raises(PromptError, match="template that knows them"):
-        ChatLatentSeek(model="bundled", tokenizer=plain_tokenizer(), memory=None) \
-            .with_structured_output(Trip, method="function_calling").invoke(QUESTION)  # fmt: skip
 
 
-def plain_tokenizer() -> Any:
+def test_a_template_that_knows_no_tools_takes_every_method():
     tokenizer = tool_tokenizer("hermes")
     tokenizer.chat_template = "{%- for m in messages -%}{{- m['content'] -}}{%- endfor -%}"
-    return tokenizer
+    chat = ChatLatentSeek(model="bundled", tokenizer=tokenizer, memory=None, max_iterations=0)
+    for method in ("json_schema", "function_calling"):
+        assert chat.with_structured_output(SCHEMA, method=method).invoke(QUESTION)["day"]
+
+
+WANTED = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
+
+
+def told(turns: list[Turn], **arguments: Any) -> list[Turn]:
+    """What the prompt says, before the template says it."""
+    return form_of(arguments).told(tool_tokenizer("hermes"), turns)[0]
+
+
+def test_the_schema_is_told_in_the_system_prompt_and_nowhere_else():
+    human = Turn("user", QUESTION)
+    system, asked = told([human], response_format=WANTED)
+    assert (system.role, asked) == ("system", human)
+    assert system.content.endswith(type_text(SCHEMA))
+    before = [Turn("system", "Be brief."), human, Turn("assistant", "Sunday"), Turn("user", "No.")]
+    first, *rest = told(before, response_format=WANTED)
+    assert first.content == f"Be brief.\n\n{system.content}"
+    assert rest == before[1:]
+    tools = [{"name": "pick", "parameters": {"type": "object", "properties": {}}}]
+    assert told([human], response_format=WANTED, tools=tools) == [system, human]
+
+
+def test_nothing_is_told_where_no_schema_was_asked_for():
+    human = [Turn("user", QUESTION)]
+    tools = [{"name": "pick", "parameters": {"type": "object", "properties": {}}}]
+    assert told(human) == human
+    assert told(human, response_format={"type": "json_object"}) == human
+    assert told(human, tools=tools) == told(human, tools=tools, tool_choice="any") == human
+
+
+def test_rewards_see_the_question_as_it_was_asked():
+    reward = Recorded()
+    chat = ChatLatentSeek(model="bundled", memory=None, reward=reward, max_iterations=1)
+    raw = chat.with_structured_output(SCHEMA, include_raw=True).invoke(QUESTION)["raw"]
+    assert {(case.question, case.conversation) for case in reward.seen} == {(QUESTION, QUESTION)}
+    plain = ChatLatentSeek(model="bundled", memory=None, max_iterations=0).invoke(QUESTION)
+    assert raw.usage_metadata
+    assert plain.usage_metadata
+    assert raw.usage_metadata["input_tokens"] > plain.usage_metadata["input_tokens"]
 
 
 def test_what_no_grammar_can_express_is_left_out_or_told(chat):
