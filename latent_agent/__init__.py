@@ -3,6 +3,8 @@
 LatentSeek (arXiv 2505.13308) over any frozen Hugging Face causal LM.
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     from latent_agent.reward import SelfReward as SelfReward
     from latent_agent.reward import ToolCallReward as ToolCallReward
     from latent_agent.reward import WeightedSum as WeightedSum
+
+# Threads that wait for each other in a loop take the cores from every other program, and from each
+# other: beside a second one this package ran many times slower. The libraries read it as they load.
+if "torch" not in sys.modules and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 _MODULES = {
     "ChatLatentSeek": "latent_agent.chat.chat_model",

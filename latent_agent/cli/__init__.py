@@ -10,12 +10,14 @@ from latent_agent.cli.consolidate import consolidate
 from latent_agent.cli.demo import demo
 from latent_agent.cli.doctor import doctor
 from latent_agent.cli.evaluate import evaluate
+from latent_agent.cli.load_line import load_line
 from latent_agent.cli.memory import memory
 from latent_agent.cli.memory_limits import limits, record
 from latent_agent.cli.migrate import migrate
 from latent_agent.cli.prior import prior
 from latent_agent.cli.report import report
 from latent_agent.errors import LatentAgentError
+from latent_agent.model.load_watch import watching_loads
 from latent_memory import LatentMemoryError
 
 app = typer.Typer(
@@ -46,7 +48,8 @@ def main() -> None:
 def run_app(command: typer.Typer) -> None:
     """Run a command line; our own errors are one line on stderr, with exit code 2."""
     try:
-        command()
+        with watching_loads(load_line):
+            command()
     except (LatentAgentError, LatentMemoryError) as error:
         typer.echo(f"latent-agent: {error}", err=True)
         sys.exit(2)

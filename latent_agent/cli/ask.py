@@ -1,15 +1,21 @@
 """``latent-agent ask``: one question, one answer, and how it came about."""
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Json, MaxIterations, MemoryAt, Model, Recipe, built_in_reward
+from latent_agent.model.options import LoadOptions
+
+if TYPE_CHECKING:
+    from latent_agent.chat.chat_model import ChatLatentSeek
 
 
+@opens_model
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     model: Model = "bundled",
@@ -27,9 +33,13 @@ def ask(
         bool, typer.Option("--no-memory", help="Recall nothing, store nothing.")
     ] = False,
     namespace: Annotated[str, typer.Option(help="Whose question it is.")] = "default",
+    opened: LoadOptions = USUAL,
     as_json: Json = False,
 ) -> None:
-    """Ask one question; the answer goes to stdout, how it came about to stderr."""
+    """Ask one question; the answer goes to stdout, how it came about to stderr.
+
+    The draft is shown on stderr word by word, while it is made.
+    """
     from latent_agent.chat.chat_model import ChatLatentSeek
 
     chat = ChatLatentSeek(
@@ -43,15 +53,18 @@ def ask(
         reward=built_in_reward(reward),
         memory=None if no_memory else at or "default",
         namespace=namespace,
+        stream_draft=not as_json,
+        **opened.given,
     )
-    message = chat.invoke(question)
-    trace = message.response_metadata["latent_agent"]
     if as_json:
+        message = chat.invoke(question)
+        trace = message.response_metadata["latent_agent"]
         typer.echo(json.dumps({"answer": message.text, **trace}, ensure_ascii=False))
         return
+    message = _streamed(chat, question)
+    trace = message.response_metadata["latent_agent"]
     table = Table(show_header=False, box=None, padding=(0, 1))
     for name, text in (
-        ("draft", trace["draft"]),
         ("rewards", "  ".join(f"{value:.2f}" for value in trace["rewards"]) or "none"),
         ("steps", f"{trace['iterations']}, stopped by {trace['stopped']}"),
         ("forwarded", ", ".join(f"{n} {stage}" for stage, n in trace["forwarded_tokens"].items())),
@@ -62,6 +75,21 @@ def ask(
             table.add_row(f"[dim]{name}[/dim]", str(text).replace("[", r"\["))
     Console(stderr=True).print(table)
     typer.echo(message.text)
+
+
+def _streamed(chat: "ChatLatentSeek", question: str) -> Any:
+    """Show the draft as it is made; return the whole answer."""
+    console, message = Console(stderr=True, highlight=False), None
+    for chunk in chat.stream(question):
+        draft = chunk.additional_kwargs.get("draft")
+        if draft is not None:
+            if message is None:
+                console.print(" [dim]draft[/dim] ", end="")
+            console.print(draft, end="", markup=False, soft_wrap=True)
+        message = chunk if message is None else message + chunk
+    if message is not None and "draft" in message.additional_kwargs:
+        console.print()
+    return message
 
 
 def _origin(trace: dict[str, Any]) -> str:

@@ -22,10 +22,13 @@ from latent_agent.cli.evaluate import (
     Settings,
     given_settings,
 )
+from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Json, Model, Recipe, built_in_reward
 from latent_agent.cli.watching import watching
+from latent_agent.model.options import LoadOptions
 
 
+@opens_model
 def calibrate(
     model: Model = "bundled",
     data: Data = "bundled:validation",
@@ -40,8 +43,7 @@ def calibrate(
     settings: Settings = None,
     reward: RewardName = "self",
     misjudge: Misjudge = 0.0,
-    dtype: Annotated[str | None, typer.Option(help="Name of a torch dtype.")] = None,
-    device: Annotated[str | None, typer.Option(help="Torch device.")] = None,
+    opened: LoadOptions = USUAL,
     as_json: Json = False,
 ) -> None:
     """Sample answers to questions with known answers, let the model judge all, and compare.
@@ -60,8 +62,7 @@ def calibrate(
 
     asked = EvaluationRequest(
         model=model, data=data, questions=questions, check=check, ending=ending, recipe=recipe,
-        sampling=sampling, reward=built_in_reward(reward), misjudge=misjudge, dtype=dtype,
-        device=device,
+        sampling=sampling, reward=built_in_reward(reward), misjudge=misjudge, opened=opened,
         settings=given_settings(settings or [], max_iterations=samples, max_tokens=max_tokens),
     )  # fmt: skip
     made = experiment(asked)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Json, MemoryAt, Model, built_in_reward, named_embedder
 from latent_agent.cli.plain_text import plain
 from latent_agent.cli.watching import watching
 from latent_agent.errors import NightRunningError, NightStoppedError, TooLittleError
+from latent_agent.model.options import LoadOptions
 
 if TYPE_CHECKING:
     from latent_agent.nights.job import NightJob, NightReport
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 BUSY, STOPPED, UNJUDGED = 3, 4, 5
 
 
+@opens_model
 def consolidate(
     at: MemoryAt = None,
     namespace: Annotated[str, typer.Option(help="Whose traces.")] = "default",
@@ -72,6 +75,7 @@ def consolidate(
         str | None, typer.Option(help="Cron expression: stay, and run at these times.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do.")] = False,
+    opened: LoadOptions = USUAL,
     as_json: Json = False,
 ) -> None:
     """Train a latent prior on the stored traces, and publish it if it wins.
@@ -95,6 +99,7 @@ def consolidate(
         with watching() as report, LatentMemory(at or default_location()) as memory:
             jobs = _jobs(
                 memory, namespace, model, recipe, reward,
+                opened=opened,
                 set_=set_ or (),
                 embeddings=embeddings,
                 anchor=anchor,
@@ -147,6 +152,7 @@ def _jobs(
     recipe: str | None,
     reward: str | None,
     *,
+    opened: LoadOptions,
     set_: Sequence[str],
     embeddings: str | None,
     anchor: Path | None,
@@ -162,19 +168,19 @@ def _jobs(
     from latent_agent.settings import settings_for
 
     search = parse_settings(set_)
-    opened = open_model(model)
+    shared = open_model(model, None, opened)
     judge = None
     if reward is not None:
         judge = reward_for(settings_for(recipe or "default"), built_in_reward(reward))
     embedder = None if embeddings is None else named_embedder(embeddings)
     anchors = [] if anchor is None else read_anchors(anchor)
-    shelves = shelves_for(memory, opened, namespace, judge, embedder)
+    shelves = shelves_for(memory, shared, namespace, judge, embedder)
     jobs: list[NightJob] = []
     for shelf in shelves:
         searched = search_for(memory, shelf, recipe, search)
         jobs.append(
             NightJob(
-                memory=memory, model=opened, shelf=shelf, reward=judge, embedder=embedder,
+                memory=memory, model=shared, shelf=shelf, reward=judge, embedder=embedder,
                 search=searched.settings, search_source=searched.source, anchors=anchors,
                 optional=len(shelves) > 1, **given,
             )

@@ -10,7 +10,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Json, MaxIterations, Model, Recipe, built_in_reward
+from latent_agent.model.options import LoadOptions
 
 if TYPE_CHECKING:
     from latent_agent.cli.rows import Row
@@ -19,6 +21,7 @@ _SHOWN = 6
 _NOTE = "This is a teaching world: it shows the machinery, and says nothing of real models."
 
 
+@opens_model
 def demo(
     model: Model = "bundled",
     questions: Annotated[
@@ -47,6 +50,7 @@ def demo(
     misjudge: Annotated[
         float, typer.Option(help="With --days: share of answers misjudged.", min=0, max=1)
     ] = 0.0,
+    opened: LoadOptions = USUAL,
     as_json: Json = False,
 ) -> None:
     """Answer held-out questions: draft, judge, search, answer.
@@ -65,8 +69,9 @@ def demo(
     asked = draw(split, plan.needed if days else questions or usual, seed)
     scores = scores_for(reward if reward == "psrm" else built_in_reward(reward), asked)
     chat = ChatLatentSeek(
-        model=model, recipe=recipe, max_iterations=max_iterations, reward=scores, memory=None
-    )
+        model=model, recipe=recipe, max_iterations=max_iterations, reward=scores, memory=None,
+        **opened.given,
+    )  # fmt: skip
     console = Console(stderr=as_json)
     if days:
         summary = days_in_a_row(chat, asked, plan, misjudge, console)

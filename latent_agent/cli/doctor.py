@@ -9,11 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Json, MemoryAt, Model
+from latent_agent.model.options import LoadOptions
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
+@opens_model
 def doctor(
     model: Model = "bundled",
     at: MemoryAt = None,
@@ -21,6 +24,7 @@ def doctor(
         bool, typer.Option("--thorough", help="Read every trace, compare every index.")
     ] = False,
     smoke: Annotated[bool, typer.Option(help="Answer one question.")] = True,
+    opened: LoadOptions = USUAL,
     as_json: Json = False,
 ) -> None:
     """Look whether all is well: versions, model, disk, memory, indexes, priors, nights, one call.
@@ -30,7 +34,7 @@ def doctor(
     from latent_agent.doctor.examine import examine
 
     with Console(stderr=True).status("looking"):
-        findings = list(examine(model, at, thorough=thorough, smoke=smoke))
+        findings = list(examine(model, at, opened, thorough=thorough, smoke=smoke))
     if as_json:
         typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
     else:

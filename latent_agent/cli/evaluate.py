@@ -10,8 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Json, MaxIterations, Model, Recipe, built_in_reward
 from latent_agent.cli.watching import watching
+from latent_agent.model.options import LoadOptions
 
 if TYPE_CHECKING:
     from latent_agent.evaluation.run import Finished
@@ -46,6 +48,7 @@ Misjudge = Annotated[
 ]
 
 
+@opens_model
 def evaluate(
     model: Model = "bundled",
     data: Data = "bundled",
@@ -101,8 +104,7 @@ def evaluate(
         bool,
         typer.Option("--peek", help="Only report on what --out holds by now; with --each too."),
     ] = False,
-    dtype: Annotated[str | None, typer.Option(help="Name of a torch dtype.")] = None,
-    device: Annotated[str | None, typer.Option(help="Torch device.")] = None,
+    opened: LoadOptions = USUAL,
     as_json: Json = False,
 ) -> None:
     """Answer the same questions by several methods and compare them.
@@ -127,7 +129,7 @@ def evaluate(
         ending=ending, recipe=recipe, misjudge=misjudge, sampling=sampling, train=train,
         sweeps=tuple(sweep or ()), train_questions=train_questions, period=period,
         days=tuple(day or ("all",)),
-        night_calls=night_calls, reward=built_in_reward(reward), dtype=dtype, device=device,
+        night_calls=night_calls, reward=built_in_reward(reward), opened=opened,
         settings=given_settings(
             settings or [], max_iterations=max_iterations, max_tokens=max_tokens
         ),

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import (
     Json,
     MemoryAt,
@@ -23,6 +24,7 @@ from latent_agent.cli.options import (
 )
 from latent_agent.cli.plain_text import plain
 from latent_agent.errors import LatentAgentError, SettingError
+from latent_agent.model.options import LoadOptions
 from latent_memory import StoredTrace
 
 memory = typer.Typer(help="Look at what is remembered, and forget it.", no_args_is_help=True)
@@ -113,39 +115,41 @@ def list_(
 
 
 @memory.command()
+@opens_model
 def show(
     id: Annotated[int, typer.Argument(help="The trace's id.")],
     at: MemoryAt = None,
     model: Model = "bundled",
+    opened: LoadOptions = USUAL,
     as_json: Json = False,
 ) -> None:
     """Show one trace: draft and answer side by side, and the way between them.
 
     The draft is generated again, by the model that made the trace; with --json no model is asked.
     """
-    with open_memory(at, read=True) as opened:
-        stored = opened.get(id)
+    with open_memory(at, read=True) as store:
+        stored = store.get(id)
         if stored is None:
             raise SettingError(f"there must be a trace of this id, got {id!r}; see: "
                                "latent-agent memory list")  # fmt: skip
         if as_json:
             _print_json(_shown(stored))
             return
-        neighbours = [(near, opened.get(near)) for near in stored.trace.neighbours]
+        neighbours = [(near, store.get(near)) for near in stored.trace.neighbours]
     from latent_agent.cli.trace_view import draw
 
     console = Console()
     marks = console.color_system is None
-    console.print(draw(stored, neighbours, _draft_of(stored, model), marks=marks))
+    console.print(draw(stored, neighbours, _draft_of(stored, model, opened), marks=marks))
 
 
-def _draft_of(stored: StoredTrace, name: str) -> Any:
+def _draft_of(stored: StoredTrace, name: str, opened: LoadOptions) -> Any:
     """Return a trace's draft, or why it cannot be shown."""
     from latent_agent.call.redraft import redraft
     from latent_agent.model.registry import open_model
 
     try:
-        return redraft(stored.trace, open_model(name), name)
+        return redraft(stored.trace, open_model(name, None, opened), name)
     except LatentAgentError as error:
         return f"not shown: {error}"
 

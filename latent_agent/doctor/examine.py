@@ -10,6 +10,7 @@ from latent_agent.doctor.finding import Finding, parted
 from latent_agent.doctor.memory import look_at_memory
 from latent_agent.doctor.place import can_be_made
 from latent_agent.errors import LatentAgentError
+from latent_agent.model.options import LoadOptions
 from latent_memory import LatentMemoryError
 from latent_memory.locations import default_location, locate
 
@@ -19,21 +20,27 @@ _SMOKE = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip
 
 
 def examine(
-    model: str, location: str | Path | None = None, *, thorough: bool = False, smoke: bool = True
+    model: str,
+    location: str | Path | None = None,
+    opened: LoadOptions = LoadOptions(),  # noqa: B008 - frozen
+    *,
+    thorough: bool = False,
+    smoke: bool = True,
 ) -> Iterator[Finding]:
     """Look at everything in turn; a finding that fails keeps none of the others from being made.
 
     Args:
         model: What chat models are opened with.
         location: The memory's place; None: the default one.
+        opened: How the model is opened.
         thorough: Read every trace and compare every index with it, which takes time.
-        smoke: Answer one question.
+        smoke: Answer one question, and measure how fast the model writes.
     """
     yield _versions()
-    yield from _guarded("model", lambda: _model(model))
+    yield from _guarded("model", lambda: _model(model, opened))
     yield from _guarded("memory", lambda: _memory(location, thorough))
     if smoke:
-        yield from _guarded("call", lambda: _call(model))
+        yield from _guarded("call", lambda: _call(model, opened))
 
 
 def _guarded(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -55,10 +62,10 @@ def _versions() -> Finding:
     return Finding(about="versions", state="ok", text=text)
 
 
-def _model(model: str) -> Iterator[Finding]:
+def _model(model: str, opened: LoadOptions) -> Iterator[Finding]:
     from latent_agent.model.registry import open_model
 
-    shared = open_model(model)
+    shared = open_model(model, None, opened)
     text = f"{model}, fingerprint {shared.fingerprint()[:8]}"
     yield Finding(about="model", state="ok", text=text)
 
@@ -88,10 +95,12 @@ def _disk(path: Path) -> Iterator[Finding]:
     )
 
 
-def _call(model: str) -> Iterator[Finding]:
+def _call(model: str, opened: LoadOptions) -> Iterator[Finding]:
     from latent_agent.chat.chat_model import ChatLatentSeek
+    from latent_agent.doctor.speed import look_at_speed
 
-    chat = ChatLatentSeek(model=model, memory=None, max_tokens=64, timeout=60)
+    chat = ChatLatentSeek(model=model, memory=None, max_tokens=64, timeout=60, **opened.given)
+    yield from look_at_speed(model, opened)  # the model that the chat model holds
     trace = chat.invoke(_SMOKE).response_metadata["latent_agent"]
     spent = sum(trace["forwarded_tokens"].values())
     text = f"one question answered: {trace['stopped']}, {spent} forwarded tokens"

@@ -51,8 +51,7 @@ class EvaluationRequest:
     period: int | None = None
     days: Sequence[str] = ("all",)
     night_calls: int = 180
-    dtype: str | None = None
-    device: str | None = None
+    opened: LoadOptions = field(default_factory=LoadOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +74,7 @@ def experiment(asked: EvaluationRequest) -> Experiment:
         reward = Misjudging(reward, asked.misjudge)
     specs = swept(parse_methods(asked.methods), asked.sweeps)
     bench = Bench(
-        model=open_model(
-            asked.model, asked.tokenizer, LoadOptions(dtype=asked.dtype, device=asked.device)
-        ),
+        model=open_model(asked.model, asked.tokenizer, asked.opened),
         settings=settings,
         reward=reward,
         checker=checker_named(asked.check),

@@ -122,6 +122,7 @@ class Engine(ABC):
         context_window: How many positions a prompt and its answer may take; None: no limit.
         place: Where it computes, for messages.
         survives_fork: Whether a child that is forked can use it too.
+        threads: How many threads of the CPU compute.
         vocabulary: How many logits the head makes.
         width: How many numbers a latent has (d).
     """
@@ -134,6 +135,7 @@ class Engine(ABC):
     context_window: int | None
     place: str
     survives_fork: bool
+    threads: int
 
     @property
     def identity(self) -> str:

@@ -6,8 +6,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from latent_agent.errors import ModelError
+from latent_agent.model.cores import cores
 
 EngineName = Literal["auto", "transformers", "llama.cpp"]
+_OF: Mapping[EngineName, tuple[str, ...]] = {
+    "transformers": ("dtype", "device", "model_kwargs"),
+    "llama.cpp": ("n_ctx", "n_gpu_layers"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +22,11 @@ class LoadOptions:
     Attributes:
         engine: What runs the model; ``auto``: llama.cpp for a GGUF file where it is installed,
             transformers for all else.
-        dtype: Name of a torch dtype; None: see docs/how-to/models.md. Of transformers.
+        dtype: Name of a torch dtype, or ``auto`` for the checkpoint's; None: float32, and on a
+            CPU that multiplies bfloat16, bfloat16 for a checkpoint in half precision. Of
+            transformers.
         device: Torch device; None: CUDA where there is one, else the CPU. Of transformers.
-        threads: Threads of the CPU that compute; None: see docs/how-to/models.md.
+        threads: Threads of the CPU that compute; None: one for a small model, else all cores.
         n_ctx: Positions that a prompt and its answer may take; None: the model's own, or what
             fits. Of llama.cpp.
         n_gpu_layers: Layers on the GPU, -1 for all; None: all, where llama.cpp was built for one.
@@ -49,6 +56,32 @@ class LoadOptions:
                 raise ModelError(
                     f"{name} must be a whole number of {least} or more, got {value!r}; leave it "
                     "out for the default"
+                )
+        if self.threads is not None and self.threads > cores():
+            raise ModelError(
+                f"threads must be no more than the cores that this process may use, got "
+                f"{self.threads!r}; give {cores()} or fewer, or leave it out"
+            )
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Those that are not left to their defaults, by name."""
+        plain = LoadOptions()
+        named = {name: getattr(self, name) for name in LOAD_OPTIONS}
+        return {name: value for name, value in named.items() if value != getattr(plain, name)}
+
+    def check_for(self, engine: EngineName) -> None:
+        """Refuse what has no effect on a model that an engine runs.
+
+        Raises:
+            ModelError: If an option of another engine is given.
+        """
+        for other, names in _OF.items():
+            foreign = [name for name in names if name in self.given]
+            if foreign and other != engine:
+                raise ModelError(
+                    f"a model that {engine} runs takes no options of {other}, got "
+                    f"{', '.join(foreign)}; leave them out, or give a model that {other} runs"
                 )
 
     @property

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from latent_agent.errors import ModelError
 from latent_agent.model.admission import CallQueue
 from latent_agent.model.fingerprint import fingerprint, tokenizer_state
+from latent_agent.model.load_watch import watched_load
 from latent_agent.model.options import LoadOptions
 from latent_agent.model.places import location, place_name
 from latent_agent.model.source import ModelFacts, ModelSource
@@ -127,7 +128,24 @@ class SharedModel(Renewed):
                 f"got process {os.getpid()}, which was forked from that one; start workers with "
                 "spawn, or load the model after the fork"
             )
-        return self._once("engine", lambda: self._source.load(self.tokenizer))
+        return self._once("engine", self._load)
+
+    def _load(self) -> Engine:
+        tokenizer, source, size = self.tokenizer, self._source, self.size
+        weight = "" if size is None else f"{size / 1e6:,.0f} MB"
+        details = ", ".join(filter(None, (weight, source.precision())))
+        with watched_load(self.name, details):
+            return source.load(tokenizer)
+
+    @property
+    def size(self) -> int | None:
+        """How many bytes the weights take on this disk; None: nobody knows."""
+        return self._source.size()
+
+    @property
+    def precision(self) -> str:
+        """The data type or quantisation that the model computes with, or an empty text."""
+        return self._source.precision()
 
 
 _shared: WeakValueDictionary[tuple[Any, ...], SharedModel] = WeakValueDictionary()
@@ -170,17 +188,28 @@ def source_of(model: Any, tokenizer: Any, options: LoadOptions) -> ModelSource:
     """
     from latent_agent.model.engine_source import EngineSource, is_engine
     from latent_agent.model.gguf.find import is_gguf
+    from latent_agent.model.llama_engine.library import is_installed
     from latent_agent.model.llama_engine.source import GgufSource
-    from latent_agent.model.transformers_engine.loading import check_device, check_dtype
+    from latent_agent.model.transformers_engine.gguf_source import UnpackedGguf
     from latent_agent.model.transformers_engine.source import LoadedModel, NamedModel
 
-    check_device(options.device)
-    if isinstance(model, str):
-        check_dtype(options.dtype)
-        if is_gguf(location(model)) and options.engine != "transformers":
-            return GgufSource(location(model), tokenizer, options)
-        return NamedModel(model, tokenizer, options)
-    return EngineSource(model) if is_engine(model) else LoadedModel(model, tokenizer)
+    if is_engine(model):
+        return EngineSource(model)
+    packed = isinstance(model, str) and is_gguf(location(model))
+    if options.engine == "llama.cpp" and not packed:
+        shown = model if isinstance(model, str) else type(model).__name__
+        raise ModelError(
+            f"llama.cpp runs models in GGUF form, got {shown!r}; name a GGUF file, or leave "
+            "engine out"
+        )
+    if not isinstance(model, str):
+        return LoadedModel(model, tokenizer, options)
+    if packed and (options.engine == "llama.cpp" or (options.engine == "auto" and is_installed())):
+        options.check_for("llama.cpp")
+        return GgufSource(location(model), tokenizer, options)
+    options.check_for("transformers")
+    source = UnpackedGguf if packed else NamedModel
+    return source(location(model) if packed else model, tokenizer, options)
 
 
 def shared_by_copies(memo: dict[int, Any] | None, *loaded: object) -> dict[int, Any]:

@@ -49,6 +49,14 @@ class ModelSource(ABC):
     def load(self, tokenizer: "PreTrainedTokenizerBase") -> "Engine":
         """Read the weights; raise `ModelError` if they cannot be read."""
 
+    def precision(self) -> str:
+        """Return the data type or quantisation that it computes with, or an empty text."""
+        return ""
+
+    def size(self) -> int | None:
+        """Return how many bytes its weights take on this disk; None: nobody knows."""
+        return None
+
     @abstractmethod
     def weights(self, engine: "Engine | None") -> str | None:
         """Return an id of the weights as they are computed with.

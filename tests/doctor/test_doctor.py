@@ -1,6 +1,7 @@
 """``latent-agent doctor``: what is well, what is not, and what to do about it."""
 
 import json
+import re
 import shlex
 import shutil
 import sqlite3
@@ -13,7 +14,10 @@ from typer.testing import CliRunner
 
 from latent_agent import ChatLatentSeek
 from latent_agent.cli import app
+from latent_agent.doctor import speed
 from latent_agent.doctor.memory import look_at_memory
+from latent_agent.model.cores import cores
+from latent_agent.model.options import LoadOptions
 from latent_agent.nights.lock import night_lock
 from latent_agent.nights.night import consolidate
 from latent_memory import IndexSettings, LatentMemory, Limits
@@ -46,8 +50,24 @@ def test_all_is_well(memory: Path) -> None:
     assert code == 0
     assert {finding["state"] for finding in found.values()} == {"ok"}
     assert found["memory"]["text"].startswith("1 traces in 1 shelves")
-    assert {"versions", "model", "disk", "contents", "call"} <= found.keys()
+    assert {"versions", "model", "disk", "contents", "speed", "call"} <= found.keys()
     assert {"prior of default", "nights of default"} <= found.keys()
+
+
+def test_speed_names_engine_precision_and_threads() -> None:
+    _, found = examined("--dtype", "bfloat16", "--threads", "1")
+    text = rf"transformers, bfloat16, 1 of {cores()} cores: \d+\.\d tokens a second"
+    assert re.fullmatch(text, found["speed"]["text"])
+    assert found["speed"]["remedy"] == ""  # a model this small is fast on anything
+
+
+def test_what_would_make_a_larger_model_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_LARGE", 1)
+    monkeypatch.setattr("os.getloadavg", lambda: (cores() + 5.0, 0.0, 0.0))
+    (found,) = speed.look_at_speed("bundled", LoadOptions())
+    assert re.match(
+        r"faster .*GGUF.*llama-cpp.*; other programs are busy .*--threads", found.remedy
+    )
 
 
 def test_no_memory_yet_is_no_fault(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A Hugging Face causal LM as an engine: the reference."""
 
 from collections.abc import Sequence as Seq
-from functools import cache
 from typing import Any
 from weakref import WeakMethod
 
@@ -17,7 +16,7 @@ from latent_agent.model.transformers_engine.kv_sequence import CachedSequence, C
 from latent_agent.model.transformers_engine.padded_passes import PaddedPasses
 from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
 from latent_agent.model.transformers_engine.prompt_pooling import pool
-from latent_memory.fork_renewal import in_forked_child
+from latent_agent.model.transformers_engine.threads import Threads
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 EMBEDDED_AT_ONCE = 16  # prompts that share a pass
@@ -29,6 +28,7 @@ class TransformersEngine(CachingEngine):
     Args:
         model: Any Hugging Face causal LM; its weights are never changed.
         tokenizer: The tokenizer that belongs to it.
+        threads: Threads of the CPU that compute; None: see `Threads`.
 
     Raises:
         ModelError: If the model's own logits are not what its head makes of its last states.
@@ -37,12 +37,18 @@ class TransformersEngine(CachingEngine):
     name = "transformers"
     capabilities = frozenset({"block_gradients", "block_states", "state_offsets"})
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        _spare_children_our_threads()
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        threads: int | None = None,
+    ) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.device = model.device
         on_cpu = self.device.type == "cpu"
+        self._threads = Threads(threads, _bytes_of(model) if on_cpu else None)
+        self.threads = self._threads.count
         self.place, self.survives_fork = "the CPU" if on_cpu else "a GPU", on_cpu
         self.stop_ids = stop_ids(model, tokenizer)
         text_config: Any = model.config.get_text_config()
@@ -103,11 +109,13 @@ class TransformersEngine(CachingEngine):
         Draft and refinement share this function: a head of another precision would pick other
         tokens than the draft did.
         """
-        return self._head.logits(latents, tokens)
+        with self._threads.used():
+            return self._head.logits(latents, tokens)
 
     def pull_back(self, latents: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """Turn a gradient (N, vocabulary) of logits into one of latents, (N, d); see `LMHead`."""
-        return self._head.pull_back(latents, gradient)
+        with self._threads.used():
+            return self._head.pull_back(latents, gradient)
 
     @torch.no_grad()
     def states(
@@ -122,7 +130,8 @@ class TransformersEngine(CachingEngine):
         All tensors lie on the model's device.
         """
         given = {} if mask is None else {"attention_mask": mask, "position_ids": positions}
-        output = self._body(input_ids=ids, past_key_values=cache, use_cache=True, **given)
+        with self._threads.used():
+            output = self._body(input_ids=ids, past_key_values=cache, use_cache=True, **given)
         return output.last_hidden_state
 
     @torch.no_grad()
@@ -146,12 +155,13 @@ class TransformersEngine(CachingEngine):
         self, ids: torch.Tensor, cache: DynamicCache
     ) -> tuple[torch.Tensor, Seq[torch.Tensor]]:
         """Like `states` for one row, with the states after the embeddings and after each layer."""
-        output = self._body(
-            input_ids=ids,
-            past_key_values=cache,
-            use_cache=True,
-            output_hidden_states=True,
-        )
+        with self._threads.used():
+            output = self._body(
+                input_ids=ids,
+                past_key_values=cache,
+                use_cache=True,
+                output_hidden_states=True,
+            )
         return output.last_hidden_state, output.hidden_states
 
     @torch.no_grad()
@@ -189,13 +199,8 @@ def _held_weakly(step: Any) -> Any:
     return one_pass
 
 
-@cache
-def _spare_children_our_threads() -> None:
-    """Let children that are forked from now on compute in one thread.
-
-    The pool in which torch computes stays in the parent, and a child would wait for it for ever.
-    """
-    in_forked_child(lambda: torch.set_num_threads(1))
+def _bytes_of(model: PreTrainedModel) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
 
 
 def head_of(linear: Any, text_config: Any) -> LMHead:

@@ -1,45 +1,22 @@
 """Find a model for transformers, and refuse what cannot be searched before any weights are read.
 
-Weights are read from safetensors alone, never from pickles, and no code that a model brings along
-is run. To run trusted code, load the model with transformers and pass the loaded model.
+Weights are read from safetensors or a GGUF file, never from pickles, and code that a model brings
+along is run only where ``model_kwargs`` say so.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from latent_agent.errors import ModelError
 from latent_agent.model.fingerprint import folder_weights
-from latent_agent.model.options import LoadOptions
 from latent_agent.model.places import is_path, location
+from latent_agent.model.transformers_engine.from_pretrained import FromPretrained
+from latent_agent.model.transformers_engine.progress_bars import without_bars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-def check_dtype(dtype: str | None) -> None:
-    """Refuse what names no torch dtype."""
-    if dtype is None:
-        return
-    import torch
-
-    if not isinstance(getattr(torch, dtype, None), torch.dtype):
-        raise ModelError(
-            f"dtype must name a torch dtype, got {dtype!r}; use float32, bfloat16 or float16"
-        )
-
-
-def check_device(device: str | None) -> None:
-    """Refuse what names no torch device."""
-    if device is None:
-        return
-    import torch
-
-    try:
-        torch.device(device)
-    except RuntimeError as error:
-        raise ModelError(
-            f"device must name a torch device, got {device!r}; use 'cpu', 'cuda' or 'cuda:1'"
-        ) from error
 
 
 def revision(name: str, config: Any) -> str | None:
@@ -51,8 +28,30 @@ def revision(name: str, config: Any) -> str | None:
     return f"{name}@{commit}" if commit else None
 
 
-def load_config(name: str) -> Any:
-    """Read a model's config; raise `ModelError` if there is none, or it is no causal LM's."""
+def weights_size(name: str, config: Any) -> int | None:
+    """Return how many bytes the files with the weights take; None: they are not on this disk."""
+    from huggingface_hub import try_to_load_from_cache
+
+    folder = Path(location(name))
+    if not folder.is_dir():
+        commit: str | None = getattr(config, "_commit_hash", None)
+        cached = try_to_load_from_cache(name, "config.json", revision=commit)
+        if not isinstance(cached, str):
+            return None
+        folder = Path(cached).parent
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) or None
+
+
+def load_config(name: str, given: Mapping[str, Any]) -> Any:
+    """Read a model's config.
+
+    Args:
+        name: The model.
+        given: Arguments of ``from_pretrained``.
+
+    Raises:
+        ModelError: If there is none, or it is no causal LM's.
+    """
     from transformers import AutoConfig
 
     if is_path(name) and not Path(location(name)).is_dir():
@@ -61,8 +60,15 @@ def load_config(name: str) -> Any:
             "holds config.json, a Hugging Face id, or 'bundled'"
         )
     try:
-        config = AutoConfig.from_pretrained(location(name), trust_remote_code=False)
+        with without_bars():
+            config = AutoConfig.from_pretrained(location(name), **given)
     except (OSError, ValueError, KeyError) as error:
+        if _wants_trust(error):
+            raise ModelError(
+                f"a model that brings its own code must be trusted first, got {name!r} without "
+                "trust_remote_code; read its code, then give "
+                "model_kwargs={'trust_remote_code': True}, or choose another model"
+            ) from error
         raise ModelError(
             f"model must name a Hugging Face model or a local folder, got {name!r}, of "
             f"which no config can be read ({_first_line(error)}); check the spelling, download "
@@ -72,11 +78,16 @@ def load_config(name: str) -> Any:
     return config
 
 
+def _wants_trust(error: Exception) -> bool:
+    return "trust_remote_code" in str(error)
+
+
 def check_causal(config: Any, architecture: str) -> None:
     """Refuse what is no causal language model."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    known = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    own = getattr(config, "auto_map", None) or {}
+    known = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or "AutoModelForCausalLM" in own
     endings = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
     speaks = not architecture or architecture.endswith(endings)
     if not known or config.is_encoder_decoder or not speaks:
@@ -86,7 +97,10 @@ def check_causal(config: Any, architecture: str) -> None:
         )
 
 
-def load_tokenizer(place: "str | PreTrainedTokenizerBase") -> "PreTrainedTokenizerBase":
+def load_tokenizer(
+    place: "str | PreTrainedTokenizerBase",
+    given: Mapping[str, Any] = MappingProxyType({"trust_remote_code": False}),
+) -> "PreTrainedTokenizerBase":
     """Read a tokenizer from a folder or hub id, or return a loaded one as it is.
 
     Raises:
@@ -97,7 +111,8 @@ def load_tokenizer(place: "str | PreTrainedTokenizerBase") -> "PreTrainedTokeniz
     if isinstance(place, PreTrainedTokenizerBase):
         return place
     try:
-        return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        with without_bars():
+            return AutoTokenizer.from_pretrained(place, **given)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"tokenizer must lie beside the model or be given, got {place!r}, of which none can "
@@ -105,22 +120,34 @@ def load_tokenizer(place: "str | PreTrainedTokenizerBase") -> "PreTrainedTokeniz
         ) from error
 
 
-def load_model(name: str, options: LoadOptions, config: Any) -> "PreTrainedModel":
-    """Read the weights; raise `ModelError` if they cannot be read."""
-    import torch
+def load_model(
+    name: str, place: str, dtype: str, given: FromPretrained, **more: Any
+) -> "PreTrainedModel":
+    """Read the weights.
+
+    Args:
+        name: The model, for messages.
+        place: A folder, or a Hugging Face id.
+        dtype: In which data type they are computed with.
+        given: What was given beside it.
+        more: Where and what else `from_pretrained` is to read.
+
+    Raises:
+        ModelError: If they cannot be read.
+    """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = options.dtype or ("float32" if device == "cpu" else "auto")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            location(name),
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
+        with without_bars():
+            model = AutoModelForCausalLM.from_pretrained(
+                place, dtype=dtype, use_safetensors=True, **given.of_weights, **more
+            )
+    except (TypeError, AttributeError) as error:  # what it raises for arguments it does not know
+        raise ModelError(
+            f"model_kwargs must be arguments of from_pretrained for {name!r}, got {given.names} "
+            f"({_first_line(error)}); correct them, or leave them out"
+        ) from error
     except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"the weights of {name!r} must be readable as safetensors, but loading them "
@@ -128,7 +155,14 @@ def load_model(name: str, options: LoadOptions, config: Any) -> "PreTrainedModel
             "safetensors, install what quantised ones need, or choose another"
         ) from error
     moved: Any = model
-    return moved.to(device)
+    return model if given.places_itself else moved.to(default_device(given))
+
+
+def default_device(given: FromPretrained) -> str:
+    """Return the device that was given; else CUDA where there is one, and the CPU."""
+    import torch
+
+    return given.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _first_line(error: Exception) -> str:

@@ -10,13 +10,17 @@ from latent_agent.model.fingerprint import model_weights, weights_state
 from latent_agent.model.options import LoadOptions
 from latent_agent.model.places import location
 from latent_agent.model.source import ModelFacts, ModelSource
+from latent_agent.model.transformers_engine.from_pretrained import FromPretrained
 from latent_agent.model.transformers_engine.loading import (
     check_causal,
+    default_device,
     load_config,
     load_model,
     load_tokenizer,
     revision,
+    weights_size,
 )
+from latent_agent.model.transformers_engine.precision import checkpoint_dtype, chosen_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,6 +35,7 @@ class TransformersSource(ModelSource):
     """What the two kinds share: a config."""
 
     embedding = "early-layer-mean"
+    _threads: int | None = None
 
     @property
     def config(self) -> Any:
@@ -54,7 +59,7 @@ class TransformersSource(ModelSource):
         """Read the weights."""
         from latent_agent.model.transformers_engine.engine import TransformersEngine
 
-        return TransformersEngine(self._model(), tokenizer)
+        return TransformersEngine(self._model(), tokenizer, self._threads)
 
     def weights(self, engine: "Engine | None") -> str | None:
         """Hash the loaded model's."""
@@ -86,29 +91,60 @@ class NamedModel(TransformersSource):
         name: ``bundled``, an id, or a folder.
         tokenizer: A tokenizer, or where to load it from; None: beside the model.
         options: How it is opened.
+
+    Raises:
+        ModelError: If an option is not what it must be.
     """
 
     def __init__(self, name: str, tokenizer: Any, options: LoadOptions) -> None:
-        self._name, self._beside, self._options = name, tokenizer, options
+        self._name, self._beside = name, tokenizer
+        self._given, self._threads = FromPretrained(options), options.threads
         self._config: Any = None
 
     @property
     def config(self) -> Any:
         """The model's config, read once."""
         if self._config is None:
-            self._config = load_config(self._name)
+            self._config = load_config(self._name, self._given.everywhere)
         return self._config
 
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         """Read the tokenizer."""
-        return load_tokenizer(self._beside or location(self._name))
+        if self._beside is not None:
+            return load_tokenizer(self._beside)
+        return load_tokenizer(location(self._name), self._given.everywhere)
+
+    @property
+    def _dtype(self) -> str:
+        checkpoint = checkpoint_dtype(self.config)
+        return chosen_dtype(self._given.dtype, checkpoint, default_device(self._given))
+
+    def precision(self) -> str:
+        """Return the data type, and whether weights are quantised."""
+        own = getattr(self.config, "quantization_config", None)
+        quantised = own is not None or self._given.quantisation is not None
+        return f"{self._dtype}, quantised" if quantised else self._dtype
+
+    def size(self) -> int | None:
+        """Return how many bytes the weights' files take, if they are on this disk."""
+        return weights_size(self._name, self.config)
 
     def _model(self) -> "PreTrainedModel":
-        return load_model(self._name, self._options, self.config)
+        return load_model(
+            self._name, location(self._name), self._dtype, self._given, config=self.config
+        )
 
     def weights(self, engine: "Engine | None") -> str | None:
-        """Return the hub's revision or the files' hash, and else the loaded model's."""
-        return revision(self._name, self.config) or super().weights(engine)
+        """Return the hub's revision or the files' hash, and else the loaded model's.
+
+        Float32 goes without saying.
+        """
+        known = revision(self._name, self.config)
+        if known is None:
+            return super().weights(engine)
+        precision = () if self._dtype == "float32" else (self._dtype,)
+        quantised = self._given.quantisation
+        return " ".join((known, *precision, *([] if quantised is None else [quantised])))
 
 
 class LoadedModel(TransformersSource):
@@ -117,12 +153,13 @@ class LoadedModel(TransformersSource):
     Args:
         model: The model.
         tokenizer: Its tokenizer, or where to load it from; None: where the model came from.
+        options: How many threads compute.
 
     Raises:
         ModelError: If it is no causal LM of transformers, or its tokenizer cannot be found.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, options: LoadOptions) -> None:
         from transformers import PreTrainedModel
 
         if not isinstance(model, PreTrainedModel):
@@ -137,7 +174,7 @@ class LoadedModel(TransformersSource):
                 f"a loaded model needs its tokenizer, got tokenizer={tokenizer!r}; pass "
                 "tokenizer=AutoTokenizer.from_pretrained(...) beside the model"
             )
-        self._loaded, self._beside = model, place
+        self._loaded, self._beside, self._threads = model, place, options.threads
 
     @property
     def config(self) -> Any:
@@ -150,6 +187,10 @@ class LoadedModel(TransformersSource):
 
     def _model(self) -> "PreTrainedModel":
         return self._loaded
+
+    def precision(self) -> str:
+        """Return the data type."""
+        return str(self._loaded.dtype).removeprefix("torch.")
 
     def state(self) -> object:
         """Return what shows that a weight was changed in place, or replaced."""
