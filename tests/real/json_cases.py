@@ -1,5 +1,6 @@
 """Fifteen structured answers: nested, enums, lists, optional fields, and two that are made up."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -113,9 +114,10 @@ class JsonCase:
 
 
 def _is_joke(value: Mapping[str, Any]) -> bool:
-    """Two different texts, of a length that jokes have."""
-    setup, punchline = value["setup"], value["punchline"]
-    return all(5 <= len(text) <= 200 for text in (setup, punchline)) and setup != punchline
+    """Two texts of a length that jokes have, in which no sentence comes twice."""
+    texts = value["setup"], value["punchline"]
+    sentences = [part.strip() for part in re.split(r"[.!?]", " . ".join(texts)) if part.strip()]
+    return all(5 <= len(text) <= 200 for text in texts) and len(set(sentences)) == len(sentences)
 
 
 def _is_recipe(value: Mapping[str, Any]) -> bool:
