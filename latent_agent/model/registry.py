@@ -130,7 +130,7 @@ class SharedModel(Renewed):
             )
         return self._once("engine", self._load)
 
-    def _load(self) -> Engine:
+    def _load(self) -> "Engine":
         tokenizer, source, size = self.tokenizer, self._source, self.size
         weight = "" if size is None else f"{size / 1e6:,.0f} MB"
         details = ", ".join(filter(None, (weight, source.precision())))
