@@ -16,7 +16,9 @@ def load_line(name: str, details: str) -> Generator[None]:
     if Path(name).is_absolute():
         name = "bundled" if Path(name) == bundled_path() else Path(name).name
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"loading {name}, {details} ...", end="", markup=False, style="dim")
+    console.print(
+        f"loading {', '.join(filter(None, (name, details)))} ...", end="", markup=False, style="dim"
+    )
     began = time.monotonic()
     try:
         yield

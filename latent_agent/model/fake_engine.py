@@ -50,7 +50,7 @@ class FakeEngine(Engine):
     capabilities = frozenset()
     device = torch.device("cpu")
     context_window = 4096
-    place, survives_fork = "the CPU", True
+    place, survives_fork, threads = "the CPU", True, 1
 
     def __init__(
         self, replies: Mapping[str, str | Sequence[str]], default: str = "I do not know."

@@ -9,32 +9,22 @@ import torch
 pytest.importorskip("accelerate")
 pytest.importorskip("gguf")
 
-from dev.bundled_model.export_gguf import export
 from latent_agent.errors import ModelError
 from latent_agent.model.conversation import Turn
 from latent_agent.model.llama_engine import library
 from latent_agent.model.options import LoadOptions
-from latent_agent.model.places import bundled_path
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.model.transformers_engine.gguf_source import UnpackedGguf
 from tests.support.engines import transformers_engine
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled model in a GGUF file."""
-    path = tmp_path_factory.mktemp("gguf") / "bundled.gguf"
-    export(bundled_path(), path)
-    return path
-
-
 def unpacked(file: Path) -> SharedModel:
     return open_model(file, None, LoadOptions(engine="transformers"))
 
 
-def test_it_is_the_model_that_the_folder_holds(file: Path) -> None:
-    ours, theirs = unpacked(file), open_model("bundled")
+def test_it_is_the_model_that_the_folder_holds(bundled_gguf: Path) -> None:
+    ours, theirs = unpacked(bundled_gguf), open_model("bundled")
     assert (ours.vocabulary, ours.width) == (theirs.vocabulary, theirs.width)
     assert ours.judge_prompts == theirs.judge_prompts
     prompts = [
@@ -52,23 +42,25 @@ def test_it_is_the_model_that_the_folder_holds(file: Path) -> None:
 
 
 def test_it_is_taken_where_llama_cpp_is_not_installed(
-    file: Path, monkeypatch: pytest.MonkeyPatch
+    bundled_gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(library, "is_installed", lambda: False)
-    shared = open_model(file)
+    shared = open_model(bundled_gguf)
     with pytest.warns(UserWarning, match=r"bundled\.gguf is unpacked .*pip install .*llama-cpp"):
         shared.engine()
-    assert shared.fingerprint() == unpacked(file).fingerprint()
+    assert shared.fingerprint() == unpacked(bundled_gguf).fingerprint()
 
 
-def test_without_accelerate_it_is_asked_for(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_accelerate_it_is_asked_for(
+    bundled_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(ModelError, match=r"got none for .*; pip install accelerate"):
-        unpacked(file).engine()
+        unpacked(bundled_gguf).engine()
 
 
-def test_loading_shows_nothing(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    unpacked(file).engine()
+def test_loading_shows_nothing(bundled_gguf: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    unpacked(bundled_gguf).engine()
     assert capfd.readouterr() == ("", "")
 
 

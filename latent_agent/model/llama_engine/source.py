@@ -69,6 +69,14 @@ class GgufSource(ModelSource):
         assert window is not None
         return LlamaEngine(self._file, tokenizer, window, self._options)
 
+    def precision(self) -> str:
+        """Return how the file's weights are packed."""
+        return self._file.quantisation
+
+    def size(self) -> int:
+        """Return how many bytes the files take."""
+        return self._file.size
+
     def weights(self, engine: "Engine | None") -> str | None:  # noqa: ARG002 - the file says it
         """Return the file's hash, so that one quantisation never recalls another's latents."""
         return f"llama.cpp {self._file.weights_hash}"
