@@ -1,5 +1,6 @@
 """How many tool calls and structured answers of a model are valid, and how many right."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ def structured(chat: ChatLatentSeek, **given: Any) -> list[Row]:
     return [_structured(chat, case, **given) for case in JSON_CASES]
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """One line a case, and the counts."""
     counts = f"valid {sum(row.valid for row in rows)}, right {sum(row.right for row in rows)}"
     lines = [

@@ -71,7 +71,7 @@ def test_what_was_asked_is_recalled(chat: ChatLatentSeek) -> None:
 
 
 def test_a_night_comes_to_its_end(chat: ChatLatentSeek, tmp_path: Path) -> None:
-    for one in questions("train", n=50, seed=1):
+    for one in questions("train", n=30, seed=0):
         assert chat.invoke(one.text).response_metadata["latent_agent"]["memory_error"] is None
     settings = NightSettings(
         fit=FitSettings(epochs=3), gate=GateSettings(calls=8, least=2), hidden=16, least=8
