@@ -4,7 +4,6 @@ LatentSeek (arXiv 2505.13308) over any frozen Hugging Face causal LM.
 """
 
 import os
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +23,10 @@ if TYPE_CHECKING:
     from latent_agent.reward import ToolCallReward as ToolCallReward
     from latent_agent.reward import WeightedSum as WeightedSum
 
-# Threads that wait for each other in a loop take the cores from every other program, and from each
-# other: beside a second one this package ran many times slower. The libraries read it as they load.
-if "torch" not in sys.modules and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+# Threads of torch and llama.cpp that wait for each other in a loop take the cores from each other
+# wherever a second program computes: it made calls up to thirty times slower. Libraries read this
+# when they are first imported.
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 _MODULES = {

@@ -76,8 +76,14 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         model: ``"bundled"``, a Hugging Face id, a local folder (a text or a path), or a
             loaded model.
         tokenizer: Needed beside a loaded model.
-        dtype: Name of a torch dtype; by default float32 on the CPU, the checkpoint's elsewhere.
+        engine: ``"transformers"`` or ``"llama.cpp"``; by default llama.cpp for GGUF files, where it
+            is installed.
+        dtype: Name of a torch dtype, or ``"auto"`` for the checkpoint's; by default what suits the
+            machine: docs/how-to/models.md.
         device: Torch device; by default CUDA where there is one.
+        threads: Threads of the CPU that compute; by default one for a small model, else all cores.
+        n_ctx, n_gpu_layers: Of llama.cpp: docs/how-to/gguf.md.
+        model_kwargs: Further arguments of ``from_pretrained``, such as ``quantization_config``.
         stream_draft, on_progress: See Stream.
         cache: LangChain's cache of answers; off: one from there is neither judged nor learned from.
 

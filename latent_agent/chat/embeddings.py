@@ -35,8 +35,8 @@ class LatentSeekEmbeddings(ModelArguments, Embeddings):
         model: ``"bundled"``, a Hugging Face id, a local folder, or a loaded model; read at the
             first text.
         tokenizer: Needed beside a loaded model.
-        dtype: Name of a torch dtype.
-        device: Torch device.
+        engine, dtype, device, threads, n_ctx, n_gpu_layers, model_kwargs: How it is opened, as for
+            `ChatLatentSeek`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
