@@ -7,7 +7,6 @@ it, may repeat a sentence until the limit of tokens.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +92,7 @@ class RepetitionGuard:
 
     def __init__(self, tokens: LLTokenizer, rows: int) -> None:
         self._tokens, self._rows = tokens, rows
+        self._masks: dict[str, TokenMask] = {}
 
     def narrow(self, allowed: TokenMask, tokens: Sequence[int]) -> TokenMask:
         """Return which allowed tokens end a circle; all of them where there is none.
@@ -112,21 +112,25 @@ class RepetitionGuard:
             allowed = _narrower(allowed, self._within_item)
         return allowed
 
-    @cached_property
+    @property
     def _string_ends(self) -> TokenMask:
-        return self._those(lambda token: token.startswith(b'"'))
+        return self._those("string", lambda token: token.startswith(b'"'))
 
-    @cached_property
+    @property
     def _list_ends(self) -> TokenMask:
-        return self._those(lambda token: token.startswith(b"]"))
+        return self._those("list", lambda token: token.startswith(b"]"))
 
-    @cached_property
+    @property
     def _within_item(self) -> TokenMask:
         """Tokens that do not go from a list's item to the next; others write the same in parts."""
-        return self._those(lambda token: re.search(rb'["\]}\w]\s*,', token) is None)
+        return self._those("item", lambda token: re.search(rb'["\]}\w]\s*,', token) is None)
 
-    def _those(self, hold: Callable[[bytes], bool]) -> TokenMask:
-        return np.array([hold(self._tokens.decode_bytes([id])) for id in range(self._rows)])
+    def _those(self, name: str, hold: Callable[[bytes], bool]) -> TokenMask:
+        """Look at all tokens, once; not by functools, whose lock crosses a fork."""
+        if name not in self._masks:
+            decode = self._tokens.decode_bytes
+            self._masks[name] = np.array([hold(decode([id])) for id in range(self._rows)])
+        return self._masks[name]
 
 
 def _narrower(allowed: TokenMask, wanted: TokenMask) -> TokenMask:

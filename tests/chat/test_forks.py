@@ -67,6 +67,7 @@ def test_a_forked_child_answers_or_says_what_to_do(tmp_path: Path) -> None:
 LOCKS = {
     "latent_agent/model/admission.py",  # made anew by `renew`
     "latent_agent/model/batch_scheduler.py",
+    "latent_agent/model/llama_engine/cells.py",  # of an engine that a child does not use
     "memory/latent_memory/fork_guard.py",
     "memory/latent_memory/fork_renewal.py",
     "memory/latent_memory/index/shelf_index.py",  # a child forgets the index that holds it
