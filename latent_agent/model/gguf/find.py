@@ -26,8 +26,11 @@ def is_gguf(place: str) -> bool:
     A folder does if it holds GGUF files and no ``config.json``.
     """
     folder = _path(place)
-    if folder.is_dir():
-        return not (folder / "config.json").exists() and bool(_models(folder))
+    try:
+        if folder.is_dir():
+            return not (folder / "config.json").exists() and bool(_models(folder))
+    except OSError:  # longer than any file's name
+        return False
     return place.lower().endswith(ENDING) or bool(_HUB_KIND.fullmatch(place))
 
 
