@@ -56,7 +56,7 @@ def _faster(shared: SharedModel, engine: Engine, options: LoadOptions) -> Iterat
         )
     if options.threads is not None and options.threads < cores():
         yield f"faster where no other program computes: --threads {cores()}"
-    busy = os.getloadavg()[0]
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # not of every system
     if busy > cores() + 1:
         yield (
             f"other programs are busy on these cores (load {busy:.1f}): stop them, or give "

@@ -1,5 +1,6 @@
 """How many threads a model's passes run on."""
 
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -77,10 +78,14 @@ def test_passes_run_on_them_in_any_thread() -> None:
     assert torch.get_num_threads() == 2
 
 
-def test_threads_that_wait_sleep_unless_the_user_says_otherwise() -> None:
-    look = "import os; print(os.environ.get('OMP_WAIT_POLICY'))"
-    assert run_python(f"import latent_agent; {look}").stdout.strip() == "PASSIVE"
-    chosen = "import os; os.environ['OMP_WAIT_POLICY'] = 'ACTIVE'; import latent_agent; "
-    assert run_python(chosen + look).stdout.strip() == "ACTIVE"
-    spins = "import os; os.environ['GOMP_SPINCOUNT'] = '9'; import latent_agent; "
-    assert run_python(spins + look).stdout.strip() == "None"
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "9"}, "None")],
+    ids=str,
+)
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
+    given: dict[str, str], policy: str
+) -> None:
+    kept = {name: text for name, text in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = "import os, latent_agent; print(os.environ.get('OMP_WAIT_POLICY'))"
+    assert run_python(code, env={**kept, **given}).stdout.strip() == policy
