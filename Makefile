@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-real test-all lint type format cli settings docs docs-serve
+.PHONY: help demo test test-slow test-real test-kit test-all lint type format cli settings docs docs-serve
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,12 @@ test-slow: $(STAMP) ## Run what `make test` leaves out: slow tests, a hundred ki
 	folder=$$(mktemp -d) && $(BIN)/python -m tests.crash --kills 100 --folder $$folder && rm -r $$folder
 	folder=$$(mktemp -d) && $(BIN)/python -m tests.soak --minutes 5 --folder $$folder && rm -r $$folder
 
-test-all: test test-slow ## Run all of both, as CI does
+# On the bundled model as a GGUF file, and on the one that LATENT_AGENT_REAL_MODEL names.
+test-kit: $(STAMP) ## Run what `make test-real` does on the bundled model, and on a real one if it is named
+	file=$$(mktemp -d)/bundled.gguf && $(BIN)/python -m dev.bundled_model.export_gguf --out $$file && $(MAKE) test-real MODEL=$$file && rm -r $$(dirname $$file)
+	if [ -n "$$LATENT_AGENT_REAL_MODEL" ]; then $(MAKE) test-real MODEL="$$LATENT_AGENT_REAL_MODEL"; else echo "LATENT_AGENT_REAL_MODEL names no model: the bundled one alone was tried"; fi
+
+test-all: test test-slow test-kit ## Run all of these, as CI does
 
 lint: $(STAMP) ## Check the code with ruff (rules and format)
 	$(BIN)/ruff check

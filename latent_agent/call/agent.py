@@ -16,6 +16,7 @@ from latent_agent.model.registry import SharedModel
 from latent_agent.model.thinking import closed
 from latent_agent.recall.types import NO_MEMORY, CallMemory
 from latent_agent.reward import Reward, SelfReward, as_reward
+from latent_agent.search.needs import check_needs
 from latent_agent.search.refine import Search
 from latent_agent.settings import Settings
 
@@ -111,4 +112,5 @@ class LatentAgent:
                 f"prompt of {len(prompt)} tokens; shorten or drop messages, or choose a model "
                 "with a longer window"
             )
+        check_needs(self.settings.search, self.model.engine())
         return Call(self.model, self.settings, self.reward, turns, prompt, progress, self.form)

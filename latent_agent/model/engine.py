@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ROWS = 8  # latents whose logits are held at a time: all N of a large vocabulary take much memory
 
 Capability = Literal["block_gradients", "block_states", "state_offsets"]
-"""What only some engines can do: gradients through blocks, states put in at a block's input, and
-offsets on last hidden states while an answer is written. What runs by default needs none."""
+"""What only some engines could do, for a search to name: gradients through blocks, states put in at
+a block's input, and offsets on last hidden states while an answer is written."""
 
 Finish = Literal["stop", "length", "time", "tokens"]
 

@@ -35,7 +35,7 @@ class TransformersEngine(CachingEngine):
     """
 
     name = "transformers"
-    capabilities = frozenset({"block_gradients", "block_states", "state_offsets"})
+    capabilities = frozenset()
 
     def __init__(
         self,

@@ -1,0 +1,25 @@
+"""What each way to search needs of an engine beyond the seam that all of them share."""
+
+from collections.abc import Mapping
+
+from latent_agent.errors import SettingError
+from latent_agent.model.engine import Capability, Engine
+
+NEEDS: Mapping[str, frozenset[Capability]] = {"gradient": frozenset(), "flip": frozenset()}
+"""Capabilities by the setting ``search``; what runs by default needs none."""
+
+
+def check_needs(search: str, engine: Engine) -> None:
+    """Refuse a search that an engine cannot serve.
+
+    Raises:
+        SettingError: Names what is missing.
+    """
+    missing = sorted(NEEDS[search] - engine.capabilities)
+    if missing:
+        able = sorted(name for name, needs in NEEDS.items() if needs <= engine.capabilities)
+        raise SettingError(
+            f"search={search!r} needs an engine with {', '.join(missing)}, got {engine.name}, "
+            f"which has none; use search={able[0]!r}, or run the model by transformers: "
+            "engine='transformers'"
+        )
