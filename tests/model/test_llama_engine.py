@@ -1,5 +1,7 @@
 """llama.cpp as an engine: what transformers gives on the same weights, alone and at once."""
 
+import gc
+import sys
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -8,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from latent_agent.errors import BudgetSpent, CallCancelled, ModelError
+from latent_agent import ChatLatentSeek
+from latent_agent.errors import BudgetSpent, CallCancelled, ModelError, PromptError
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn
 from latent_agent.model.engine import AnswerLimits, Engine, Writing
@@ -24,6 +27,7 @@ pytest.importorskip("llama_cpp", reason='needs llama.cpp: pip install "latent-ag
 from latent_agent.model.llama_engine import engine as llama_engine
 from latent_agent.model.llama_engine.context import Context
 from latent_agent.model.llama_engine.engine import LlamaEngine
+from latent_agent.model.llama_engine.library import library
 
 pytestmark = pytest.mark.timeout(300)
 AT_ONCE = 6
@@ -231,3 +235,56 @@ def test_a_pass_that_llama_cpp_refuses_is_an_error_and_the_engine_goes_on(
     with pytest.raises(ModelError, match="no room"):
         write(engine, [prompt])
     assert write(engine, [prompt])[0].tokens == wanted
+
+
+# ------------------------------------------------------------------------ bad input
+
+
+def test_a_prompt_that_n_ctx_leaves_no_room_for(bundled_gguf: Path) -> None:
+    chat = ChatLatentSeek(model=bundled_gguf, n_ctx=8, memory=None)
+    with pytest.raises(PromptError, match=r"context window of 8 tokens, got a\s+prompt of"):
+        chat.invoke("How many legs has a spider that lost two of them in a fight?")
+
+
+def test_without_llama_cpp_the_command_that_installs_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    with pytest.raises(ModelError, match=r'pip install "latent-agent\[llama-cpp\]"'):
+        library.__wrapped__()
+
+
+def test_what_llama_cpp_cannot_load_is_an_error(
+    bundled_gguf: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The file passes our checks, and is damaged where only llama.cpp looks."""
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(
+        bundled_gguf.read_bytes().replace(b"blk.0.attn_q.weight", b"blk.0.attn_Q.weight")
+    )
+    with pytest.raises(ModelError, match=r"llama.cpp must be able to load .*; update it"):
+        opened(damaged)
+
+
+def test_an_engine_that_nobody_holds_is_freed(bundled_gguf: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copied.gguf"
+    copied.write_bytes(bundled_gguf.read_bytes())
+    chat = ChatLatentSeek(model=copied, memory=None, threads=1, max_tokens=4)
+    chat.invoke("Hello")
+    engine = chat._shared_model().engine()
+    assert isinstance(engine, LlamaEngine)
+    context = engine.context
+    del engine
+    assert context._context
+    chat.close()
+    gc.collect()
+    assert not context._context
+
+
+def test_one_quantisation_never_recalls_anothers_latents(
+    bundled_gguf: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.gguf"
+    other.write_bytes(bundled_gguf.read_bytes() + b"\0")
+    ours, theirs = open_model(bundled_gguf), open_model(other)
+    assert len({ours.fingerprint(), theirs.fingerprint(), open_model("bundled").fingerprint()}) == 3
