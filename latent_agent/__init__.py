@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # wherever a second program computes: it made calls up to thirty times slower. Libraries read this
 # when they are first imported.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 _MODULES = {
     "ChatLatentSeek": "latent_agent.chat.chat_model",

@@ -80,12 +80,12 @@ def test_passes_run_on_them_in_any_thread() -> None:
 
 @pytest.mark.parametrize(
     ("given", "policy"),
-    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "9"}, "None")],
+    [({}, "1000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"), ({"GOMP_SPINCOUNT": "9"}, "9")],
     ids=str,
 )
 def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
     given: dict[str, str], policy: str
 ) -> None:
-    kept = {name: text for name, text in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    code = "import os, latent_agent; print(os.environ.get('OMP_WAIT_POLICY'))"
+    kept = {name: text for name, text in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    code = "import os, latent_agent; print(os.environ.get('GOMP_SPINCOUNT'))"
     assert run_python(code, env={**kept, **given}).stdout.strip() == policy

@@ -13,6 +13,10 @@ from latent_agent.model.generate import PassOutput, common_length
 from latent_agent.model.llama_engine.cells import Cells
 from latent_agent.model.llama_engine.context import Context, Token
 from latent_agent.model.llama_engine.passes import TokenGroup
+from latent_agent.model.transformers_engine.threads import Threads
+
+
+_ONE_THREAD = Threads(1, None)  # for choosing tokens: torch's threads would compete with llama.cpp's
 
 
 class ContextEngine(Engine):
@@ -67,7 +71,7 @@ class LlamaSequence(TokenSequence):
         """Write each row's answer, all at once."""
         begun = [[*row.prompt, *row.prefix] for row in rows]
         most = [len(row.prompt) + row.limits.max_tokens for row in rows]
-        with self._room(begun, most):
+        with self._room(begun, most), _ONE_THREAD.used():
             return generate.write(self, rows, stage)
 
     def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
