@@ -1,4 +1,4 @@
-"""A model's own hidden states as LangChain embeddings, the very ones that a memory recalls by."""
+"""A model's own embeddings of questions for LangChain, the very ones that a memory recalls by."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -17,6 +17,8 @@ from latent_agent.model.registry import SharedModel
 
 class LatentSeekEmbeddings(ModelArguments, Embeddings):
     """Texts embedded by a causal LM: the mean over an early layer's hidden states.
+
+    Of a GGUF file in llama.cpp, which gives none of those: the mean of the tokens' embeddings.
 
     A text is read as a human message, so its embedding is the one that a memory of `ChatLatentSeek`
     holds for that question. Nothing but the LM is needed: one that is in use as a chat model is

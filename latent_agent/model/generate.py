@@ -76,14 +76,27 @@ def write(sequence: Steps, rows: Sequence[Writing], stage: Stage) -> list[Comple
     """Write each row's answer; see `TokenSequence.write`."""
     answers = [_Answer(sequence.engine, row) for row in rows]
     try:
+        if not answers:
+            return []
         if len(answers) == 1:
             _write_one(sequence, answers[0], stage)
         else:
             _write_forked(sequence, answers, stage)
     except BudgetSpent as spent:
-        for answer in answers:
-            answer.finish = answer.finish or ("time" if spent.reason == "time" else "tokens")
+        _end(answers, spent)
     return [answer.completion() for answer in answers]
+
+
+def unwritten(sequence: Steps, rows: Sequence[Writing], spent: BudgetSpent) -> list[Completion]:
+    """Return what rows come to where the budget was spent before anything was read."""
+    answers = [_Answer(sequence.engine, row) for row in rows]
+    _end(answers, spent)
+    return [answer.completion() for answer in answers]
+
+
+def _end(answers: Sequence["_Answer"], spent: BudgetSpent) -> None:
+    for answer in answers:
+        answer.finish = answer.finish or ("time" if spent.reason == "time" else "tokens")
 
 
 def next_logits(sequence: Steps, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:

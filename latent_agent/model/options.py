@@ -27,8 +27,8 @@ class LoadOptions:
             transformers.
         device: Torch device; None: CUDA where there is one, else the CPU. Of transformers.
         threads: Threads of the CPU that compute; None: one for a small model, else all cores.
-        n_ctx: Positions that a prompt and its answer may take; None: the model's own, or what
-            fits. Of llama.cpp.
+        n_ctx: Positions that a prompt and its answer may take; None: as many as the model was
+            trained on, 8,192 at most. Of llama.cpp.
         n_gpu_layers: Layers on the GPU, -1 for all; None: all, where llama.cpp was built for one.
             Of llama.cpp.
         model_kwargs: Further arguments of ``from_pretrained``. Of transformers.
@@ -83,6 +83,22 @@ class LoadOptions:
                     f"a model that {engine} runs takes no options of {other}, got "
                     f"{', '.join(foreign)}; leave them out, or give a model that {other} runs"
                 )
+
+    def check_made(self, what: str, *able: str) -> None:
+        """Refuse what comes too late for a model that somebody made.
+
+        Args:
+            what: What was given as the model.
+            able: Options that it can still take.
+
+        Raises:
+            ModelError: If another option is given.
+        """
+        if late := [name for name in self.given if name not in able]:
+            raise ModelError(
+                f"{what} is used as it was made, got {', '.join(late)}; leave them out, or give "
+                "the model's name"
+            )
 
     @property
     def key(self) -> tuple[object, ...]:

@@ -194,6 +194,7 @@ def source_of(model: Any, tokenizer: Any, options: LoadOptions) -> ModelSource:
     from latent_agent.model.transformers_engine.source import LoadedModel, NamedModel
 
     if is_engine(model):
+        options.check_made("an engine")
         return EngineSource(model)
     packed = isinstance(model, str) and is_gguf(location(model))
     if options.engine == "llama.cpp" and not packed:
@@ -203,6 +204,7 @@ def source_of(model: Any, tokenizer: Any, options: LoadOptions) -> ModelSource:
             "engine out"
         )
     if not isinstance(model, str):
+        options.check_made("a loaded model", "engine", "threads")
         return LoadedModel(model, tokenizer, options)
     if packed and (options.engine == "llama.cpp" or (options.engine == "auto" and is_installed())):
         options.check_for("llama.cpp")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from latent_agent import ChatLatentSeek
+from latent_agent.call.agent import LatentAgent
 from latent_agent.errors import BudgetSpent, CallCancelled, ModelError, PromptError
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn
@@ -19,6 +20,8 @@ from latent_agent.model.options import LoadOptions
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import open_model
 from latent_agent.model.sampling import GREEDY
+from latent_agent.reward import SelfReward
+from latent_agent.settings import settings_for
 from latent_agent.teaching import questions
 from tests.support.engines import complete
 from tests.support.work import Work, at_once
@@ -48,7 +51,7 @@ def opened(path: Path, **given: Any) -> LlamaEngine:
 def small(bundled_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> LlamaEngine:
     """An engine that has room for one window."""
     monkeypatch.setattr(llama_engine, "_KEPT", 0)
-    return opened(bundled_gguf, n_ctx=300)
+    return opened(bundled_gguf, n_ctx=512)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +175,7 @@ def test_a_draft_whose_latents_have_not_moved_is_given_back(engine: LlamaEngine)
 
 def test_sequences_that_are_put_aside_are_read_again(small: LlamaEngine, reference: Engine) -> None:
     """Three prompts do not fit at once, so each turn has to make room."""
-    prompts = [(row * 9)[:120] for row in asked(reference, 3)]
+    prompts = [(row * 20)[:300] for row in asked(reference, 3)]
     limits = AnswerLimits(max_tokens=20)
     kept = [one.sequence(Budget()) for one in (small, small, small)]
     theirs = [write(reference, [row])[0].tokens[:20] for row in prompts]
@@ -183,7 +186,7 @@ def test_sequences_that_are_put_aside_are_read_again(small: LlamaEngine, referen
 
 
 def test_calls_that_do_not_fit_together_take_turns(small: LlamaEngine, reference: Engine) -> None:
-    prompts = [(row * 9)[:200] for row in asked(reference, 5)]
+    prompts = [(row * 20)[:350] for row in asked(reference, 5)]
     wanted = [write(reference, [row])[0].tokens for row in prompts]
     futures = at_once([lambda row=row: write(small, [row])[0].tokens for row in prompts])
     assert [future.result() for future in futures] == wanted
@@ -215,7 +218,95 @@ def test_who_waits_for_room_is_not_held_after_the_answer_is_not_wanted(small: Ll
 def test_dropped_sequences_leave_their_room(small: LlamaEngine, reference: Engine) -> None:
     for prompt in asked(reference, 80):  # more than there are numbers
         write(small, [prompt])
-    assert len(small.cells._free) + len(small.cells._dropped) == small.cells.sequences
+    assert len(small.cells._free) + len(small.cells._left) == small.cells.sequences
+
+
+@pytest.mark.usefixtures("taken")
+def test_a_call_that_gets_no_room_in_time_says_so(small: LlamaEngine) -> None:
+    row = Writing(prompt=[5, 6], limits=AnswerLimits(max_tokens=4))
+    (ended,) = small.sequence(Budget(timeout=0.1)).write([row], "draft")
+    assert (ended.tokens, ended.finish) == ((), "time")
+
+
+def test_a_place_is_given_back_once_although_its_holder_goes_while_it_is_cleared(
+    small: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner is dropped while another thread waits for the model to put it aside."""
+    kept = [small.sequence(Budget())]
+    limits = AnswerLimits(max_tokens=2)
+    kept[0].write([Writing(prompt=list(range(5, 400)), limits=limits)], "draft")
+    cut = Context.cut
+
+    def meanwhile(self: Context, sequence: int, length: int) -> None:
+        kept.clear()
+        cut(self, sequence, length)
+
+    monkeypatch.setattr(Context, "cut", meanwhile)
+    write(small, [list(range(5, 400))])
+    monkeypatch.setattr(Context, "cut", cut)
+    write(small, [[5, 6, 7]])
+    free = list(small.cells._free)
+    assert len(free) == len(set(free))
+
+
+def test_who_was_put_aside_while_it_waited_takes_a_new_place(
+    small: LlamaEngine, reference: Engine
+) -> None:
+    prompts = [(row * 20)[:300] for row in asked(reference, 4)]
+    wanted = [write(reference, [row])[0].tokens for row in prompts]
+    sequences = [small.sequence(Budget()) for _ in prompts]
+
+    def often(number: int) -> list[tuple[int, ...]]:
+        limits = AnswerLimits(max_tokens=24)
+        row = Writing(prompt=prompts[number], limits=limits)
+        return [sequences[number].write([row, row], "refine")[0].tokens for _ in range(3)]
+
+    for number, future in enumerate(at_once([lambda n=n: often(n) for n in range(4)])):
+        assert future.result() == [wanted[number]] * 3
+
+
+def test_an_interrupt_in_a_pass_leaves_what_was_there(
+    engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (prompt,) = asked(engine, 1)
+    wanted = write(engine, [prompt])[0].tokens
+    sequence = engine.sequence(Budget())
+    rows, met = Context._rows, []
+
+    def once(self: Context, *given: Any) -> Any:
+        if len(met) < 3:
+            met.append(given)
+        if len(met) == 3:
+            met.append(given)
+            raise KeyboardInterrupt
+        return rows(self, *given)
+
+    monkeypatch.setattr(Context, "_rows", once)
+    row = Writing(prompt=prompt, limits=AnswerLimits(max_tokens=24))
+    with pytest.raises(KeyboardInterrupt):
+        sequence.write([row], "draft")
+    assert sequence.write([row], "draft")[0].tokens == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("calls", [16, 40])
+def test_whole_searches_at_once_are_those_of_transformers_alone(
+    bundled_gguf: Path, bundled: Any, calls: int
+) -> None:
+    settings = settings_for("default", max_iterations=4, max_tokens=40)
+    asked_for = [[Turn("user", one.text)] for one in questions("test", n=calls, seed=8)]
+    reward = SelfReward(strict=True)
+    theirs = [LatentAgent(bundled, settings, reward).answer(turns) for turns in asked_for]
+    ours = LatentAgent(open_model(bundled_gguf, None, LoadOptions(threads=1)), settings, reward)
+    for future, wanted in zip(
+        at_once([lambda turns=turns: ours.answer(turns) for turns in asked_for]),
+        theirs,
+        strict=True,
+    ):
+        found = future.result()
+        assert (found.text, found.rewards) == (wanted.text, wanted.rewards)
+        assert (found.iterations, found.source) == (wanted.iterations, wanted.source)
+    assert sum(one.iterations > 0 for one in theirs) >= calls / 8
 
 
 def test_a_pass_that_llama_cpp_refuses_is_an_error_and_the_engine_goes_on(

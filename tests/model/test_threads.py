@@ -10,7 +10,7 @@ import torch
 
 from latent_agent.model.options import LoadOptions
 from latent_agent.model.registry import open_model
-from latent_agent.model.transformers_engine.threads import SHARED_FROM, Threads
+from latent_agent.model.threads import SHARED_FROM, Threads
 from tests.support.engines import transformers_engine
 from tests.support.memories import run_python
 from tests.support.tiny import tiny_model, tiny_tokenizer
@@ -86,6 +86,10 @@ def test_passes_run_on_them_in_any_thread() -> None:
 def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
     given: dict[str, str], policy: str
 ) -> None:
-    kept = {name: text for name, text in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    kept = {
+        name: text
+        for name, text in os.environ.items()
+        if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    }
     code = "import os, latent_agent; print(os.environ.get('GOMP_SPINCOUNT'))"
     assert run_python(code, env={**kept, **given}).stdout.strip() == policy

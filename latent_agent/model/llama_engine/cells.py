@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 from weakref import ref
@@ -12,11 +12,18 @@ from latent_agent.model.llama_engine.context import Context
 _LOOK = 0.05  # seconds between two looks whether the answer is still wanted
 
 
+class Place:
+    """A sequence of the context, taken until it is cleared; its number is used again then."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.cleared = number, False
+
+
 class Holder(Protocol):
     """A sequence that keeps what it has read for as long as nobody needs the room."""
 
-    number: int | None
-    """Its number in the context; None: it holds nothing."""
+    place: Place | None
+    """Where it is kept; None: it holds nothing."""
 
     @property
     def length(self) -> int:
@@ -29,10 +36,11 @@ class Holder(Protocol):
 
 
 class Cells:
-    """The cells and sequence numbers of one context.
+    """The cells and sequences of one context.
 
     Work under way is promised all that it may need, so that it always comes to its end. What it
-    leaves is kept until others need the room: what was longest unused goes first.
+    leaves is kept until others need the room: what was longest unused goes first. Who waits is
+    served in the order of coming.
 
     Args:
         context: Where they are.
@@ -46,10 +54,11 @@ class Cells:
         self._context, self._alone = context, alone
         self.sequences = sequences
         self._changed = threading.Condition()
+        self._line: deque[object] = deque()
         self._free = deque(range(sequences))
-        self._claims: dict[Holder, int] = {}
-        self._idle: dict[int, tuple[int, ref[Holder]]] = {}  # cells by number, oldest first
-        self._dropped: deque[int] = deque()
+        self._claims: dict[Place, int] = {}
+        self._idle: dict[Place, tuple[int, ref[Holder]]] = {}  # cells, oldest first
+        self._left: deque[Place] = deque()  # to be cleared before anybody is admitted
 
     @property
     def total(self) -> int:
@@ -70,56 +79,65 @@ class Cells:
             forks: How many rows are forked from it at once.
             check: Raises once the answer is no longer wanted.
         """
+        me = object()
         with self._changed:
-            wanted = forks + (holder.number is None)
-            while not self._fits(holder, cells, wanted):
-                if not self._evict(holder):
+            self._line.append(me)
+            try:
+                while self._line[0] is not me or not self._admits(holder, cells, forks):
                     check()
                     self._changed.wait(_LOOK)
-            if holder.number is None:
-                holder.number = self._free.popleft()
-            self._claims[holder] = cells
-            self._idle.pop(holder.number, None)
-            numbers = [self._free.popleft() for _ in range(forks)]
+                place = holder.place or self._taken()
+                rows = [self._taken() for _ in range(forks)]
+                self._idle.pop(place, None)
+                self._claims[place] = max(cells, holder.length)
+                holder.place = place
+            finally:
+                self._line.remove(me)
+                self._changed.notify_all()
         try:
-            yield numbers
+            yield [row.number for row in rows]
         finally:
-            self._release(holder, numbers)
+            with self._changed:
+                del self._claims[place]
+                self._left.extend(rows)
+                self._idle[place] = (holder.length, ref(holder))
+                self._changed.notify_all()
 
-    def dropped(self, number: int) -> None:
-        """Take note that nobody has the holder of a number any more; waits for nothing."""
-        self._dropped.append(number)
+    def leave(self, place: Place) -> None:
+        """Take note that nobody has the holder of a place any more; waits for nothing."""
+        self._left.append(place)
 
-    def _fits(self, holder: Holder, cells: int, numbers: int) -> bool:
-        while self._dropped:
-            self._clear(self._dropped.popleft())
-        others = [held for number, (held, _) in self._idle.items() if number != holder.number]
-        return (
-            sum(self._claims.values()) + sum(others) + cells <= self.total
-            and len(self._free) >= numbers
-        )
+    def _taken(self) -> Place:
+        return Place(self._free.popleft())
 
-    def _evict(self, holder: Holder) -> bool:
-        """Clear what was longest unused; return whether there was any."""
-        for number, (_, kept) in self._idle.items():
-            if number != holder.number:
-                self._clear(number)
-                if (victim := kept()) is not None:
-                    victim.forget()
+    def _admits(self, holder: Holder, cells: int, forks: int) -> bool:
+        """Whether there is room, once others were put aside for it."""
+        left = [self._left.popleft() for _ in range(len(self._left))]
+        self._clear(left)
+        promised = sum(self._claims.values()) + max(cells, holder.length)
+        if promised > self.total:
+            return False
+        while True:
+            others = [place for place in self._idle if place is not holder.place]
+            held = sum(self._idle[place][0] for place in others)
+            wanted = forks + (holder.place is None)
+            if promised + held <= self.total and len(self._free) >= wanted:
                 return True
-        return False
+            if not others:
+                return False
+            _, kept = self._idle[others[0]]
+            self._clear(others[:1])
+            if (victim := kept()) is not None:
+                victim.forget()
 
-    def _clear(self, number: int) -> None:
+    def _clear(self, places: Iterable[Place]) -> None:
+        waiting = [place for place in places if not place.cleared]
+        if not waiting:
+            return
         with self._alone():
-            self._context.cut(number, 0)
-        self._idle.pop(number, None)
-        self._free.append(number)
-
-    def _release(self, holder: Holder, forks: list[int]) -> None:
-        with self._changed:
-            for number in forks:
-                self._clear(number)
-            del self._claims[holder]
-            if holder.number is not None:
-                self._idle[holder.number] = (holder.length, ref(holder))
-            self._changed.notify_all()
+            for place in waiting:
+                self._context.cut(place.number, 0)
+        for place in waiting:
+            place.cleared = True
+            self._idle.pop(place, None)
+            self._free.append(place.number)

@@ -14,6 +14,7 @@ from latent_agent.model.llama_engine.library import last_words, library
 READ_AT_ONCE = 512  # tokens of a prompt in one pass
 _FULL, _HALF = 0, 1  # GGML_TYPE_F32, GGML_TYPE_F16
 _NO_POOLING = 0
+_INVALID = -1  # what llama_decode says of a batch that it does not take
 _AUTO, _NEVER = -1, 0  # LLAMA_FLASH_ATTN_TYPE
 
 
@@ -45,7 +46,8 @@ class Context:
     ) -> None:
         self._llama = llama = library()
         given = llama.llama_context_default_params()
-        given.n_ctx, given.n_seq_max, given.n_outputs_max = cells, sequences, sequences
+        given.n_ctx = max(cells, READ_AT_ONCE)  # or llama.cpp would take shorter batches
+        given.n_seq_max = given.n_outputs_max = sequences
         given.n_batch = given.n_ubatch = READ_AT_ONCE
         given.n_threads = given.n_threads_batch = threads
         given.pooling_type, given.kv_unified = _NO_POOLING, True
@@ -63,6 +65,7 @@ class Context:
             llama.llama_model_n_embd(model),
             llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model)),
         )
+        self._slides: int = llama.llama_model_n_swa(model)
         self.cells: int = llama.llama_n_ctx(self._context)
 
     def close(self) -> None:
@@ -85,7 +88,7 @@ class Context:
         try:
             for first in range(0, len(tokens), READ_AT_ONCE):
                 parts.append(self._pass(tokens[first : first + READ_AT_ONCE], latents=latents))
-        except ModelError:
+        except BaseException:  # an interrupt too: a pass that is repeated must find what was
             for token in tokens:
                 self.cut(token.sequence, token.position)
             raise
@@ -108,7 +111,14 @@ class Context:
             batch.token[place], batch.pos[place] = token.id, token.position
             batch.n_seq_id[place], batch.seq_id[place][0] = 1, token.sequence
             batch.logits[place] = token.output
-        if refused := self._llama.llama_decode(self._context, batch):
+        refused = self._llama.llama_decode(self._context, batch)
+        if refused == _INVALID:
+            ids = [token.id for token in tokens]
+            raise ModelError(
+                f"llama.cpp must know all tokens of a prompt, got ids {min(ids)} to {max(ids)}, of "
+                f"which it refuses some; take the file's own tokenizer (it knows {self._shape[1]})"
+            )
+        if refused:
             raise ModelError(
                 f"llama.cpp must find room for each pass, but refused one of {len(tokens)} tokens "
                 f"with code {refused} ({' '.join(last_words())}); raise n_ctx, or ask fewer "
@@ -119,12 +129,27 @@ class Context:
         rows = np.empty((len(places), length), np.float32)
         for row, place in enumerate(places):
             found = get(self._context, place)
+            if not found:
+                raise ModelError(
+                    f"llama.cpp must give what follows each token, got nothing for place {place}; "
+                    "update it (pip install -U llama-cpp-python)"
+                )
             ctypes.memmove(rows[row].ctypes.data, found, rows.itemsize * length)
         return torch.from_numpy(rows)
 
     def cut(self, sequence: int, length: int) -> None:
         """Let a sequence hold no more than its first positions."""
         self._llama.llama_memory_seq_rm(self._memory, sequence, length, -1)
+
+    def can_go_back(self, sequence: int, length: int) -> bool:
+        """Whether a sequence still holds all that its first positions look at.
+
+        Where attention slides, llama.cpp gives cells to others once a window has left them.
+        """
+        if self._slides == 0:
+            return True
+        first = self._llama.llama_memory_seq_pos_min(self._memory, sequence)
+        return first <= max(0, length - self._slides)
 
     def share(self, source: int, target: int, length: int) -> None:
         """Let a sequence hold the first positions of another; they take no further cells."""

@@ -10,6 +10,7 @@ import torch
 from latent_agent.errors import ModelError
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget
+from latent_agent.model.cores import cores
 from latent_agent.model.gguf.file import GgufFile
 from latent_agent.model.llama_engine.cells import Cells
 from latent_agent.model.llama_engine.context import Context, Token
@@ -18,6 +19,7 @@ from latent_agent.model.llama_engine.passes import LlamaPasses
 from latent_agent.model.llama_engine.sequence import ContextEngine, LlamaSequence
 from latent_agent.model.lm_head import LMHead
 from latent_agent.model.options import LoadOptions
+from latent_agent.model.threads import SHARED_FROM
 from latent_memory.fork_renewal import ForkSafeLock
 
 if TYPE_CHECKING:
@@ -58,9 +60,10 @@ class LlamaEngine(ContextEngine):
         llama = library()
         self._file, self.tokenizer = file, tokenizer
         self.stop_ids, self.context_window = file.stop_ids, window
-        self.threads = options.threads or len(os.sched_getaffinity(0))
+        self.threads = options.threads or (1 if file.size < SHARED_FROM else cores())
         model = _load(file, options)
         freed = finalize(self, llama.llama_model_free, model)
+        freed.atexit = False  # a thread may still compute then
         if llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model):
             freed()
             raise ModelError(
@@ -68,7 +71,7 @@ class LlamaEngine(ContextEngine):
                 f"layers of {str(file.path)!r} cannot; choose one with attention alone"
             )
         self._exact = file.quantisation == "F32"
-        bytes_each = _bytes_a_cell(model, 4 if self._exact else 2)
+        bytes_each = _bytes_a_cell(file, model, 4 if self._exact else 2)
         self.context = Context(
             model,
             cells=max(window, min(_KEPT // bytes_each, window * _SEQUENCES // 2)),
@@ -76,7 +79,8 @@ class LlamaEngine(ContextEngine):
             threads=self.threads,
             exact=self._exact,
         )
-        finalize(self, self.context.close)  # before the model: the last made is called first
+        # Before the model: the last one made is called first.
+        finalize(self, self.context.close).atexit = False
         self.scheduler = BatchScheduler(LlamaPasses(self.context), can_batch=True)
         self.cells = Cells(self.context, _SEQUENCES, self.scheduler.alone)
         self._lock, self._read_head = ForkSafeLock(), None
@@ -163,9 +167,15 @@ def _load(file: GgufFile, options: LoadOptions) -> Any:
     return model
 
 
-def _bytes_a_cell(model: Any, bytes_each: int) -> int:
+def _bytes_a_cell(file: GgufFile, model: Any, bytes_each: int) -> int:
     """Return how many bytes of keys and values one position takes."""
-    llama = library()
-    head = llama.llama_model_n_embd(model) // max(1, llama.llama_model_n_head(model))
-    rows = 2 * llama.llama_model_n_layer(model) * llama.llama_model_n_head_kv(model)
-    return max(1, rows * head * bytes_each)
+    llama, said = library(), file.header.values
+    plain = llama.llama_model_n_embd(model) // max(1, llama.llama_model_n_head(model))
+    widths = [
+        said.get(f"{file.architecture}.attention.{kind}_length") or plain
+        for kind in ("key", "value")
+    ]
+    key = f"{file.architecture}.attention.head_count_kv"
+    heads = said.get(key) or max(file.header.array(key), default=0)  # for all layers, or for each
+    heads = heads or llama.llama_model_n_head(model)
+    return max(1, llama.llama_model_n_layer(model) * heads * sum(widths) * bytes_each)

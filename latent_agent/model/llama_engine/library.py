@@ -49,4 +49,4 @@ def _heard(made: Any) -> Any:
 
 def last_words() -> Sequence[str]:
     """Return what the library said of errors lately, oldest first."""
-    return [line for line in _said if "error" in line or "failed" in line]
+    return [line for line in list(_said) if "error" in line or "failed" in line]

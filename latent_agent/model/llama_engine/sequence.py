@@ -5,18 +5,15 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
+from latent_agent.errors import BudgetSpent
 from latent_agent.model import generate
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import Completion, Engine, TokenSequence, Writing
 from latent_agent.model.generate import PassOutput, common_length
-from latent_agent.model.llama_engine.cells import Cells
-from latent_agent.model.llama_engine.context import Context, Token
+from latent_agent.model.llama_engine.cells import Cells, Place
+from latent_agent.model.llama_engine.context import READ_AT_ONCE, Context, Token
 from latent_agent.model.llama_engine.passes import TokenGroup
-from latent_agent.model.transformers_engine.threads import Threads
-
-
-_ONE_THREAD = Threads(1, None)  # for choosing tokens: torch's threads would compete with llama.cpp's
 
 
 class ContextEngine(Engine):
@@ -37,20 +34,20 @@ class LlamaSequence(TokenSequence):
     """One row of token ids whose keys and values lie in the context, while there is room.
 
     Attributes:
-        number: Its number in the context; None: it holds nothing.
+        place: Where it is kept in the context; None: it holds nothing.
     """
 
     def __init__(self, engine: ContextEngine, budget: Budget) -> None:
         self.engine, self._budget = engine, budget
-        self.number: int | None = None
+        self.place: Place | None = None
         self._ids: list[int] = []
         self._output: PassOutput | None = None  # after the ids, while it is known
         self._numbers: list[int] = []  # of rows to be forked
         self._group: TokenGroup | None = None  # while `batched`
 
     def __del__(self) -> None:
-        if self.number is not None:
-            self.engine.cells.dropped(self.number)
+        if self.place is not None:
+            self.engine.cells.leave(self.place)
 
     @property
     def length(self) -> int:
@@ -59,7 +56,7 @@ class LlamaSequence(TokenSequence):
 
     def forget(self) -> None:
         """Take note that its cells are gone."""
-        self.number, self._ids, self._output = None, [], None
+        self.place, self._ids, self._output = None, [], None
 
     def embed(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
         """Read a prompt into the empty sequence and return its embedding, (d,) float32."""
@@ -70,9 +67,15 @@ class LlamaSequence(TokenSequence):
     def write(self, rows: Sequence[Writing], stage: Stage) -> list[Completion]:
         """Write each row's answer, all at once."""
         begun = [[*row.prompt, *row.prefix] for row in rows]
-        most = [len(row.prompt) + row.limits.max_tokens for row in rows]
-        with self._room(begun, most), _ONE_THREAD.used():
-            return generate.write(self, rows, stage)
+        most = [
+            max(len(ids), len(row.prompt) + row.limits.max_tokens)
+            for ids, row in zip(begun, rows, strict=True)
+        ]
+        try:
+            with self._room(begun, most):
+                return generate.write(self, rows, stage)
+        except BudgetSpent as spent:  # while it waited for room
+            return generate.unwritten(self, rows, spent)
 
     def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
         """Return the logits of what follows each prompt, (rows, vocabulary)."""
@@ -84,10 +87,10 @@ class LlamaSequence(TokenSequence):
         self, begun: Sequence[Sequence[int]], most: Sequence[int], *, fork: bool = False
     ) -> Generator[None]:
         """Claim the cells of rows that share their beginning, and end at known lengths at most."""
-        cells, claimed, forks = self.engine.cells, most[0], 0
+        cells, claimed, forks = self.engine.cells, max(most, default=0), 0
         if fork or len(begun) > 1:
             shared = min(common_length(begun), min(map(len, begun)) - 1)
-            longest = max(most) - shared
+            longest = max(1, max(most) - shared)
             forks = max(1, (cells.total - shared) // longest)
             forks = min(forks, len(begun), cells.sequences - 1)
             claimed = min(shared + forks * longest, cells.total)
@@ -101,6 +104,11 @@ class LlamaSequence(TokenSequence):
     def rows_at_once(self) -> int:
         """How many rows may be forked."""
         return len(self._numbers)
+
+    @property
+    def _number(self) -> int:
+        assert self.place is not None
+        return self.place.number
 
     def hold(self, ids: Sequence[int], stage: Stage) -> None:
         """Make this sequence hold ``ids``, or nothing."""
@@ -122,32 +130,28 @@ class LlamaSequence(TokenSequence):
         return self._output
 
     def _read(self, ids: Sequence[int], *, latents: bool, output: bool = True) -> None:
-        """Append ids; latents are those of the last one, which is read by itself then."""
-        ends = [len(ids) - 1, len(ids)] if latents and len(ids) > 1 else [len(ids)]
-        start = 0
-        for end in ends:
-            tokens = self._tokens(ids[start:end])
-            last = end == len(ids)
-            if last and output:
-                tokens[-1] = tokens[-1]._replace(output=True)
-            self._output = self.engine.context.read(tokens, latents=latents and last)
-            self._ids += ids[start:end]
-            start = end
-        if not output:
-            self._output = None
+        """Append ids, in passes; latents are those of the last one, which has its own then."""
+        last = len(ids) - 1 if latents else max(0, len(ids) - READ_AT_ONCE)
+        for first in range(0, last, READ_AT_ONCE):
+            part = ids[first : min(first + READ_AT_ONCE, last)]
+            self.engine.context.read(self._tokens(part), latents=False)
+            self._ids += part
+            self._check()
+        tokens = self._tokens(ids[last:])
+        tokens[-1] = tokens[-1]._replace(output=output)
+        found = self.engine.context.read(tokens, latents=latents)
+        self._ids += ids[last:]
+        self._output = found if output else None
 
     def _tokens(self, ids: Sequence[int]) -> list[Token]:
-        assert self.number is not None
-        return [
-            Token(token, self.number, len(self._ids) + place) for place, token in enumerate(ids)
-        ]
+        at = len(self._ids)
+        return [Token(token, self._number, at + place) for place, token in enumerate(ids)]
 
     def extend(self, token: int, stage: Stage) -> PassOutput:
         """Append a token and return what follows it; while `batched`."""
         assert self._group is not None
-        assert self.number is not None
         self._budget.charge(stage, 1)
-        self._group.tokens = [Token(token, self.number, len(self._ids), output=True)]
+        self._group.tokens = [Token(token, self._number, len(self._ids), output=True)]
         self._output = self.engine.scheduler.step(self._group)
         self._ids.append(token)
         return self._output
@@ -164,19 +168,21 @@ class LlamaSequence(TokenSequence):
 
     def fork(self, tails: Sequence[Sequence[int]], stage: Stage) -> "SharedRows":
         """Return rows that all go on from here."""
-        assert self.number is not None
         numbers = self._numbers[: len(tails)]
         with self.engine.scheduler.alone():
             for number in numbers:  # the rows of a block before are gone
                 self.engine.context.cut(number, 0)
-                self.engine.context.share(self.number, number, len(self._ids))
+                self.engine.context.share(self._number, number, len(self._ids))
         return SharedRows(self.engine, self._budget, stage, numbers, len(self._ids), tails)
 
     def _crop(self, length: int) -> int:
+        """Go back to the first positions; return how many are left."""
         if length < len(self._ids):
-            assert self.number is not None
+            context = self.engine.context
             with self.engine.scheduler.alone():
-                self.engine.context.cut(self.number, length)
+                if not context.can_go_back(self._number, length):
+                    length = 0
+                context.cut(self._number, length)
             del self._ids[length:]
             self._output = None
         return length

@@ -11,12 +11,12 @@ from latent_agent.errors import ModelError
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget
 from latent_agent.model.lm_head import LMHead
+from latent_agent.model.threads import Threads
 from latent_agent.model.transformers_engine.batched_cache import can_batch
 from latent_agent.model.transformers_engine.kv_sequence import CachedSequence, CachingEngine
 from latent_agent.model.transformers_engine.padded_passes import PaddedPasses
 from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
 from latent_agent.model.transformers_engine.prompt_pooling import pool
-from latent_agent.model.transformers_engine.threads import Threads
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 EMBEDDED_AT_ONCE = 16  # prompts that share a pass

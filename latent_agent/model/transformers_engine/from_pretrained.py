@@ -10,6 +10,11 @@ from latent_agent.model.transformers_engine.precision import AS_CHECKPOINT, DTYP
 
 _OURS = ("config", "gguf_file", "state_dict", "use_safetensors")  # set by what `model` names
 _EVERYWHERE = ("revision", "trust_remote_code")  # of config and tokenizer, too
+_NO_MATTER = (
+    *_EVERYWHERE,
+    *("device_map", "max_memory", "offload_folder", "low_cpu_mem_usage", "attn_implementation"),
+    *("cache_dir", "local_files_only", "token", "force_download", "proxies"),
+)
 
 
 class FromPretrained:
@@ -55,13 +60,20 @@ class FromPretrained:
         return {"trust_remote_code": False, **self._given}
 
     @property
-    def quantisation(self) -> str | None:
-        """What tells one quantisation at load time from another; None: there is none."""
-        config = self._given.get("quantization_config")
-        if config is None:
-            return None
-        plain = config if isinstance(config, Mapping) else getattr(config, "to_dict", dict)()
-        return json.dumps(plain, sort_keys=True, default=repr)
+    def quantisation(self) -> Any:
+        """The quantisation at load time; None: there is none."""
+        return self._given.get("quantization_config")
+
+    @property
+    def changes(self) -> str:
+        """What makes another model of the same files, as a text; empty: nothing does.
+
+        The revision is known by the files, and where and how fast they are computed is no matter.
+        """
+        kept = {name: self._given[name] for name in self._given.keys() - set(_NO_MATTER)}
+        if self.quantisation is not None and not isinstance(self.quantisation, Mapping):
+            kept["quantization_config"] = getattr(self.quantisation, "to_dict", dict)()
+        return json.dumps(kept, sort_keys=True, default=repr) if kept else ""
 
     @property
     def names(self) -> str:

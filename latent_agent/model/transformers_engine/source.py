@@ -143,8 +143,7 @@ class NamedModel(TransformersSource):
         if known is None:
             return super().weights(engine)
         precision = () if self._dtype == "float32" else (self._dtype,)
-        quantised = self._given.quantisation
-        return " ".join((known, *precision, *([] if quantised is None else [quantised])))
+        return " ".join(filter(None, (known, *precision, self._given.changes)))
 
 
 class LoadedModel(TransformersSource):
