@@ -143,7 +143,7 @@ class _Llama:
         holder, forks = engine.sequence(Budget()), len(prompts) - 1
         room = sum(map(len, prompts)) + count * len(prompts)
         with engine.cells.claimed(holder, room, forks, lambda: None) as numbers:
-            rows = [holder.number, *numbers]
+            rows = [holder.place.number, *numbers]
             shared = common_length(prompts) if forks else len(prompts[0])
             shared = min(shared, min(map(len, prompts)) - 1)
             self._llama.llama_set_embeddings(context._context, False)
