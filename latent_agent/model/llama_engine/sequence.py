@@ -131,6 +131,7 @@ class LlamaSequence(TokenSequence):
 
     def _read(self, ids: Sequence[int], *, latents: bool, output: bool = True) -> None:
         """Append ids, in passes; latents are those of the last one, which has its own then."""
+        self._output = None
         last = len(ids) - 1 if latents else max(0, len(ids) - READ_AT_ONCE)
         for first in range(0, last, READ_AT_ONCE):
             part = ids[first : min(first + READ_AT_ONCE, last)]
@@ -141,7 +142,8 @@ class LlamaSequence(TokenSequence):
         tokens[-1] = tokens[-1]._replace(output=output)
         found = self.engine.context.read(tokens, latents=latents)
         self._ids += ids[last:]
-        self._output = found if output else None
+        if output:
+            self._output = found
 
     def _tokens(self, ids: Sequence[int]) -> list[Token]:
         at = len(self._ids)
