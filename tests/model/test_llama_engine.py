@@ -340,7 +340,8 @@ def test_a_prompt_that_n_ctx_leaves_no_room_for(bundled_gguf: Path) -> None:
 def test_without_llama_cpp_the_command_that_installs_it_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    for name in ("llama_cpp", "llama_cpp.llama_cpp"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModelError, match=r'pip install "latent-agent\[llama-cpp\]"'):
         library.__wrapped__()
 

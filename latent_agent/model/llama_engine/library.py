@@ -4,6 +4,7 @@ import ctypes
 from collections import deque
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,7 +27,7 @@ def library() -> Any:
         ModelError: If it is not installed, or cannot be loaded.
     """
     try:
-        from llama_cpp import llama_cpp
+        llama_cpp: Any = import_module("llama_cpp.llama_cpp")  # types need not know an extra
     except (ImportError, OSError, RuntimeError) as error:
         raise ModelError(
             f"a GGUF file is run by llama.cpp, which cannot be imported here ({error}); install "
