@@ -55,6 +55,10 @@ NOT_RUN: dict[str, list[str]] = {
     "docs/how-to/choose-a-model.md": [
         'latent-agent ask "What is 17 * 23?" --model Qwen/Qwen2.5-0.5B-Instruct: a download',
     ],
+    "docs/how-to/gguf.md": [
+        'pip install "latent-agent[llama-cpp]": needs llama.cpp, and a file',
+        "from latent_agent import ChatLatentSeek: needs llama.cpp, and a file",
+    ],
     "docs/how-to/gpu.md": ["from latent_agent import ChatLatentSeek: wants a GPU"],
     "docs/how-to/nights.md": [
         "# A night at three o'clock: crontab -e, and add this line with your own path.: "
