@@ -102,8 +102,9 @@ class Writer:
         begun = self.drafted or self.opening()
         known: dict[int, int] = {}
         if sampler.greedy:
-            rows = zip(latents, begun.latents, begun.tokens, strict=False)
-            known = {t: token for t, (z, base, token) in enumerate(rows) if torch.equal(z, base)}
+            common = min(len(latents), len(begun.latents))
+            unmoved = (latents[:common] == begun.latents[:common]).all(-1).tolist()
+            known = {t: begun.tokens[t] for t, same in enumerate(unmoved) if same}
         return self._engine.decode(latents, sampler, known)
 
     def new_prefix(self, latents: torch.Tensor) -> tuple[int, ...] | None:

@@ -204,15 +204,16 @@ class Engine(ABC):
                 round otherwise than where the answer was written, and pick another.
         """
         tokens: list[int] = []
+        as_known = True  # so far: a constraint allowed the known tokens after each other alone
         for first in range(0, len(latents), ROWS):
             rows, scores = latents[first : first + ROWS], None
             for place in range(first, first + len(rows)):
                 token = known.get(place)
-                # A constraint allowed it after the known tokens alone.
-                if token is None or not (sampler.free or follows_known(tokens, known)):
+                if token is None or not (sampler.free or as_known):
                     scores = self.logits(rows) if scores is None else scores
                     token = sampler.choose(scores[place - first], tokens)
                 tokens.append(token)
+                as_known = as_known and token == known.get(place)
                 if token in self.stop_ids:
                     return tuple(tokens)
         return tuple(tokens)
@@ -224,8 +225,3 @@ class Engine(ABC):
             kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
-
-
-def follows_known(tokens: Sequence[int], known: Mapping[int, int]) -> bool:
-    """Whether all tokens so far are the known ones."""
-    return all(known.get(place) == token for place, token in enumerate(tokens))

@@ -169,7 +169,6 @@ def open_model(
         ModelError: If the arguments name no model that can be searched.
     """
     named, beside = place_name(model), place_name(tokenizer)
-    source = source_of(named, beside, options)
     # A loaded object lives as long as what it is shared through, so its id is not reused.
     key = (
         named if isinstance(named, str) else id(named),
@@ -177,7 +176,8 @@ def open_model(
         options.key,
     )
     with _shared_lock:
-        return _shared.setdefault(key, SharedModel(source))
+        known = _shared.get(key)
+        return known or _shared.setdefault(key, SharedModel(source_of(named, beside, options)))
 
 
 def source_of(model: Any, tokenizer: Any, options: LoadOptions) -> ModelSource:

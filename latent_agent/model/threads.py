@@ -16,6 +16,11 @@ SHARED_FROM = 64 << 20  # bytes of weights; docs/speed.md says how it was measur
 _forked: list[bool] = []
 
 
+def threads_for(asked: int | None, weights: int | None) -> int | None:
+    """Return how many threads a model computes on, by `Threads`' arguments; None: as usual."""
+    return asked or (1 if weights is not None and weights < SHARED_FROM else None)
+
+
 class Threads:
     """Threads of the passes of one model; the caller's own setting applies elsewhere.
 
@@ -26,8 +31,7 @@ class Threads:
 
     def __init__(self, asked: int | None, weights: int | None) -> None:
         spare_children_our_threads()
-        small = weights is not None and weights < SHARED_FROM
-        self._chosen = asked or (1 if small else None)
+        self._chosen = threads_for(asked, weights)
 
     @property
     def count(self) -> int:

@@ -20,6 +20,5 @@ def check_needs(search: str, engine: Engine) -> None:
         able = sorted(name for name, needs in NEEDS.items() if needs <= engine.capabilities)
         raise SettingError(
             f"search={search!r} needs an engine with {', '.join(missing)}, got {engine.name}, "
-            f"which has none; use search={able[0]!r}, or run the model by transformers: "
-            "engine='transformers'"
+            f"which cannot do that; use search={able[0]!r}"
         )

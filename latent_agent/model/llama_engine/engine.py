@@ -19,7 +19,7 @@ from latent_agent.model.llama_engine.passes import LlamaPasses
 from latent_agent.model.llama_engine.sequence import ContextEngine, LlamaSequence
 from latent_agent.model.lm_head import LMHead
 from latent_agent.model.options import LoadOptions
-from latent_agent.model.threads import SHARED_FROM
+from latent_agent.model.threads import threads_for
 from latent_memory.fork_renewal import ForkSafeLock
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LlamaEngine(ContextEngine):
         llama = library()
         self._file, self.tokenizer = file, tokenizer
         self.stop_ids, self.context_window = file.stop_ids, window
-        self.threads = options.threads or (1 if file.size < SHARED_FROM else cores())
+        self.threads = threads_for(options.threads, file.size) or cores()
         model = _load(file, options)
         freed = finalize(self, llama.llama_model_free, model)
         freed.atexit = False  # a thread may still compute then
@@ -176,6 +176,6 @@ def _bytes_a_cell(file: GgufFile, model: Any, bytes_each: int) -> int:
         for kind in ("key", "value")
     ]
     key = f"{file.architecture}.attention.head_count_kv"
-    heads = said.get(key) or max(file.header.array(key), default=0)  # for all layers, or for each
-    heads = heads or llama.llama_model_n_head(model)
+    each = max(file.header.array(key), default=0)  # where layers differ
+    heads = said.get(key) or each or llama.llama_model_n_head(model)
     return max(1, llama.llama_model_n_layer(model) * heads * sum(widths) * bytes_each)

@@ -142,12 +142,10 @@ class LlamaSequence(TokenSequence):
         tokens[-1] = tokens[-1]._replace(output=output)
         found = self.engine.context.read(tokens, latents=latents)
         self._ids += ids[last:]
-        if output:
-            self._output = found
+        self._output = found if output else None
 
     def _tokens(self, ids: Sequence[int]) -> list[Token]:
-        at = len(self._ids)
-        return [Token(token, self._number, at + place) for place, token in enumerate(ids)]
+        return [Token(token, self._number, at) for at, token in enumerate(ids, len(self._ids))]
 
     def extend(self, token: int, stage: Stage) -> PassOutput:
         """Append a token and return what follows it; while `batched`."""

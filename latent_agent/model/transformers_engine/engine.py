@@ -14,6 +14,7 @@ from latent_agent.model.lm_head import LMHead
 from latent_agent.model.threads import Threads
 from latent_agent.model.transformers_engine.batched_cache import can_batch
 from latent_agent.model.transformers_engine.kv_sequence import CachedSequence, CachingEngine
+from latent_agent.model.transformers_engine.loading import context_window
 from latent_agent.model.transformers_engine.padded_passes import PaddedPasses
 from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
 from latent_agent.model.transformers_engine.prompt_pooling import pool
@@ -230,8 +231,3 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
         if ids is not None:
             collected.update([ids] if isinstance(ids, int) else ids)
     return frozenset(collected)
-
-
-def context_window(config: Any) -> int | None:
-    """Return how many positions a model knows, or None if its config sets no limit."""
-    return getattr(config, "max_position_embeddings", None)

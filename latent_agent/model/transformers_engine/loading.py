@@ -28,6 +28,11 @@ def revision(name: str, config: Any) -> str | None:
     return f"{name}@{commit}" if commit else None
 
 
+def context_window(config: Any) -> int | None:
+    """Return how many positions a model knows, or None if its config sets no limit."""
+    return getattr(config, "max_position_embeddings", None)
+
+
 def weights_size(name: str, config: Any) -> int | None:
     """Return how many bytes the files with the weights take; None: they are not on this disk."""
     from huggingface_hub import try_to_load_from_cache

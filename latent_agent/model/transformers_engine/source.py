@@ -13,6 +13,7 @@ from latent_agent.model.source import ModelFacts, ModelSource
 from latent_agent.model.transformers_engine.from_pretrained import FromPretrained
 from latent_agent.model.transformers_engine.loading import (
     check_causal,
+    context_window,
     default_device,
     load_config,
     load_model,
@@ -47,7 +48,7 @@ class TransformersSource(ModelSource):
         text: Any = self.config.get_text_config()
         return ModelFacts(
             name=self.config.name_or_path,
-            context_window=getattr(text, "max_position_embeddings", None),
+            context_window=context_window(text),
             vocabulary=text.vocab_size,
             width=text.hidden_size,
         )
