@@ -19,7 +19,7 @@ from latent_agent.model.transformers_engine.engine import TransformersEngine
 from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
 from tests.support.engines import complete
 from tests.support.tiny import tiny_model, tiny_tokenizer
-from tests.support.work import SECONDS, Work, at_once, meeting
+from tests.support.work import SECONDS, Work, at_once, meeting, run_alone, run_together
 
 pytestmark = pytest.mark.timeout(300)
 ROWS = 6
@@ -52,24 +52,14 @@ def test_rows_that_join_and_leave_at_any_time_change_no_answer(
 ) -> None:
     engine = endless(name)
     works = [Work(seed) for seed in range(ROWS)]
-    alone: list[Any] = []
-    for work in works:
-        budget = Budget()
-        alone.append((*work.run(engine, budget), budget.token_counts()))
+    by_themselves = run_alone(engine, works)
     most = max(rows_of)
     rows_of.clear()
-    budgets, meet = [Budget() for _ in works], threading.Barrier(ROWS)
-    futures = at_once(
-        [
-            lambda work=work, budget=budget: work.run(engine, budget, meet)
-            for work, budget in zip(works, budgets, strict=True)
-        ]
-    )
-    for future, budget, (answers, replies, bill) in zip(futures, budgets, alone, strict=True):
-        found, said = future.result()
+    pairs = zip(run_together(engine, works), by_themselves, strict=True)
+    for (found, said, spent), (answers, replies, bill) in pairs:
         assert [answer.tokens for answer in found] == [answer.tokens for answer in answers]
         assert said == replies
-        assert budget.token_counts() == bill  # padding is not counted
+        assert spent == bill  # padding is not counted
         for one, other in zip(found, answers, strict=True):
             torch.testing.assert_close(one.latents, other.latents, rtol=1e-3, atol=1e-3)
     # Models with a sliding window stay one by one, the others share passes.

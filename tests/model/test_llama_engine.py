@@ -24,7 +24,7 @@ from latent_agent.reward import SelfReward
 from latent_agent.settings import settings_for
 from latent_agent.teaching import questions
 from tests.support.engines import complete
-from tests.support.work import Work, at_once
+from tests.support.work import Work, at_once, run_alone, run_together
 
 pytest.importorskip("llama_cpp", reason='needs llama.cpp: pip install "latent-agent[llama-cpp]"')
 from latent_agent.model.llama_engine import engine as llama_engine
@@ -145,22 +145,11 @@ def test_a_prompt_is_read_once_and_prefixes_go_back_to_it(
 
 def test_calls_at_once_get_what_they_get_alone(engine: LlamaEngine) -> None:
     works = [Work(seed) for seed in range(AT_ONCE)]
-    alone: list[Any] = []
-    for work in works:
-        budget = Budget()
-        alone.append((*work.run(engine, budget), budget.token_counts()))
-    budgets, meet = [Budget() for _ in works], threading.Barrier(AT_ONCE)
-    futures = at_once(
-        [
-            lambda work=work, budget=budget: work.run(engine, budget, meet)
-            for work, budget in zip(works, budgets, strict=True)
-        ]
-    )
-    for future, budget, (answers, replies, bill) in zip(futures, budgets, alone, strict=True):
-        found, said = future.result()
+    pairs = zip(run_together(engine, works), run_alone(engine, works), strict=True)
+    for (found, said, spent), (answers, replies, bill) in pairs:
         assert [answer.tokens for answer in found] == [answer.tokens for answer in answers]
         assert said == replies
-        assert budget.token_counts() == bill
+        assert spent == bill
 
 
 def test_a_draft_whose_latents_have_not_moved_is_given_back(engine: LlamaEngine) -> None:

@@ -52,6 +52,28 @@ class Work:
         return answers, replies
 
 
+Ran = tuple[list[Completion], list[str], dict[str, int]]
+"""Answers, a judge's replies, and forwarded tokens by stage."""
+
+
+def run_alone(engine: Engine, works: Sequence[Work]) -> list[Ran]:
+    """Do one piece of work after the other."""
+    budgets = [Budget() for _ in works]
+    ran = [work.run(engine, budget) for work, budget in zip(works, budgets, strict=True)]
+    return [(*one, budget.token_counts()) for one, budget in zip(ran, budgets, strict=True)]
+
+
+def run_together(engine: Engine, works: Sequence[Work]) -> list[Ran]:
+    """Do all at once: each waits for the others at its first token."""
+    budgets, meet = [Budget() for _ in works], threading.Barrier(len(works))
+    pairs = zip(works, budgets, strict=True)
+    futures = at_once([lambda w=work, b=budget: w.run(engine, b, meet) for work, budget in pairs])
+    return [
+        (*future.result(), budget.token_counts())
+        for future, budget in zip(futures, budgets, strict=True)
+    ]
+
+
 def meeting(
     meet: threading.Barrier | None, on_token: Callable[[int], None] = lambda _: None
 ) -> Callable[[int], None]:
