@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 import latent_migrations
 from latent_agent.model.conversation import Turn
+from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.night import consolidate
 from latent_agent.recall.active_prior import prior_path
 from latent_agent.recall.prior_checkpoint import load_prior, save_prior
@@ -105,6 +106,8 @@ def test_calls_go_on_during_nights_each_answered_with_one_whole_version(
     memory: LatentMemory,
 ) -> None:
     shelf = day(memory, colours=("red", "blue"))
+    # The calls leave traces too, as many as time lets them; the gate asks enough of the others.
+    night = replace(SETTINGS, gate=GateSettings(calls=120))
     asked = questions(8, start=900)
     answers: list[tuple[str, str | None, str]] = []
     over = threading.Event()
@@ -130,7 +133,8 @@ def test_calls_go_on_during_nights_each_answered_with_one_whole_version(
             for version, colours in (("1", ("red", "blue")), ("2", ("green", "black"))):
                 day(memory, start=200 * int(version), colours=colours)
                 before = len(answers)
-                assert consolidate(job(memory, shelf)).verdict == "published"
+                done = consolidate(job(memory, shelf, settings=night))
+                assert done.verdict == "published", done.reason
                 assert len(answers) > before + len(calls)  # given while the night went on
                 wait_for(version, 2 * len(asked))
         finally:
