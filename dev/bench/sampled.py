@@ -37,8 +37,8 @@ STAGES: Sequence[tuple[str, Sequence[Any]]] = (
     ("gradient", (policy_gradient,)),
     ("gradient", (Adam.ascend,)),
     ("latents to tokens", (Engine.decode,)),
-    ("changed prefix", (Writer.continue_from, CachedSequence.hold)),
-    ("tail after it", (Writer.continue_from,)),
+    ("changed prefix", (Writer.continue_all, CachedSequence.hold)),
+    ("tail after it", (Writer.continue_all,)),
 )
 """Stages, and the functions that must all be at work; the first that fits counts."""
 

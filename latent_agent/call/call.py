@@ -13,14 +13,14 @@ from latent_agent.call.writer import Writer
 from latent_agent.errors import BudgetSpent
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn, last_question, thoughts_apart, transcript
-from latent_agent.model.engine import Completion
+from latent_agent.model.engine import Completion, Finish
 from latent_agent.model.registry import SharedModel
 from latent_agent.model.sampling import Sampler
 from latent_agent.model.thinking import Thinking
 from latent_agent.recall.warm_start import WarmStart
 from latent_agent.reward import Case, Reward
 from latent_agent.reward.self_judge import SelfJudge
-from latent_agent.search.types import SearchRecord, Start, Trial
+from latent_agent.search.types import Row, SearchRecord, Start, Trial
 from latent_agent.settings import Settings
 from latent_agent.tools.call import ToolCall
 
@@ -103,7 +103,25 @@ class Call:
 
     def attempt(self, prefix: tuple[int, ...], sampler: Sampler, source: str = "search") -> Trial:
         """Continue a prefix to a whole answer and score it; see `Searchable`."""
-        return self._trial(prefix, self.writer.continue_from(prefix, sampler), source)
+        return next(self.attempts([(prefix, sampler)], source))
+
+    def attempts(self, rows: Sequence[Row], source: str = "search") -> Iterator[Trial]:
+        """Continue prefixes to whole answers, in one batch, and score each; see `Searchable`.
+
+        With a budget of tokens one is written after the other, so that each is judged before the
+        next one spends what that takes.
+        """
+        at_once = 1 if self.settings.max_forwarded_tokens is not None else len(rows)
+        for first in range(0, len(rows), at_once):
+            block = rows[first : first + at_once]
+            spent: Finish | None = None
+            for (prefix, _), completion in zip(block, self.writer.continue_all(block), strict=True):
+                if completion.finish in ("time", "tokens"):
+                    spent = completion.finish
+                else:
+                    yield self._trial(prefix, completion, source)
+            if spent is not None:
+                raise BudgetSpent(spent)
 
     def _trial(self, prefix: tuple[int, ...], completion: Completion, source: str) -> Trial:
         self.last = completion, source

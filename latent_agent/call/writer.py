@@ -1,17 +1,17 @@
 """Writes the answers of one call: the draft, and what follows a prefix."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 
 from latent_agent.call.progress import Report
-from latent_agent.errors import BudgetSpent
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
 from latent_agent.model.logits_mask import Constraint
 from latent_agent.model.sampling import Sampler
 from latent_agent.search.prefix import read_prefix
+from latent_agent.search.types import Row
 from latent_agent.settings import Settings
 
 
@@ -54,7 +54,7 @@ class Writer:
             )
         self._opening: Completion | None = None
         self.drafted: Completion | None = None
-        self._completions: dict[tuple[int, ...], Completion] = {}
+        self._completions: dict[tuple[int, ...] | int, Completion] = {}  # of greedy prefixes
 
     def embed(self) -> torch.Tensor:
         """Read the prompt and return its embedding, (d,) float32.
@@ -114,25 +114,37 @@ class Writer:
         known = prefix == begun[: len(prefix)] or prefix in self._completions
         return None if known else prefix
 
-    def continue_from(self, prefix: tuple[int, ...], sampler: Sampler) -> Completion:
-        """Continue a prefix to a whole answer.
+    def continue_all(self, rows: Sequence[Row]) -> list[Completion]:
+        """Continue prefixes to whole answers, in one batch; a finish says what a budget cut off.
 
         Raises:
-            BudgetSpent: If it cannot be finished within the budgets.
+            BudgetSpent: If a budget is spent already.
         """
         self._budget.charge("refine", 0)  # time runs out also where nothing is forwarded
-        known = self._completions.get(prefix) if sampler.greedy else None
-        completion = known or self._write(prefix, sampler, "refine", self._limits)
-        if completion.finish in ("time", "tokens"):
-            raise BudgetSpent(completion.finish)
-        if sampler.greedy:
-            self._completions[prefix] = completion
-        return completion
+        # What follows a prefix is known to differ only where it is sampled.
+        keys = [prefix if sampler.greedy else place for place, (prefix, sampler) in enumerate(rows)]
+        new = {
+            key: self._row(*row, stage="refine", limits=self._limits)
+            for key, row in zip(keys, rows, strict=True)
+            if key not in self._completions
+        }
+        written = dict(zip(new, self._sequence.write(list(new.values()), "refine"), strict=True))
+        for key, completion in written.items():
+            if isinstance(key, tuple) and completion.finish not in ("time", "tokens"):
+                self._completions[key] = completion
+        known = {**self._completions, **written}
+        return [known[key] for key in keys]
 
     def _write(
         self, prefix: tuple[int, ...], sampler: Sampler, stage: Stage, limits: AnswerLimits
     ) -> Completion:
-        row = Writing(
+        row = self._row(prefix, sampler, stage=stage, limits=limits)
+        return self._sequence.write([row], stage)[0]
+
+    def _row(
+        self, prefix: tuple[int, ...], sampler: Sampler, *, stage: Stage, limits: AnswerLimits
+    ) -> Writing:
+        return Writing(
             prompt=self._prompt,
             prefix=prefix,
             limits=limits,
@@ -140,4 +152,3 @@ class Writer:
             latents=stage == "draft",
             on_token=self._on_draft if stage == "draft" else None,
         )
-        return self._sequence.write([row], stage)[0]

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latent_agent.cli.evaluate import (
+    AtOnce,
     Check,
     Data,
     Ending,
@@ -43,6 +44,7 @@ def calibrate(
     settings: Settings = None,
     reward: RewardName = "self",
     misjudge: Misjudge = 0.0,
+    at_once: AtOnce = 8,
     opened: LoadOptions = USUAL,
     as_json: Json = False,
 ) -> None:
@@ -63,6 +65,7 @@ def calibrate(
     asked = EvaluationRequest(
         model=model, data=data, questions=questions, check=check, ending=ending, recipe=recipe,
         sampling=sampling, reward=built_in_reward(reward), misjudge=misjudge, opened=opened,
+        at_once=at_once,
         settings=given_settings(settings or [], max_iterations=samples, max_tokens=max_tokens),
     )  # fmt: skip
     made = experiment(asked)

@@ -43,6 +43,13 @@ Sampling = Annotated[
 ]
 RewardName = Annotated[str, typer.Option(help="'self' or module:attribute.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Any other setting: name=value.")]
+AtOnce = Annotated[
+    int,
+    typer.Option(
+        help="Answers that share the model's passes; 1 where their seconds are to be compared.",
+        min=1,
+    ),
+]
 Misjudge = Annotated[
     float, typer.Option(help="Share of answers that the judge gets wrong.", min=0, max=1)
 ]
@@ -71,6 +78,7 @@ def evaluate(
     reward: RewardName = "self",
     misjudge: Misjudge = 0.0,
     sampling: Sampling = 1.0,
+    at_once: AtOnce = 8,
     sweep: Annotated[
         list[str] | None,
         typer.Option(help="Each method at each value, too: learning_rate=0.01,0.03,0.1"),
@@ -129,7 +137,7 @@ def evaluate(
         ending=ending, recipe=recipe, misjudge=misjudge, sampling=sampling, train=train,
         sweeps=tuple(sweep or ()), train_questions=train_questions, period=period,
         days=tuple(day or ("all",)),
-        night_calls=night_calls, reward=built_in_reward(reward), opened=opened,
+        night_calls=night_calls, at_once=at_once, reward=built_in_reward(reward), opened=opened,
         settings=given_settings(
             settings or [], max_iterations=max_iterations, max_tokens=max_tokens
         ),

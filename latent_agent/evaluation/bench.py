@@ -1,8 +1,9 @@
 """What all methods share: one model, one prompt, one judge, one checker."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from latent_agent.call.agent import LatentAgent
@@ -60,6 +61,7 @@ class Bench:
         temperature: Of sampled answers (self-consistency, best-of-N).
         remembered: What training questions left behind; None: nothing was trained.
         stream: A memory that is written along the questions.
+        cancelled: Set once no further answer is wanted.
     """
 
     model: SharedModel
@@ -70,6 +72,7 @@ class Bench:
     temperature: float = 1.0
     remembered: Remembered | None = None
     stream: LatentMemory | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
     def turns(self, item: Item) -> list[Turn]:
         """Return what is answered."""
@@ -79,14 +82,16 @@ class Bench:
         """Answer an item as the product does."""
         log = AnswerLog()
         agent = LatentAgent(self.model, self.settings, self.reward, memory)
-        return Answered(outcome=agent.answer(self.turns(item), Progress(log)), answers=log.answers)
+        progress = Progress(log, cancelled=self.cancelled)
+        return Answered(outcome=agent.answer(self.turns(item), progress), answers=log.answers)
 
     def call(self, item: Item, log: "AnswerLog") -> Call:
         """Open a call on an item."""
         turns = self.turns(item)
         template = self.settings.chat_template_kwargs
         prompt = encode_chat(self.model.tokenizer, turns, (), template)
-        return Call(self.model, self.settings, self.reward, turns, prompt, Progress(log))
+        progress = Progress(log, cancelled=self.cancelled)
+        return Call(self.model, self.settings, self.reward, turns, prompt, progress)
 
 
 class AnswerLog:

@@ -146,8 +146,14 @@ def _tried(
     settings, draft = bench.settings, call.scored_draft()
     if search.add([draft.trial], draft.latents, settings.threshold) and not through:
         return "threshold"
-    for prefix, sampler in islice(proposals(call), settings.max_iterations):
-        trial = call.attempt(prefix, sampler, source)
+    rows = islice(proposals(call), settings.max_iterations)
+    # Only where all are wanted: what comes after one that is accepted would be written for nothing.
+    trials = (
+        call.attempts(list(rows), source)
+        if through
+        else (call.attempt(*row, source) for row in rows)
+    )
+    for trial in trials:
         search.iterations += 1
         if search.add([trial], draft.latents, settings.threshold) and not through:
             return "threshold"

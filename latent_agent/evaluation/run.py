@@ -1,4 +1,4 @@
-"""Run an evaluation so that a kill while it answers costs at most the answer in hand.
+"""Run an evaluation so that a kill while it answers costs at most the answers in hand.
 
 Memory and prior are prepared first, where a method reads them; a kill meanwhile costs all of the
 days and nights, which start over.
@@ -7,14 +7,16 @@ days and nights, which start over.
 import json
 import os
 import random
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from latent_agent.call.parallel import in_parallel
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.bench import Bench, attempt
 from latent_agent.evaluation.items import Item
@@ -38,6 +40,8 @@ class Plan:
         seeds: Seeds; each has its own order of the questions.
         days: Training questions, day by day; empty: nothing is trained.
         night: How the night after each day is run.
+        at_once: Answers that share the model's passes. A memory that is written along the
+            questions needs one after the other, and so has them.
     """
 
     specs: Sequence[Spec]
@@ -45,6 +49,7 @@ class Plan:
     seeds: Sequence[int] = (0,)
     days: Sequence[Sequence[Item]] = ()
     night: NightSettings = field(default_factory=NightSettings)
+    at_once: int = 1
 
     @property
     def total(self) -> int:
@@ -113,22 +118,37 @@ def _answer(
 ) -> list[Record]:
     known = {record.key: record for record in done}
     records: list[Record] = []
-    with path.open("ab") as file:
+
+    def answer(seed: int, item: Item, spec: Spec, blank: Record) -> Record:
+        own = replace(spec.on(bench, seed), stream=streams.get((str(spec), seed)))
+        return attempt(spec.method, own, item, blank)
+
+    def jobs() -> Iterator[Callable[[], Record]]:
         for seed, place, item, spec in plan.steps():
             blank = Record(
                 method=str(spec), seed=seed, item=item.key, place=place, family=item.family,
                 planted=item.planted, question=item.question, truth=item.truth,
             )  # fmt: skip
-            if blank.key not in known:
-                own = replace(spec.on(bench, seed), stream=streams.get((str(spec), seed)))
-                record = attempt(spec.method, own, item, blank)
+            if (before := known.get(blank.key)) is not None:
+                yield partial(_same, before)
+            else:
+                yield partial(answer, seed, item, spec, blank)
+
+    most = 1 if streams else plan.at_once
+    with path.open("ab") as file, closing(in_parallel(jobs(), most, bench.cancelled)) as answered:
+        for record in answered:
+            if record.key not in known:
                 file.write(_line(record))
                 file.flush()
                 os.fsync(file.fileno())
-                known[blank.key] = record
-            records.append(known[blank.key])
+                known[record.key] = record
+            records.append(record)
             watch.tick("answering", len(records), plan.total)
     return records
+
+
+def _same(record: Record) -> Record:
+    return record
 
 
 def _line(record: Record) -> bytes:

@@ -51,6 +51,7 @@ class EvaluationRequest:
     period: int | None = None
     days: Sequence[str] = ("all",)
     night_calls: int = 180
+    at_once: int = 8
     opened: LoadOptions = field(default_factory=LoadOptions)
 
 
@@ -87,6 +88,7 @@ def experiment(asked: EvaluationRequest) -> Experiment:
         seeds=range(asked.seeds),
         days=training_days(asked) if asked.train or any(spec.trained for spec in specs) else (),
         night=NightSettings(if_new=1, seed=0, gate=GateSettings(calls=asked.night_calls)),
+        at_once=asked.at_once,
     )
     return Experiment(bench=bench, plan=plan)
 
@@ -149,6 +151,7 @@ def written(asked: EvaluationRequest, made: Experiment) -> dict[str, Any]:
         },
         "methods": [str(spec) for spec in plan.specs],
         "seeds": list(plan.seeds),
+        "at_once": plan.at_once,
         "versions": {
             **{name: version(name) for name in _PACKAGES},
             "python": platform.python_version(),

@@ -226,3 +226,12 @@ def common_length(rows: Sequence[Sequence[int]]) -> int:
             break
         shared += 1
     return shared
+
+
+def spread(outputs: torch.Tensor, rows: Sequence[int], count: int) -> torch.Tensor:
+    """Put outputs into the rows that they belong to."""
+    if len(rows) == count:
+        return outputs
+    spread = outputs.new_zeros(count, outputs.shape[-1])
+    spread[list(rows)] = outputs
+    return spread

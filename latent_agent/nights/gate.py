@@ -12,9 +12,13 @@ last publication is held to ``6 / (pi k)^2`` of the significance: these shares s
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from threading import Event
 from typing import Any
 
+from latent_agent.call.parallel import in_parallel
 from latent_agent.call.stored_call import StoredCall
 from latent_agent.nights.regression_set import Anchor, right
 from latent_agent.nights.replay import Replay, Replayer
@@ -37,6 +41,7 @@ class GateSettings:
         tolerance: By how much its mean reward may be lower.
         significance: Largest probability that chance alone publishes a prior, in all nights from
             one publication to the next together.
+        at_once: Replays that share the model's passes.
     """
 
     calls: int = 180
@@ -44,6 +49,7 @@ class GateSettings:
     fewer: float = 0.1
     tolerance: float = 0.02
     significance: float = 0.05
+    at_once: int = 8
 
     def level(self, attempt: int) -> float:
         """Return the largest p that publishes at an attempt, counted from 1."""
@@ -91,8 +97,10 @@ def judge(
             reason=f"{len(questions)} questions that can be asked again are too few to judge by; "
             f"{settings.least} are needed",
         )
-    replays = _replay_all(replayer, contestants, questions, tick)
-    known = _replay_all(replayer, contestants, [anchor.asked for anchor in anchors], tick)
+    replays = _replay_all(replayer, contestants, questions, settings.at_once, tick)
+    known = _replay_all(
+        replayer, contestants, [anchor.asked for anchor in anchors], settings.at_once, tick
+    )
     known_right = {name: right(anchors, [row.text for row in rows]) for name, rows in known.items()}
     figures: dict[str, Any] = {
         "questions": len(questions),
@@ -136,14 +144,21 @@ def _replay_all(
     replayer: Replayer,
     contestants: Contestants,
     questions: Sequence[StoredCall],
+    most: int,
     tick: Callable[[], None],
 ) -> dict[str, list[Replay]]:
-    replays: dict[str, list[Replay]] = {name: [] for name in contestants}
-    for question in questions:
-        for name, prior in contestants.items():
-            replays[name].append(replayer.replay(question, prior))
+    cancelled = Event()
+    jobs = [
+        partial(replayer.replay, question, prior, cancelled)
+        for question in questions
+        for prior in contestants.values()
+    ]
+    rows: list[Replay] = []
+    with closing(in_parallel(jobs, most, cancelled)) as replayed:
+        for replay in replayed:
+            rows.append(replay)
             tick()
-    return replays
+    return {name: rows[place :: len(contestants)] for place, name in enumerate(contestants)}
 
 
 def _pairs(replays: Mapping[str, Sequence[Replay]], rival: str) -> list[tuple[Replay, Replay]]:

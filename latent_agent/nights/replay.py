@@ -1,11 +1,13 @@
 """Held-out questions asked again, with one prior, another, or none."""
 
+import threading
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from latent_agent.call.agent import LatentAgent
+from latent_agent.call.progress import Progress
 from latent_agent.call.stored_call import StoredCall, call_of
 from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.model.registry import SharedModel
@@ -65,21 +67,28 @@ class Replayer:
     reward: Reward
     embedder: Embedder | None = None
 
-    def replay(self, asked: StoredCall, prior: ActivePrior | None) -> Replay:
+    def replay(
+        self,
+        asked: StoredCall,
+        prior: ActivePrior | None,
+        cancelled: threading.Event | None = None,
+    ) -> Replay:
         """Ask as a call did, searched as calls with these settings are, but without neighbours.
 
         Args:
             asked: The conversation.
             prior: What corrects the draft's first latents; None: nothing.
+            cancelled: Set once the replay is no longer wanted.
 
         Raises:
+            CallCancelled: If it is not.
             PromptError: If the conversation makes no prompt.
             RewardError: If the reward fails.
         """
         settings = replace(self.settings, neighbours=0)
         memory = None if prior is None else OnlyPrior(prior, self.embedder)
         agent = LatentAgent(self.model, settings, self.reward, memory, asked.form)
-        outcome = agent.answer(asked.turns)
+        outcome = agent.answer(asked.turns, Progress(cancelled=cancelled))
         if outcome.stopped == "reward_error" or outcome.reward is None:
             raise RewardError(outcome.error or f"the reward must score answers, got {outcome!r}")
         accepted = outcome.stopped == "threshold"

@@ -109,8 +109,8 @@ class Search:
         """Score a gradient step's samples."""
         settings, trials = self._settings, list[Trial]()
         try:
-            for sample in range(settings.samples):
-                sampler = Sampler(
+            samplers = [
+                Sampler(
                     settings.temperature,
                     settings.seed,
                     step,
@@ -118,7 +118,10 @@ class Search:
                     settings.top_p,
                     self._call.constraint,
                 )
-                trials.append(self._call.attempt(decode(z, sampler), sampler))
+                for sample in range(settings.samples)
+            ]
+            rows = [(decode(z, sampler), sampler) for sampler in samplers]
+            trials.extend(self._call.attempts(rows))
         except (BudgetSpent, RewardError):
             if trials:
                 self._add(trials, z)

@@ -1,6 +1,6 @@
 """What a search works with: answers and their latents, what it needs of a call, and its record."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -55,6 +55,10 @@ class LatentSpace(Protocol):
         ...
 
 
+Row = tuple[tuple[int, ...], Sampler]
+"""A prefix, and what chooses the tokens after it."""
+
+
 class Searchable(Protocol):
     """What a search needs of a call."""
 
@@ -73,7 +77,11 @@ class Searchable(Protocol):
         ...
 
     def attempt(self, prefix: tuple[int, ...], sampler: Sampler) -> Trial:
-        """Continue a prefix to a whole answer and score it.
+        """Continue a prefix to a whole answer and score it; raises what `attempts` does."""
+        ...
+
+    def attempts(self, rows: Sequence[Row]) -> Iterator[Trial]:
+        """Continue prefixes to whole answers, in one batch, and score one after the other.
 
         Raises:
             BudgetSpent: If the answer cannot be finished or judged within the budgets.

@@ -90,6 +90,16 @@ def test_every_method_answers_every_question(small):
         assert spent == sorted(spent)
 
 
+def test_answers_at_once_are_those_of_one_after_the_other(tmp_path):
+    asked = replace(SMALL, methods="greedy,best-of-n,latentseek,noise", train=None)
+    apart, together = (
+        run(replace(asked, at_once=most), tmp_path / str(most))[0].records for most in (1, 5)
+    )
+    assert [replace(one, seconds=0) for one in apart] == [
+        replace(one, seconds=0) for one in together
+    ]
+
+
 def test_all_methods_begin_with_the_same_draft(small):
     greedy = {record.item: record.text for record in of(small, "greedy")}
     for method in ("self-consistency", "best-of-n", "latentseek", "flip", "noise"):

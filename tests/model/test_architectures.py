@@ -161,7 +161,10 @@ def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.M
     start = Start(trial=trial, latents=answer.latents[:4])
     settings = Settings(max_iterations=3, learning_rate=0.3)
     call: Any = SimpleNamespace(
-        engine=engine, constraint=FREE, attempt=attempt, decode=engine.decode
+        engine=engine,
+        constraint=FREE,
+        attempts=lambda rows: (attempt(*row) for row in rows),
+        decode=engine.decode,
     )
     with Search(call, settings) as search:
         search.start_from(start)

@@ -12,8 +12,8 @@ import torch
 from latent_agent.errors import CallCancelled
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget
-from latent_agent.model.engine import AnswerLimits, Completion
-from latent_agent.model.sampling import GREEDY
+from latent_agent.model.engine import AnswerLimits, Completion, Writing
+from latent_agent.model.sampling import GREEDY, Sampler
 from latent_agent.model.transformers_engine.batched_cache import PaddedBatch, SequenceGroup
 from latent_agent.model.transformers_engine.engine import TransformersEngine
 from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
@@ -250,3 +250,34 @@ def test_rows_that_come_and_go_during_a_pass_change_no_answer(
     with ThreadPoolExecutor(1) as threads:
         assert write(engine, 0) == alone[0]
         assert others[0].result(SECONDS) == alone[1]
+
+
+def test_a_row_that_has_ended_leaves_the_batch(rows_of: list[int]) -> None:
+    engine = endless()
+    rows_of.clear()
+    lengths = [3, 9, 5, 9]
+    rows = [
+        Writing(
+            prompt=list(range(5, 15)),
+            prefix=(20 + place,),
+            limits=AnswerLimits(max_tokens=length),
+            sampler=Sampler(1.0, seed=place),
+        )
+        for place, length in enumerate(lengths)
+    ]
+    budget = Budget()
+    together = engine.sequence(budget).write(rows, "draft")
+    assert rows_of == [4, 4, 3, 3, 2, 2, 2, 2]  # the prefixes, then a token each
+    rows = [
+        Writing(
+            prompt=row.prompt,
+            prefix=row.prefix,
+            limits=row.limits,
+            sampler=Sampler(1.0, seed=place),
+        )
+        for place, row in enumerate(rows)
+    ]
+    for row, answer in zip(rows, together, strict=True):
+        (alone,) = engine.sequence(Budget()).write([row], "draft")
+        assert answer.tokens == alone.tokens
+        torch.testing.assert_close(answer.latents, alone.latents)

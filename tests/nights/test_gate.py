@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -186,3 +187,16 @@ def test_a_publication_begins_the_count_anew(memory: LatentMemory) -> None:
     second = consolidate(job(memory, shelf))
     assert second.figures["gate"]["attempt"] == 1
     assert second.figures["gate"]["level"] == pytest.approx(0.0304, abs=1e-4)
+
+
+def test_replays_at_once_are_those_of_one_after_the_other(tmp_path: Path) -> None:
+    figures: list[Any] = []
+    for most in (1, 6):
+        with open_at(tmp_path / str(most)) as memory:
+            asked = replace(SETTINGS, gate=replace(SETTINGS.gate, at_once=most))
+            report = consolidate(job(memory, day(memory), settings=asked))
+            gate: Any = dict(report.figures["gate"])
+            assert gate.pop("settings")["at_once"] == most
+            figures.append((report.verdict, report.reason, gate))
+    assert figures[0] == figures[1]
+    assert figures[0][0] == "published"

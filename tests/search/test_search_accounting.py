@@ -88,7 +88,8 @@ def cut(limit: int, scores: Sequence[float | Exception]) -> tuple[dict[str, Any]
         if event == "verdict":
             spent.append(details["forwarded_tokens"])
 
-    ask(None, Scripted(-0.9), on_progress=listen, **SAMPLED)
+    # With a budget of tokens, samples are written one after the other.
+    ask(None, Scripted(-0.9), on_progress=listen, max_forwarded_tokens=10**6, **SAMPLED)
     reward = Scripted(*scores)
     got = ask(None, reward, max_forwarded_tokens=spent[limit], **SAMPLED)
     return got, reward.answers

@@ -65,7 +65,13 @@ def searched(
         tried.append(prefix)
         return trial(prefix)
 
-    call: Any = SimpleNamespace(engine=space, constraint=FREE, attempt=attempt, decode=space.decode)
+    call: Any = SimpleNamespace(
+        engine=space,
+        constraint=FREE,
+        attempt=attempt,
+        attempts=lambda rows: (attempt(*row) for row in rows),
+        decode=space.decode,
+    )
     with Search(call, Settings(max_iterations=6, **given)) as search:
         search.start_from(start)
         search.refine()

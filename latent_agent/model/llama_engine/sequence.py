@@ -10,7 +10,7 @@ from latent_agent.model import generate
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import Completion, Engine, TokenSequence, Writing
-from latent_agent.model.generate import PassOutput, common_length
+from latent_agent.model.generate import PassOutput, common_length, spread
 from latent_agent.model.llama_engine.cells import Cells, Place
 from latent_agent.model.llama_engine.context import READ_AT_ONCE, Context, Token
 from latent_agent.model.llama_engine.passes import TokenGroup
@@ -227,7 +227,7 @@ class SharedRows:
         self._budget.charge(self._stage, len(going))
         self._group.tokens = self._next([[] if token is None else [token] for token in tokens])
         latents, logits = self._engine.scheduler.step(self._group)
-        return _spread(latents, going, len(tokens)), _spread(logits, going, len(tokens))
+        return spread(latents, going, len(tokens)), spread(logits, going, len(tokens))
 
     def _next(self, tails: Sequence[Sequence[int]], *, output: bool = True) -> list[Token]:
         tokens: list[Token] = []
@@ -239,12 +239,3 @@ class SharedRows:
             ]
             self._lengths[row] += len(tail)
         return tokens
-
-
-def _spread(outputs: torch.Tensor, rows: Sequence[int], count: int) -> torch.Tensor:
-    """Put outputs into the rows that they belong to."""
-    if len(rows) == count:
-        return outputs
-    spread = outputs.new_zeros(count, outputs.shape[-1])
-    spread[list(rows)] = outputs
-    return spread

@@ -29,6 +29,16 @@ class SequenceGroup:
         """The cache's layers."""
         return self.cache.layers
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some of the rows; the cache must hold this group's own."""
+        kept = torch.tensor(rows)
+        for layer in self.layers:
+            if layer.is_initialized:
+                kept = kept.to(layer.keys.device)
+                layer.keys, layer.values = layer.keys[kept], layer.values[kept]
+        if self.mask is not None:
+            self.mask = self.mask[kept.to(self.mask.device)]
+
     def inputs(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Return mask and positions of a pass over the next tokens; the mask is kept."""
         if self.mask is None:
@@ -51,6 +61,7 @@ class PaddedBatch:
 
     def __init__(self, groups: Sequence[SequenceGroup]) -> None:
         self.groups = tuple(groups)
+        self._dropped: list[SequenceGroup] = []
         widths = [group.cache.get_seq_length() for group in groups]
         counts = [group.layers[0].keys.shape[0] for group in groups]
         ends = torch.tensor(counts).cumsum(0).tolist()
@@ -93,6 +104,18 @@ class PaddedBatch:
         """Account for the column that a pass over `inputs` added."""
         self._mask, self._positions = mask, self._positions + 1
         self._width += 1
+
+    def drop(self, group: SequenceGroup) -> None:
+        """Take note that a group has other rows from now on: no pass is made with this batch."""
+        self._dropped.append(group)
+
+    def holds(self, group: SequenceGroup) -> bool:
+        """Whether a group's rows lie here."""
+        return group in self.groups and group not in self._dropped
+
+    def serves(self, groups: Sequence[SequenceGroup]) -> bool:
+        """Whether a pass for these groups can be made with it."""
+        return self.groups == tuple(groups) and not self._dropped
 
     def rewind(self) -> None:
         """Drop what a failed pass has added to some layers."""

@@ -64,7 +64,8 @@ class TransformersEngine(CachingEngine):
             )
         self._head = head_of(linear, text_config)
         can_batch = self._probe() and not self.slides  # padding would stretch a sliding window
-        self.scheduler = BatchScheduler(PaddedPasses(_held_weakly(self.step)), can_batch=can_batch)
+        self.passes = PaddedPasses(_held_weakly(self.step))
+        self.scheduler = BatchScheduler(self.passes, can_batch=can_batch)
 
     @property
     def vocabulary(self) -> int:

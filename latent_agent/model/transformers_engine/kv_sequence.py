@@ -13,8 +13,9 @@ from latent_agent.model import generate
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import Completion, Engine, TokenSequence, Writing
-from latent_agent.model.generate import PassOutput, common_length
+from latent_agent.model.generate import PassOutput, common_length, spread
 from latent_agent.model.transformers_engine.batched_cache import SequenceGroup
+from latent_agent.model.transformers_engine.padded_passes import PaddedPasses
 from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
 from latent_agent.model.transformers_engine.prompt_pooling import pool
 
@@ -26,10 +27,12 @@ class CachingEngine(Engine):
 
     Attributes:
         scheduler: The order in which threads use the model.
+        passes: Makes the passes that they share.
         slides: Whether attention looks at a window alone, which padding would stretch.
     """
 
     scheduler: BatchScheduler
+    passes: PaddedPasses
     slides: bool
 
     @abstractmethod
@@ -174,6 +177,7 @@ class PaddedRows:
         mask = [[1] * shared + [0] * pad + [1] * (longest - pad) for pad in padding]
         self._ids = torch.tensor(ids, device=engine.device)
         self._group = SequenceGroup(cache, torch.tensor(mask, device=engine.device))
+        self._going = list(range(len(tails)))  # the rows of the group
 
     def joined(self) -> AbstractContextManager[None]:
         """Decode together with other calls until this is left."""
@@ -191,11 +195,16 @@ class PaddedRows:
         return last, self._engine.logits(last)
 
     def step(self, tokens: Sequence[int | None]) -> PassOutput:
-        """Read the next token of each row; one that has ended reads padding, which costs none."""
-        self._budget.charge(self._stage, sum(token is not None for token in tokens))
-        ids = [[token or 0] for token in tokens]
-        self._group.ids = torch.tensor(ids, device=self._engine.device)
-        return self._engine.scheduler.step(self._group)
+        """Read the next token of each row; one that has ended has left the batch."""
+        going = [row for row in self._going if tokens[row] is not None]
+        self._budget.charge(self._stage, len(going))
+        if len(going) < len(self._going):
+            kept = [place for place, row in enumerate(self._going) if tokens[row] is not None]
+            self._engine.passes.narrow(self._group, kept)
+            self._going = going
+        self._group.ids = torch.tensor([[tokens[row]] for row in going], device=self._engine.device)
+        latents, logits = self._engine.scheduler.step(self._group)
+        return spread(latents, going, len(tokens)), spread(logits, going, len(tokens))
 
 
 def _shortened(row: Writing, room: int) -> Writing:

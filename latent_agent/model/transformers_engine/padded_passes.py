@@ -27,12 +27,20 @@ class PaddedPasses:
     def leave(self, group: SequenceGroup, *, keep: bool) -> None:
         """Let a group's cache hold its rows again, if they must be kept."""
         batch = self.batch  # a pass that the group joined too late for may replace it
-        if keep and batch is not None and group in batch.groups:
+        if keep and batch is not None and batch.holds(group):
             batch.write_back(group, copy=True)
+
+    def narrow(self, group: SequenceGroup, rows: Sequence[int]) -> None:
+        """Let a group go on with some of its rows: what has ended is read no further."""
+        batch = self.batch
+        self.leave(group, keep=True)
+        if batch is not None:
+            batch.drop(group)
+        group.keep(rows)
 
     def _single(self, group: SequenceGroup) -> list[PassOutput]:
         if self.batch is not None:
-            if group in self.batch.groups:
+            if self.batch.holds(group):
                 self.batch.write_back(group, copy=True)
             self.batch = None
         assert group.ids is not None
@@ -51,11 +59,11 @@ class PaddedPasses:
 
     def _batch_of(self, groups: tuple[SequenceGroup, ...]) -> PaddedBatch:
         before = self.batch
-        if before is not None and before.groups == groups:
+        if before is not None and before.serves(groups):
             return before
         if before is not None:
             for group in groups:
-                if group in before.groups:
+                if before.holds(group):
                     before.write_back(group, copy=False)
         self.batch = PaddedBatch(groups)
         return self.batch
