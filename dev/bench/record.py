@@ -1,6 +1,6 @@
 """What one call has to read and write, token by token: the floor is paid for this alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,9 @@ from dev.bench.rewards import Watched
 from latent_agent.call.call import Call
 from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
-from latent_agent.model.sampling import Sampler
 from latent_agent.reward.base import JudgeRequest
 from latent_agent.search.refine import Search
-from latent_agent.search.types import Start, Trial
+from latent_agent.search.types import Row, Start, Trial
 
 Ids = tuple[int, ...]
 
@@ -58,10 +57,10 @@ class _RecordedCall(Call):
         self.seen[start.trial.prefix] = start.trial
         return start
 
-    def attempt(self, prefix: Ids, sampler: Sampler, source: str = "search") -> Trial:
-        trial = super().attempt(prefix, sampler, source)
-        self.seen.setdefault(prefix, trial)
-        return trial
+    def attempts(self, rows: Sequence[Row], source: str = "search") -> Iterator[Trial]:
+        for trial in super().attempts(rows, source):
+            self.seen.setdefault(trial.prefix, trial)
+            yield trial
 
 
 def record(bench: Bench) -> list[Record]:
