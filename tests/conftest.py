@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ os.environ["LANGSMITH_TRACING"] = "false"
 import torch
 
 from latent_agent.model.registry import SharedModel, open_model
+from latent_agent.model.transformers_engine.engine import TransformersEngine
 
 XDG_FOLDERS = {
     "XDG_CACHE_HOME": ".cache",
@@ -59,6 +61,21 @@ def one_thread() -> None:
 def bundled() -> SharedModel:
     """The bundled model, held so that it is loaded once; read when it is first used."""
     return open_model("bundled")
+
+
+@pytest.fixture
+def rows_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each pass over single tokens had."""
+    rows: list[int] = []
+    states = TransformersEngine.states
+
+    def seen(self: TransformersEngine, ids: torch.Tensor, *args: Any) -> torch.Tensor:
+        if ids.shape[1] == 1:
+            rows.append(ids.shape[0])
+        return states(self, ids, *args)
+
+    monkeypatch.setattr(TransformersEngine, "states", seen)
+    return rows
 
 
 @pytest.fixture(scope="session")

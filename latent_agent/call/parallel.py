@@ -40,5 +40,5 @@ def in_parallel(
                 yield begun.popleft().result()
         except BaseException:  # closing this generator too
             cancelled.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from latent_agent.call.progress import Report
-from latent_agent.model.budget import Budget, Stage
+from latent_agent.model.budget import Budget
 from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
 from latent_agent.model.logits_mask import Constraint
 from latent_agent.model.sampling import Sampler
@@ -71,16 +71,16 @@ class Writer:
             return self.draft()
         if self._opening is None:
             limits = replace(self._limits, max_tokens=min(fixed, self._limits.max_tokens))
-            self._opening = self._write((), self._drafting, "draft", limits)
+            self._opening = self._write_draft((), limits)
         return self._opening
 
     def draft(self) -> Completion:
         """Write the first answer, greedy unless the settings say otherwise."""
         if self.drafted is None:
-            begun = self._opening or self._write((), self._drafting, "draft", self._limits)
+            begun = self._opening or self._write_draft((), self._limits)
             draft = begun
             if begun is self._opening and begun.finish == "length":
-                rest = self._write(begun.tokens, self._drafting, "draft", self._limits)
+                rest = self._write_draft(begun.tokens, self._limits)
                 draft = replace(rest, latents=torch.cat([begun.latents, rest.latents]))
             self.drafted = draft
             if draft.finish not in ("time", "tokens"):
@@ -121,34 +121,27 @@ class Writer:
             BudgetSpent: If a budget is spent already.
         """
         self._budget.charge("refine", 0)  # time runs out also where nothing is forwarded
-        # What follows a prefix is known to differ only where it is sampled.
+        # Greedy rows of one prefix are one answer; each sampled row is its own.
         keys = [prefix if sampler.greedy else place for place, (prefix, sampler) in enumerate(rows)]
+        row = Writing(prompt=self._prompt, limits=self._limits, latents=False)
         new = {
-            key: self._row(*row, stage="refine", limits=self._limits)
-            for key, row in zip(keys, rows, strict=True)
+            key: replace(row, prefix=prefix, sampler=sampler)
+            for key, (prefix, sampler) in zip(keys, rows, strict=True)
             if key not in self._completions
         }
-        written = dict(zip(new, self._sequence.write(list(new.values()), "refine"), strict=True))
+        answers = self._sequence.write(list(new.values()), "refine") if new else ()
+        written = dict(zip(new, answers, strict=True))
         for key, completion in written.items():
             if isinstance(key, tuple) and completion.finish not in ("time", "tokens"):
                 self._completions[key] = completion
-        known = {**self._completions, **written}
-        return [known[key] for key in keys]
+        return [written.get(key) or self._completions[key] for key in keys]
 
-    def _write(
-        self, prefix: tuple[int, ...], sampler: Sampler, stage: Stage, limits: AnswerLimits
-    ) -> Completion:
-        row = self._row(prefix, sampler, stage=stage, limits=limits)
-        return self._sequence.write([row], stage)[0]
-
-    def _row(
-        self, prefix: tuple[int, ...], sampler: Sampler, *, stage: Stage, limits: AnswerLimits
-    ) -> Writing:
-        return Writing(
+    def _write_draft(self, prefix: tuple[int, ...], limits: AnswerLimits) -> Completion:
+        row = Writing(
             prompt=self._prompt,
             prefix=prefix,
             limits=limits,
-            sampler=sampler,
-            latents=stage == "draft",
-            on_token=self._on_draft if stage == "draft" else None,
+            sampler=self._drafting,
+            on_token=self._on_draft,
         )
+        return self._sequence.write([row], "draft")[0]

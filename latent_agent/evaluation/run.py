@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -118,6 +119,7 @@ def _answer(
 ) -> list[Record]:
     known = {record.key: record for record in done}
     records: list[Record] = []
+    bench = replace(bench, cancelled=Event())  # of this run alone
 
     def answer(seed: int, item: Item, spec: Spec, blank: Record) -> Record:
         own = replace(spec.on(bench, seed), stream=streams.get((str(spec), seed)))
@@ -129,8 +131,8 @@ def _answer(
                 method=str(spec), seed=seed, item=item.key, place=place, family=item.family,
                 planted=item.planted, question=item.question, truth=item.truth,
             )  # fmt: skip
-            if (before := known.get(blank.key)) is not None:
-                yield partial(_same, before)
+            if blank.key in known:
+                yield partial(known.__getitem__, blank.key)
             else:
                 yield partial(answer, seed, item, spec, blank)
 
@@ -145,10 +147,6 @@ def _answer(
             records.append(record)
             watch.tick("answering", len(records), plan.total)
     return records
-
-
-def _same(record: Record) -> Record:
-    return record
 
 
 def _line(record: Record) -> bytes:

@@ -41,7 +41,6 @@ class GateSettings:
         tolerance: By how much its mean reward may be lower.
         significance: Largest probability that chance alone publishes a prior, in all nights from
             one publication to the next together.
-        at_once: Replays that share the model's passes.
     """
 
     calls: int = 180
@@ -49,7 +48,6 @@ class GateSettings:
     fewer: float = 0.1
     tolerance: float = 0.02
     significance: float = 0.05
-    at_once: int = 8
 
     def level(self, attempt: int) -> float:
         """Return the largest p that publishes at an attempt, counted from 1."""
@@ -97,10 +95,8 @@ def judge(
             reason=f"{len(questions)} questions that can be asked again are too few to judge by; "
             f"{settings.least} are needed",
         )
-    replays = _replay_all(replayer, contestants, questions, settings.at_once, tick)
-    known = _replay_all(
-        replayer, contestants, [anchor.asked for anchor in anchors], settings.at_once, tick
-    )
+    replays = _replay_all(replayer, contestants, questions, tick)
+    known = _replay_all(replayer, contestants, [anchor.asked for anchor in anchors], tick)
     known_right = {name: right(anchors, [row.text for row in rows]) for name, rows in known.items()}
     figures: dict[str, Any] = {
         "questions": len(questions),
@@ -144,7 +140,6 @@ def _replay_all(
     replayer: Replayer,
     contestants: Contestants,
     questions: Sequence[StoredCall],
-    most: int,
     tick: Callable[[], None],
 ) -> dict[str, list[Replay]]:
     cancelled = Event()
@@ -154,7 +149,7 @@ def _replay_all(
         for prior in contestants.values()
     ]
     rows: list[Replay] = []
-    with closing(in_parallel(jobs, most, cancelled)) as replayed:
+    with closing(in_parallel(jobs, replayer.at_once, cancelled)) as replayed:
         for replay in replayed:
             rows.append(replay)
             tick()

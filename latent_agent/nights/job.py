@@ -89,6 +89,7 @@ class NightJob:
         embedder: What embedded the questions, if it was not the model.
         share: Namespaces whose traces are learnt from too.
         anchors: Known answers for the gate.
+        at_once: How many of the gate's replays share the model's passes.
         settings: How nights are run.
         watch: How it is followed and stopped.
         optional: Whether a night with too few traces leaves no record and no log line, since
@@ -104,6 +105,7 @@ class NightJob:
     embedder: Embedder | None = None
     share: Sequence[str] = ()
     anchors: Sequence[Anchor] = ()
+    at_once: int = 8
     settings: NightSettings = field(default_factory=NightSettings)
     watch: Watch = field(default_factory=Watch)
     optional: bool = False

@@ -208,7 +208,13 @@ def _judge(night: _Night, dataset: Dataset, candidate: ActivePrior | None) -> Ve
     try:
         reward = job.reward or reward_from_id(job.shelf.reward)
         verdict = judge(
-            Replayer(model=job.model, settings=job.search, reward=reward, embedder=job.embedder),
+            Replayer(
+                model=job.model,
+                settings=job.search,
+                reward=reward,
+                embedder=job.embedder,
+                at_once=job.at_once,
+            ),
             contestants,
             asked,
             job.anchors,

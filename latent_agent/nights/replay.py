@@ -60,12 +60,17 @@ class OnlyPrior(CallMemory):
 
 @dataclass(frozen=True, kw_only=True)
 class Replayer:
-    """The model, settings, reward and embedder that all contestants share."""
+    """The model, settings, reward and embedder that all contestants share.
+
+    Attributes:
+        at_once: How many replays share the model's passes.
+    """
 
     model: SharedModel
     settings: Settings
     reward: Reward
     embedder: Embedder | None = None
+    at_once: int = 1
 
     def replay(
         self,

@@ -2,32 +2,13 @@
 
 from typing import Any
 
-import pytest
-import torch
-
 from latent_agent import ChatLatentSeek
-from latent_agent.model.transformers_engine.engine import TransformersEngine
 from latent_agent.teaching import questions
 
 SAMPLED: dict[str, Any] = {
     "model": "bundled", "dtype": "float32", "memory": None, "samples": 6, "temperature": 1.0,
     "max_iterations": 2, "max_tokens": 60, "threshold": -1e-9,
 }  # fmt: skip
-
-
-@pytest.fixture
-def rows_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many rows each pass over one more token had."""
-    rows: list[int] = []
-    states = TransformersEngine.states
-
-    def seen(self: TransformersEngine, ids: torch.Tensor, *args: Any) -> torch.Tensor:
-        if ids.shape[1] == 1:
-            rows.append(ids.shape[0])
-        return states(self, ids, *args)
-
-    monkeypatch.setattr(TransformersEngine, "states", seen)
-    return rows
 
 
 def test_samples_in_one_batch_are_those_of_one_after_the_other(rows_of: list[int]) -> None:

@@ -277,6 +277,21 @@ def start(folder: Path) -> subprocess.Popen:
 
 
 @pytest.mark.slow
+def test_a_run_that_was_stopped_goes_on_with_the_same_bench(tmp_path):
+    """What told the answers under way to stop is not held against the next."""
+    made = experiment(replace(SMALL, methods="greedy,best-of-n", train=None, at_once=4))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    told = {"answers": {}, "versions": {}, "methods": []}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(made.bench, made.plan, tmp_path, told, Watch(report=stop))
+    finished = evaluate(made.bench, made.plan, tmp_path, told, Watch())
+    assert len(finished.records) == 14
+    assert [record.error for record in finished.records if record.error] == []
+
+
 def test_a_killed_run_resumes_to_the_same_numbers(tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     records = killed / "records.jsonl"

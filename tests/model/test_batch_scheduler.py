@@ -13,7 +13,7 @@ from latent_agent.errors import CallCancelled
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget
 from latent_agent.model.engine import AnswerLimits, Completion, Writing
-from latent_agent.model.sampling import GREEDY, Sampler
+from latent_agent.model.sampling import GREEDY
 from latent_agent.model.transformers_engine.batched_cache import PaddedBatch, SequenceGroup
 from latent_agent.model.transformers_engine.engine import TransformersEngine
 from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
@@ -29,21 +29,6 @@ def endless(name: str = "llama", dtype: torch.dtype = torch.float32) -> Transfor
     engine = TransformersEngine(tiny_model(name, dtype), tiny_tokenizer())
     engine.stop_ids = frozenset()
     return engine
-
-
-@pytest.fixture
-def rows_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many rows each pass over single tokens had."""
-    rows: list[int] = []
-    states = TransformersEngine.states
-
-    def seen(self: TransformersEngine, ids: torch.Tensor, *args: Any) -> torch.Tensor:
-        if ids.shape[1] == 1:
-            rows.append(ids.shape[0])
-        return states(self, ids, *args)
-
-    monkeypatch.setattr(TransformersEngine, "states", seen)
-    return rows
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt-neox", "qwen3-moe", "mistral"])
@@ -255,28 +240,14 @@ def test_rows_that_come_and_go_during_a_pass_change_no_answer(
 def test_a_row_that_has_ended_leaves_the_batch(rows_of: list[int]) -> None:
     engine = endless()
     rows_of.clear()
-    lengths = [3, 9, 5, 9]
     rows = [
         Writing(
-            prompt=list(range(5, 15)),
-            prefix=(20 + place,),
-            limits=AnswerLimits(max_tokens=length),
-            sampler=Sampler(1.0, seed=place),
+            prompt=list(range(5, 15)), prefix=(20 + place,), limits=AnswerLimits(max_tokens=length)
         )
-        for place, length in enumerate(lengths)
+        for place, length in enumerate([3, 9, 5, 9])
     ]
-    budget = Budget()
-    together = engine.sequence(budget).write(rows, "draft")
+    together = engine.sequence(Budget()).write(rows, "draft")
     assert rows_of == [4, 4, 3, 3, 2, 2, 2, 2]  # the prefixes, then a token each
-    rows = [
-        Writing(
-            prompt=row.prompt,
-            prefix=row.prefix,
-            limits=row.limits,
-            sampler=Sampler(1.0, seed=place),
-        )
-        for place, row in enumerate(rows)
-    ]
     for row, answer in zip(rows, together, strict=True):
         (alone,) = engine.sequence(Budget()).write([row], "draft")
         assert answer.tokens == alone.tokens
