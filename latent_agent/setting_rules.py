@@ -202,3 +202,13 @@ def template_arguments(name: str, given: object) -> None:
             f"{rule}, and none that is given to it in any case, got {taken[0]!r}; leave it out "
             "(tools are bound with bind_tools)"
         )
+
+
+def width_or_auto(name: str, value: Any) -> None:
+    """Raise a `SettingError` unless it is a whole number from 1 on, or ``auto``."""
+    number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if not number and value != "auto":
+        raise SettingError(
+            f"{name} must be a whole number from 1 on or 'auto', got {value!r}; 1 is the published "
+            "search, 'auto' follows the engine"
+        )

@@ -19,6 +19,7 @@ from latent_agent.setting_rules import (
     stop_texts,
     template_arguments,
     whole,
+    width_or_auto,
     within,
 )
 
@@ -63,10 +64,41 @@ class Settings:
     )
     seed: int = setting(0, "Seed of all sampling.", *whole(0))
     max_iterations: int = setting(
-        10, "Gradient steps at most (K); 0 is plain generation, unjudged.", *whole(0)
+        10, "Rounds at most after the draft (K); 0 is plain generation, unjudged.", *whole(0)
     )
     samples: int = setting(
-        1, "Answers sampled in each step (M); above 1 needs a temperature.", *whole(1)
+        1,
+        "Answers sampled for each set of latents of a round (M); above 1 needs a temperature.",
+        *whole(1),
+    )
+    width: int | str = setting(
+        1,
+        "Sets of latents that a round tries, written and judged in one batch: several lengths of a "
+        "step, several searches. 1 is the published search; `auto` is as many as the engine writes "
+        "for little more time than one.",
+        width_or_auto,
+    )
+    onward: str = setting(
+        "each",
+        "Where the next round goes on from: from `each` set of latents by itself (published), or "
+        "from the `best` so far.",
+        one_of("each", "best"),
+    )
+    starts: str = setting(
+        "draft",
+        "Where a search begins: at the `draft`, or at `all` starts side by side, as many as "
+        "`width`: warm starts, each neighbour's journey by itself, the draft, sampled drafts.",
+        one_of("draft", "all"),
+    )
+    drafts: int = setting(
+        1,
+        "Drafts written in one batch: the draft, and above 1 sampled ones beside it.",
+        *whole(1),
+    )
+    draft_temperature: float = setting(
+        0.7,
+        "Temperature of the sampled drafts.",
+        *within("be above 0", lambda value: value > 0, "0.7 is usual, 1.0 varies more"),
     )
     learning_rate: float = setting(0.03, "Adam's learning rate on the latents (eta).", *at_least(0))
     fraction: float = setting(

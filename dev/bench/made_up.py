@@ -64,7 +64,7 @@ def make_traces(size: Size, embeddings: Matrix) -> Iterator[Trace]:
             optimised=moved[number % _POOL],
             tokens=tuple(range(size.latents)),
             score=-0.1,
-            rewards=(-1.0, -0.5, -0.1),
+            rewards=((-1.0,), (-0.5,), (-0.1,)),
             steps=2,
             stopped="threshold",
         )

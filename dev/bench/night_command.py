@@ -81,7 +81,7 @@ class _World:
                 ),
                 tokens=tuple(winners.tolist()),
                 score=-0.1,
-                rewards=(-1.0, -0.1),
+                rewards=((-1.0,), (-0.1,)),
                 steps=1,
                 stopped="threshold",
             )

@@ -57,9 +57,10 @@ class _RecordedCall(Call):
         self.seen[start.trial.prefix] = start.trial
         return start
 
-    def attempts(self, rows: Sequence[Row], source: str = "search") -> Iterator[Trial]:
+    def attempts(self, rows: Sequence[Row], source: str = "search") -> Iterator[Trial | None]:
         for trial in super().attempts(rows, source):
-            self.seen.setdefault(trial.prefix, trial)
+            if trial is not None:
+                self.seen.setdefault(trial.prefix, trial)
             yield trial
 
 
@@ -74,7 +75,7 @@ def _record(bench: Bench, turn: Turn) -> Record:
     call = _RecordedCall(bench.shared, bench.settings, reward, [turn], prompt)
     search = Search(call, bench.settings)
     with search:
-        search.start_from(call.scored_draft())
+        search.start_from([[call.scored_draft()]])
         search.refine()
     draft, *changed = call.seen
     stops = call.engine.stop_ids

@@ -131,8 +131,8 @@ class Bench:
             prompt = encode_chat(self._model.tokenizer, turns)
             judge = ExactMatch({question.text: str(question.truth)})  # quick, and not looked at
             call = Call(self._model, self._settings, judge, turns, prompt)
-            warm = call.warm_starts(memory.recall(call).warm_starts)
-            yield (next(warm, None) or call.scored_draft()).trial
+            rounds = call.starts(memory.recall(call).warm_starts)
+            yield next(rounds)[0].trial
 
 
 def _differs(engine: Engine, codec: Codec, trace: Trace) -> bool:

@@ -89,11 +89,9 @@ class LatentAgent:
         if self.settings.max_iterations == 0:
             return unjudged(call)
         recalled = self.memory.recall(call)
-        search = Search(call, self.settings, call.report_step)
+        search = Search(call, self.settings, call.width, call.report_step)
         with search:  # until an answer is accepted, a budget is spent, or the reward fails
-            for start in call.warm_starts(recalled.warm_starts):
-                search.start_from(start)
-            search.start_from(call.scored_draft())
+            search.start_from(call.starts(recalled.warm_starts))
             search.refine()
         outcome = outcome_of(call, search.record)
         stored = self.memory.remember(call, recalled, search.record)

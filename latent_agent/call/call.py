@@ -7,19 +7,21 @@ import torch
 
 from latent_agent.call.answer_format import FREE_TEXT, Form
 from latent_agent.call.progress import Progress
-from latent_agent.call.scorer import Scorer
+from latent_agent.call.scorer import Answered, Scorer
 from latent_agent.call.stored_call import call_text
+from latent_agent.call.tried import Tried
 from latent_agent.call.writer import Writer
-from latent_agent.errors import BudgetSpent
+from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn, last_question, thoughts_apart, transcript
-from latent_agent.model.engine import Completion, Finish
+from latent_agent.model.engine import Completion
 from latent_agent.model.registry import SharedModel
 from latent_agent.model.sampling import Sampler
 from latent_agent.model.thinking import Thinking
 from latent_agent.recall.warm_start import WarmStart
 from latent_agent.reward import Case, Reward
 from latent_agent.reward.self_judge import SelfJudge
+from latent_agent.search.needs import width_of
 from latent_agent.search.types import Row, SearchRecord, Start, Trial
 from latent_agent.settings import Settings
 from latent_agent.tools.call import ToolCall
@@ -31,6 +33,8 @@ class Call:
     Attributes:
         report: Reports an event, with the forwarded tokens so far.
         last: The last whole answer, judged or not, and its source.
+        failure: The last failure of the reward, of one answer or of all.
+        width: Sets of latents that a round of its search tries.
     """
 
     def __init__(
@@ -68,6 +72,8 @@ class Call:
         )
         self._scorer = Scorer(reward, case, settings.threshold, report)
         self.last: tuple[Completion, str] | None = None
+        self.failure: RewardError | None = None
+        self.width = width_of(settings.width, self.engine)
 
     def read(self, tokens: Sequence[int], text: str) -> tuple[str, tuple[ToolCall, ...]]:
         """Take the tool calls out of an answer; what was thought before it calls nothing."""
@@ -82,61 +88,138 @@ class Call:
         """Choose a token for each latent; see `Searchable`."""
         return self.writer.decode(latents, sampler)
 
-    def warm_starts(self, warm_starts: Sequence[WarmStart]) -> Iterator[Start]:
-        """Score warm starts, each only when it is asked for; raises what `attempt` does.
+    def starts(self, warm_starts: Sequence[WarmStart]) -> Iterator[list[Start]]:
+        """Score warm starts, the draft and sampled drafts, in rounds; raises what `attempts` does.
 
-        Needs the draft's opening alone. One that leaves the draft's tokens as they are is no
-        answer of its own.
+        One after the other, each written when it is asked for; or all in one batch, where a round
+        has room for several and no budget of tokens wants the first one judged before the next.
         """
-        for warm in warm_starts:
-            prefix = self.writer.new_prefix(warm.latents)
-            if prefix is not None:
-                trial = self.attempt(prefix, self.writer.greedy, warm.source)
-                yield Start(trial=trial, latents=warm.latents)
+        samples = range(1, self.settings.drafts)
+        if self.settings.max_forwarded_tokens is not None or (self.width == 1 and not samples):
+            for warm in warm_starts:
+                yield from self._start_round([warm], range(0), draft=False)
+            yield [self.scored_draft()]
+            for number in samples:
+                yield from self._start_round((), range(number, number + 1), draft=False)
+        else:
+            yield from self._start_round(warm_starts, samples, draft=True)
 
     def scored_draft(self) -> Start:
-        """Score the draft, which is written now if it was not; raises what `attempt` does."""
-        draft, base = self.writer.draft(), self.writer.base()
-        if draft.finish in ("time", "tokens"):
-            raise BudgetSpent(draft.finish)
-        return Start(trial=self._trial(draft.tokens[: len(base)], draft, "draft"), latents=base)
+        """Score the draft, which is written now if it was not; raises what `attempts` does."""
+        (starts,) = self._start_round((), range(0), draft=True)
+        return starts[0]
+
+    def _start_round(
+        self, warm_starts: Sequence[WarmStart], samples: range, *, draft: bool
+    ) -> Iterator[list[Start]]:
+        """Score starts that are written in one batch; there is no round if there are none."""
+        tried = self._written(warm_starts, samples, draft=draft)
+        starts: list[Start] = []
+        failure: BudgetSpent | RewardError | None = None
+        try:
+            for one, trial in zip(tried, self._trials(tried), strict=True):
+                if trial is not None:
+                    starts.append(one.start(trial))
+        except (BudgetSpent, RewardError) as error:
+            failure = error
+        if starts:  # what was scored counts, whatever broke off
+            yield starts
+        if failure is not None:
+            raise failure
+
+    def _written(
+        self, warm_starts: Sequence[WarmStart], samples: range, *, draft: bool
+    ) -> list[Tried]:
+        """Write starts in one batch.
+
+        A warm start that leaves the draft's tokens as they are is no answer of its own.
+        """
+        warm: dict[tuple[int, ...], WarmStart] = {}
+        for one in warm_starts:
+            if (prefix := self.writer.new_prefix(one.latents)) is not None:
+                warm.setdefault(prefix, one)
+        written = self.writer.starts(list(warm), samples, draft=draft)
+        tried = [
+            Tried(new, prefix, one.source, one.latents, one.neighbours, new.latents)
+            for (prefix, one), new in zip(warm.items(), written, strict=False)
+        ]
+        if draft:
+            drafted, base = self.writer.draft(), self.writer.base()
+            tried.append(Tried(drafted, drafted.tokens[: len(base)], "draft", base))
+        for sampled in written[len(warm) :]:
+            prefix, latents = self.writer.as_latents(sampled)
+            tried.append(Tried(sampled, prefix, "sample", latents))
+        return tried
 
     def attempt(self, prefix: tuple[int, ...], sampler: Sampler, source: str = "search") -> Trial:
-        """Continue a prefix to a whole answer and score it; see `Searchable`."""
-        return next(self.attempts([(prefix, sampler)], source))
+        """Continue a prefix to a whole answer and score it; raises what `attempts` does."""
+        (trial,) = self.attempts([(prefix, sampler)], source)
+        assert trial is not None
+        return trial
 
-    def attempts(self, rows: Sequence[Row], source: str = "search") -> Iterator[Trial]:
-        """Continue prefixes to whole answers, in one batch, and score each; see `Searchable`.
+    def attempts(self, rows: Sequence[Row], source: str = "search") -> Iterator[Trial | None]:
+        """Continue prefixes to whole answers, in one batch, and score them; see `Searchable`.
 
         With a budget of tokens one is written after the other, so that each is judged before the
         next one spends what that takes.
         """
         at_once = 1 if self.settings.max_forwarded_tokens is not None else len(rows)
+        scored, failure = 0, None
         for first in range(0, len(rows), at_once):
             block = rows[first : first + at_once]
-            spent: Finish | None = None
-            for (prefix, _), completion in zip(block, self.writer.continue_all(block), strict=True):
-                if completion.finish in ("time", "tokens"):
-                    spent = completion.finish
-                else:
-                    yield self._trial(prefix, completion, source)
-            if spent is not None:
-                raise BudgetSpent(spent)
+            written = self.writer.continue_all(block)
+            tried = [
+                Tried(completion, prefix, source)
+                for (prefix, _), completion in zip(block, written, strict=True)
+            ]
+            try:
+                for trial in self._trials(tried):
+                    scored += trial is not None
+                    yield trial
+            except RewardError as error:
+                failure = error
+                yield from [None] * len(block)
+        if failure is not None and not scored:
+            raise failure
 
-    def _trial(self, prefix: tuple[int, ...], completion: Completion, source: str) -> Trial:
-        self.last = completion, source
-        answer, calls = self.read(completion.tokens, completion.text)
-        return Trial(
-            prefix=prefix,
-            tokens=completion.tokens,
-            text=completion.text,
-            score=self._scorer.score(completion, answer, calls, source),
-            finish=completion.finish,
-            source=source,
-            calls=calls,
+    def _trials(self, tried: Sequence[Tried]) -> Iterator[Trial | None]:
+        """Score whole answers as one round; None where the reward failed for one alone.
+
+        Raises:
+            BudgetSpent: If a budget cut one off, once the others are scored.
+            RewardError: If the reward failed for all.
+        """
+        whole = [one for one in tried if one.completion.whole]
+        read = [self.read(one.completion.tokens, one.completion.text) for one in whole]
+        scores = self._scorer.scores(
+            [
+                Answered(completion=one.completion, answer=answer, calls=calls, source=one.source)
+                for one, (answer, calls) in zip(whole, read, strict=True)
+            ]
         )
+        scored, calls_of = 0, iter(read)
+        for one in tried:
+            if not one.completion.whole:
+                yield None
+                continue
+            self.last = one.completion, one.source
+            _, calls = next(calls_of)
+            score = next(scores)
+            if isinstance(score, RewardError):
+                self.failure = score
+                yield None
+                continue
+            scored += 1
+            yield one.trial(score, calls)
+        spent = [one.completion.finish for one in tried if not one.completion.whole]
+        if spent:
+            raise BudgetSpent(spent[0])
+        if self.failure is not None and not scored:
+            raise self.failure
 
     def report_step(self, search: SearchRecord) -> None:
-        """Report a gradient step."""
+        """Report a round of the search."""
         best = search.best.trial.score.value if search.best else None
-        self.report("step", step=search.iterations, reward=search.rewards[-1], best=best)
+        rewards = search.rewards[-1]
+        mean = sum(rewards) / len(rewards)
+        self.report("step", step=search.iterations, reward=mean, rewards=list(rewards), best=best)

@@ -25,13 +25,13 @@ class Outcome:
         finish: Why the answer ended: ``stop`` or ``length``, or the budget that was spent.
         stopped: Why the call ended: ``threshold``, ``iterations``, ``patience``, ``time``,
             ``tokens``, ``reward_error`` or ``unjudged``.
-        source: Where the answer comes from: ``draft``, ``prior``, ``memory`` or ``search``.
-        rewards: One float per draft, warm start and gradient step, repeats included.
-        reward: The answer's own, which need not be among them: of several samples a round has the
-            mean, and what is vetoed may have a higher one. None: it was not judged.
-        iterations: Gradient steps taken.
+        source: Where the answer comes from: ``draft``, ``sample`` (a sampled draft), ``prior``,
+            ``memory`` or ``search``.
+        rewards: The reward of each answer, a tuple for each round: the starts, then the search's.
+        reward: The answer's own; what is vetoed may have a higher one. None: it was not judged.
+        iterations: Rounds of the search.
         checks: The reward's single checks of the answer.
-        error: What a failing reward said.
+        error: What a failing reward said, of one answer or of all.
         neighbours: Ids of the traces that a warm start was made from, whether it was of use or not.
         prior: Version of the latent prior that one was made with.
         trace_id: The stored trace.
@@ -52,7 +52,7 @@ class Outcome:
     source: str = "draft"
     thought: str = ""
     calls: Sequence[ToolCall] = ()
-    rewards: Sequence[float] = ()
+    rewards: Sequence[Sequence[float]] = ()
     reward: float | None = None
     iterations: int = 0
     checks: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -95,7 +95,7 @@ def unjudged(call: "Call", search: "SearchRecord | None" = None) -> Outcome:
     If a budget cut the draft short, a warm start's answer that was whole before goes first.
     """
     draft = call.writer.draft()
-    cut_short = draft.finish in ("time", "tokens")
+    cut_short = not draft.whole
     answer, source = call.last if cut_short and call.last is not None else (draft, "draft")
     stopped = "unjudged" if search is None else search.stopped
     return _outcome(
@@ -122,7 +122,7 @@ def searched(call: "Call", search: "SearchRecord", best: "Trial") -> Outcome:
         reward=best.score.value,
         iterations=search.iterations,
         checks=best.score.checks,
-        error=search.error,
+        error=search.error if call.failure is None else str(call.failure),
     )
 
 

@@ -8,9 +8,11 @@ import torch
 from latent_agent.call.progress import Report
 from latent_agent.model.budget import Budget
 from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
+from latent_agent.model.generate import common_length
 from latent_agent.model.logits_mask import Constraint
 from latent_agent.model.sampling import Sampler
-from latent_agent.search.prefix import read_prefix
+from latent_agent.search.prefix import read_prefix, until_change
+from latent_agent.search.token_flip import turned
 from latent_agent.search.types import Row
 from latent_agent.settings import Settings
 
@@ -67,31 +69,88 @@ class Writer:
     def opening(self) -> Completion:
         """Draft no more than the latents that are optimised: all of it, unless N is fixed."""
         fixed = self._settings.prefix_tokens
-        if fixed is None:
+        if fixed is None or self.drafted is not None:
             return self.draft()
         if self._opening is None:
             limits = replace(self._limits, max_tokens=min(fixed, self._limits.max_tokens))
-            self._opening = self._write_draft((), limits)
+            row = replace(self._row((), self._drafting), limits=limits, on_token=self._on_draft)
+            self._opening = self._sequence.write([row], "draft")[0]
         return self._opening
 
     def draft(self) -> Completion:
         """Write the first answer, greedy unless the settings say otherwise."""
         if self.drafted is None:
-            begun = self._opening or self._write_draft((), self._limits)
-            draft = begun
-            if begun is self._opening and begun.finish == "length":
-                rest = self._write_draft(begun.tokens, self._limits)
-                draft = replace(rest, latents=torch.cat([begun.latents, rest.latents]))
-            self.drafted = draft
-            if draft.finish not in ("time", "tokens"):
-                self._completions[draft.tokens[: len(self.base())]] = draft
-            self._report("draft", text=draft.text, tokens=len(draft.tokens), finish=draft.finish)
+            self.starts((), range(0))
+        assert self.drafted is not None
         return self.drafted
+
+    def starts(
+        self, prefixes: Sequence[tuple[int, ...]], samples: range, *, draft: bool = True
+    ) -> list[Completion]:
+        """Write what follows prefixes, the draft and sampled drafts, in one batch, with latents.
+
+        Args:
+            prefixes: Decoded greedily from latents.
+            samples: Numbers of the sampled drafts, from 1 on.
+            draft: Whether to write the draft too, if it is not known.
+
+        Returns:
+            What follows the prefixes, then the sampled drafts; the draft is `drafted`.
+        """
+        rows = [self._row(prefix, self.greedy) for prefix in prefixes]
+        rows += [self._row((), self._draft_sampler(number)) for number in samples]
+        begun = self._opening
+        goes_on = draft and self.drafted is None and (begun is None or begun.finish == "length")
+        if goes_on:
+            row = self._row(() if begun is None else begun.tokens, self._drafting)
+            rows.append(replace(row, on_token=self._on_draft))
+        written = self._sequence.write(rows, "draft") if rows else []
+        if goes_on:
+            *written, rest = written
+            before = [] if begun is None else [begun.latents]
+            begun = replace(rest, latents=torch.cat([*before, rest.latents]))
+        if draft and self.drafted is None and begun is not None:
+            self._take(begun)
+        for prefix, completion in zip(prefixes, written, strict=False):
+            self._know(prefix, completion)
+        return written
+
+    def _take(self, draft: Completion) -> None:
+        self.drafted = draft
+        self._know(draft.tokens[: len(self.base())], draft)
+        self._report("draft", text=draft.text, tokens=len(draft.tokens), finish=draft.finish)
+
+    def _draft_sampler(self, number: int) -> Sampler:
+        settings = self._settings
+        return Sampler(
+            settings.draft_temperature,
+            settings.seed,
+            sample=number,
+            top_p=settings.top_p,
+            constraint=self.greedy.constraint,
+        )
 
     def base(self) -> torch.Tensor:
         """Return the first latents of the greedy draft, (N, d): LatentEvolve's equation 4."""
         begun = self.drafted or self.opening()
         return begun.latents[: self._settings.prefix_length(len(begun.tokens))]
+
+    def as_latents(self, sampled: Completion) -> tuple[tuple[int, ...], torch.Tensor]:
+        """Return the prefix of a sampled draft, and latents that greedily stand for it, (n, d).
+
+        Up to where it leaves the draft they are the draft's. A latent whose likeliest token is
+        another is turned until it is the one that was sampled.
+        """
+        draft, base = self.draft(), self.base()
+        length = min(self._settings.prefix_length(len(sampled.tokens)), len(base))
+        tokens = sampled.tokens[:length]
+        shared = common_length([tokens, draft.tokens])
+        latents = torch.cat([base[: shared + 1], sampled.latents[shared + 1 :]])[:length]
+        for place in range(shared, length):
+            latents[place] = turned(latents[place], tokens[place], self._engine.logits)
+        if self._settings.rest == "anew":
+            tokens = until_change(tokens, draft.tokens)
+        return tokens, latents
 
     def decode(self, latents: torch.Tensor, sampler: Sampler) -> tuple[int, ...]:
         """Choose a token for each latent (N, d), up to and with the first stop token.
@@ -123,25 +182,21 @@ class Writer:
         self._budget.charge("refine", 0)  # time runs out also where nothing is forwarded
         # Greedy rows of one prefix are one answer; each sampled row is its own.
         keys = [prefix if sampler.greedy else place for place, (prefix, sampler) in enumerate(rows)]
-        row = Writing(prompt=self._prompt, limits=self._limits, latents=False)
         new = {
-            key: replace(row, prefix=prefix, sampler=sampler)
+            key: replace(self._row(prefix, sampler), latents=False)
             for key, (prefix, sampler) in zip(keys, rows, strict=True)
             if key not in self._completions
         }
         answers = self._sequence.write(list(new.values()), "refine") if new else ()
         written = dict(zip(new, answers, strict=True))
         for key, completion in written.items():
-            if isinstance(key, tuple) and completion.finish not in ("time", "tokens"):
-                self._completions[key] = completion
+            if isinstance(key, tuple):
+                self._know(key, completion)
         return [written.get(key) or self._completions[key] for key in keys]
 
-    def _write_draft(self, prefix: tuple[int, ...], limits: AnswerLimits) -> Completion:
-        row = Writing(
-            prompt=self._prompt,
-            prefix=prefix,
-            limits=limits,
-            sampler=self._drafting,
-            on_token=self._on_draft,
-        )
-        return self._sequence.write([row], "draft")[0]
+    def _know(self, prefix: tuple[int, ...], completion: Completion) -> None:
+        if completion.whole:
+            self._completions[prefix] = completion
+
+    def _row(self, prefix: tuple[int, ...], sampler: Sampler) -> Writing:
+        return Writing(prompt=self._prompt, prefix=prefix, limits=self._limits, sampler=sampler)

@@ -36,7 +36,7 @@ def _metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
         "finish_reason": _finish_reason(outcome),
         "latent_agent": {
             "draft": outcome.draft,
-            "rewards": list(outcome.rewards),
+            "rewards": [list(rewards) for rewards in outcome.rewards],
             "iterations": outcome.iterations,
             "source": outcome.source,
             "stopped": outcome.stopped,

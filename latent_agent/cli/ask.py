@@ -9,6 +9,7 @@ from rich.table import Table
 
 from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Json, MaxIterations, MemoryAt, Model, Recipe, built_in_reward
+from latent_agent.cli.plain_text import rewards_text
 from latent_agent.model.options import LoadOptions
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def ask(
     trace = message.response_metadata["latent_agent"]
     table = Table(show_header=False, box=None, padding=(0, 1))
     for name, text in (
-        ("rewards", "  ".join(f"{value:.2f}" for value in trace["rewards"]) or "none"),
+        ("rewards", "  ".join(map(rewards_text, trace["rewards"])) or "none"),
         ("steps", f"{trace['iterations']}, stopped by {trace['stopped']}"),
         ("forwarded", ", ".join(f"{n} {stage}" for stage, n in trace["forwarded_tokens"].items())),
         ("from", _origin(trace)),

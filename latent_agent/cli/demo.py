@@ -12,6 +12,7 @@ from rich.table import Table
 
 from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Json, MaxIterations, Model, Recipe, built_in_reward
+from latent_agent.cli.plain_text import rewards_text
 from latent_agent.model.options import LoadOptions
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _table(rows: Sequence["Row"]) -> Table:
             row.question,
             _mark(row.draft or "none", row.draft_right),
             _mark(row.final, row.final_right),
-            " ".join(f"{value:.2f}" for value in dict.fromkeys(row.rewards)),
+            " ".join(dict.fromkeys(map(rewards_text, row.rewards))),
             str(row.steps),
         )
     return table

@@ -165,7 +165,7 @@ def _shown(stored: StoredTrace) -> dict[str, Any]:
         "query": trace.query,
         "answer": trace.answer,
         "score": trace.score,
-        "rewards": list(trace.rewards),
+        "rewards": [list(rewards) for rewards in trace.rewards],
         "steps": trace.steps,
         "stopped": trace.stopped,
         "neighbours": list(trace.neighbours),

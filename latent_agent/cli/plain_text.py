@@ -1,5 +1,7 @@
 """Stored texts on a terminal: none of them is a command to it, or markup to us."""
 
+from collections.abc import Sequence
+
 from rich.markup import escape
 
 
@@ -11,3 +13,9 @@ def clean(text: str) -> str:
 def plain(text: str) -> str:
     """Return a text that rich prints as it stands."""
     return escape(clean(text))
+
+
+def rewards_text(rewards: Sequence[float]) -> str:
+    """Return a round's rewards in few characters: its own, or the best of several."""
+    best = f"{max(rewards):.2f}"
+    return best if len(rewards) == 1 else f"{best} (best of {len(rewards)})"

@@ -30,7 +30,7 @@ class Row:
     final: str
     draft_right: bool
     final_right: bool
-    rewards: Sequence[float]
+    rewards: Sequence[Sequence[float]]
     steps: int
     stopped: str
     source: str

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from latent_agent.call.stored_call import call_of
-from latent_agent.cli.plain_text import clean
+from latent_agent.cli.plain_text import clean, rewards_text
 from latent_agent.model.conversation import transcript
 from latent_memory import StoredTrace, Trace
 
@@ -155,9 +155,9 @@ def _short(text: str) -> str:
 
 
 def _cost(trace: Trace) -> str:
-    steps, rewards = trace.steps, len(trace.rewards)
+    steps, rewards = trace.steps, sum(map(len, trace.rewards))
     return (
-        f"{steps} gradient step{'s' * (steps != 1)}, {rewards} reward{'s' * (rewards != 1)}; "
+        f"{steps} round{'s' * (steps != 1)}, {rewards} reward{'s' * (rewards != 1)}; "
         "forwarded tokens are reported with the answer, and not kept"
     )
 
@@ -182,24 +182,24 @@ class Rewards:
         table.add_column(no_wrap=True)
         table.add_column(justify="right", no_wrap=True)
         table.add_column(no_wrap=True, overflow="crop")
-        for name, reward in rows[:_MOST]:
-            kept = reward == self._trace.score
-            bar = Text(block * round((1 + reward) * _BAR) or "|", style="green" if kept else "blue")
-            table.add_row(Text(name), f"{reward:.2f}", bar)
+        for name, rewards in rows[:_MOST]:
+            kept, best = self._trace.score in rewards, max(rewards)
+            bar = Text(block * round((1 + best) * _BAR) or "|", style="green" if kept else "blue")
+            table.add_row(Text(name), rewards_text(rewards), bar)
         yield table
         if len(rows) > _MOST:
             yield Text(f"and {len(rows) - _MOST} more; --json has them all", style="dim")
 
 
-def rounds(trace: Trace) -> Iterator[tuple[str, float]]:
-    """Name the rounds of a search with their rewards; equal steps in a row are one."""
+def rounds(trace: Trace) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Name the rounds of a search with their rewards; equal rounds in a row are one."""
     starts = len(trace.rewards) - trace.steps
-    for at, reward in enumerate(trace.rewards[: max(starts, 0)]):
-        yield _start(trace, at, starts), reward
+    for at, rewards in enumerate(trace.rewards[: max(starts, 0)]):
+        yield _start(trace, at, starts), rewards
     first = 1
-    for reward, same in groupby(trace.rewards[max(starts, 0) :]):
+    for rewards, same in groupby(trace.rewards[max(starts, 0) :]):
         last = first + len(list(same)) - 1
-        yield (f"step {first}" if first == last else f"steps {first}-{last}"), reward
+        yield (f"step {first}" if first == last else f"steps {first}-{last}"), rewards
         first = last + 1
 
 

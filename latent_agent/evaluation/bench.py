@@ -148,7 +148,7 @@ def _checked(checker: Checker, item: Item, answered: Answered, blank: Record) ->
         points=points,
         forwarded=dict(outcome.forwarded_tokens),
         steps=outcome.iterations,
-        rewards=list(outcome.rewards),
+        rewards=[max(rewards) for rewards in outcome.rewards],
         stopped=outcome.stopped,
         source=outcome.source,
         answer_tokens=outcome.answer_tokens,

@@ -50,14 +50,14 @@ def reused_tokens(bench: Bench, item: Item) -> Answered:
     log = AnswerLog()
     call, settings = bench.call(item, log), bench.settings
     recalled = reading(bench).recall(call)
-    search = Search(call, settings)
+    search = Search(call, settings, call.width)
     with search:
         if recalled.neighbours:
             prefix = favourite(recalled.neighbours, settings.momentum_temperature)
             if prefix != call.writer.opening().tokens[: len(prefix)]:
                 trial = call.attempt(prefix, GREEDY, "tokens")
-                search.start_from(Start(trial=trial, latents=call.writer.base()))
-        search.start_from(call.scored_draft())
+                search.start_from([[Start(trial=trial, latents=call.writer.base())]])
+        search.start_from(call.starts(()))
         search.refine()
     outcome = replace(outcome_of(call, search.record), neighbours=recalled.ids)
     return Answered(outcome=outcome, answers=log.answers)

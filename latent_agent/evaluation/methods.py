@@ -47,7 +47,7 @@ def self_consistency(bench: Bench, item: Item) -> Answered:
     try:
         draft = call.scored_draft()
         trials.append(draft.trial)
-        search.add([draft.trial], draft.latents, bench.settings.threshold)
+        search.add_starts([draft], bench.settings.threshold)
         for _, sampler in _samples(bench):
             trials.append(call.attempt((), sampler, "sample"))
             search.iterations += 1
@@ -144,7 +144,7 @@ def _tried(
     call: Call, search: SearchRecord, bench: Bench, proposals: Propose, source: str, through: bool
 ) -> str:
     settings, draft = bench.settings, call.scored_draft()
-    if search.add([draft.trial], draft.latents, settings.threshold) and not through:
+    if search.add_starts([draft], settings.threshold) and not through:
         return "threshold"
     rows = islice(proposals(call), settings.max_iterations)
     # Only where all are wanted: what comes after one that is accepted would be written for nothing.
@@ -155,7 +155,10 @@ def _tried(
     )
     for trial in trials:
         search.iterations += 1
-        if search.add([trial], draft.latents, settings.threshold) and not through:
+        if trial is None:
+            continue
+        accepted = search.add_round([(draft.latents, [trial])], settings.threshold)
+        if accepted and not through:
             return "threshold"
     return "iterations"
 

@@ -51,7 +51,7 @@ class Record:
         forwarded: Forwarded tokens by stage.
         seconds: Wall clock.
         steps: Gradient steps, or answers tried after the draft.
-        rewards: Mean reward of each round.
+        rewards: Best reward of each round.
         stopped: Why the search ended.
         source: Where the answer comes from.
         answer_tokens: Length of the answer.

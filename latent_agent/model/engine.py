@@ -79,6 +79,11 @@ class Completion:
     finish: Finish
     thought_finished: bool = True
 
+    @property
+    def whole(self) -> bool:
+        """Whether no budget cut it off."""
+        return self.finish not in ("time", "tokens")
+
 
 class TokenSequence(ABC):
     """Token ids that an engine has read, and keeps: a prompt is read once.
@@ -123,6 +128,7 @@ class Engine(ABC):
         place: Where it computes, for messages.
         survives_fork: Whether a child that is forked can use it too.
         threads: How many threads of the CPU compute.
+        good_width: How many answers it writes for little more time than one.
         vocabulary: How many logits the head makes.
         width: How many numbers a latent has (d).
     """
@@ -136,6 +142,7 @@ class Engine(ABC):
     place: str
     survives_fork: bool
     threads: int
+    good_width: int = 1
 
     @property
     def identity(self) -> str:

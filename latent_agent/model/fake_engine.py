@@ -178,6 +178,12 @@ class FakeRows:
         self._engine, self._budget, self._rows = engine, budget, rows
         self._stage: Stage = stage
 
+    def branch(self, rows: Sequence[int], tails: Sequence[Sequence[int]]) -> "FakeRows":
+        """Return rows that go on from these."""
+        self._budget.charge(self._stage, sum(map(len, tails)))
+        longer = [[*self._rows[row], *tail] for row, tail in zip(rows, tails, strict=True)]
+        return FakeRows(self._engine, self._budget, self._stage, longer)
+
     @contextmanager
     def joined(self) -> Generator[None]:
         """Calls share nothing."""

@@ -3,6 +3,7 @@
 For engines that make one token after the other; one that writes whole answers needs none of it.
 """
 
+import itertools
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -14,6 +15,8 @@ from latent_agent.model.budget import Stage
 from latent_agent.model.engine import Completion, Engine, Finish, Writing
 from latent_agent.model.stop_strings import holds_stop
 from latent_agent.model.thinking import Thinking
+
+_WORTH_A_PASS = 64  # tokens that groups of rows share, to be read before the rows
 
 PassOutput = tuple[torch.Tensor, torch.Tensor]
 """Latents, (rows, d) float32, and their logits, (rows, vocabulary)."""
@@ -32,6 +35,15 @@ class Rows(Protocol):
 
     def step(self, tokens: Sequence[int | None]) -> PassOutput:
         """Read the next token of each row; None: the row has ended, what it gives is unused."""
+        ...
+
+    def branch(self, rows: Sequence[int], tails: Sequence[Sequence[int]]) -> "Rows":
+        """Read each row's own ids; return rows that go on from these, which are used no more.
+
+        Args:
+            rows: For each new row the one that it goes on from, in their order.
+            tails: The new rows' own ids.
+        """
         ...
 
 
@@ -145,7 +157,36 @@ def _forks(
     width = sequence.rows_at_once
     for first in range(0, len(rows), width):
         places = range(first, min(first + width, len(rows)))
-        yield places, sequence.fork([rows[place][shared:] for place in places], stage)
+        tails = [rows[place][shared:] for place in places]
+        if (heads := _heads(tails)) is None:
+            yield places, sequence.fork(tails, stage)
+            continue
+        forked = sequence.fork([tails[group[0]][:length] for group, length in heads], stage)
+        sources = [number for number, (group, _) in enumerate(heads) for _ in group]
+        own = [tails[place][length:] for group, length in heads for place in group]
+        yield places, forked.branch(sources, own)
+
+
+def _heads(tails: Sequence[Sequence[int]]) -> list[tuple[range, int]] | None:
+    """Part neighbouring rows into groups that begin alike; return each with its common length.
+
+    So the checks of an answer share it, where the checks of other answers stand beside them. None:
+    too little is shared to be read by itself.
+    """
+    ends = [
+        place
+        for place in range(1, len(tails))
+        if common_length(tails[place - 1 : place + 1]) * 2 < len(tails[place])
+    ]
+    heads: list[tuple[range, int]] = []
+    for first, end in itertools.pairwise([0, *ends, len(tails)]):
+        group = tails[first:end]
+        length = min(common_length(group), min(map(len, group)) - 1)
+        heads.append((range(first, end), length))
+    saved = sum((len(group) - 1) * length for group, length in heads)
+    if saved < _WORTH_A_PASS or any(length == 0 for _, length in heads):
+        return None
+    return heads
 
 
 class _Answer:

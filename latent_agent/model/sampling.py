@@ -38,6 +38,7 @@ class Sampler:
         constraint: What may follow what.
 
     Attributes:
+        constraint: What may follow what.
         greedy: Whether it takes the likeliest token.
         free: Whether every token may follow.
     """
@@ -52,14 +53,14 @@ class Sampler:
         constraint: Constraint = FREE,
     ) -> None:
         self.greedy, self.free = temperature == 0, constraint is FREE
-        self._temperature, self._constraint = temperature, constraint
+        self._temperature, self.constraint = temperature, constraint
         self._top_p = top_p
         digest = hashlib.sha256(f"{seed}/{step}/{sample}".encode()).digest()
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:6]))
 
     def choose(self, logits: torch.Tensor, tokens: Sequence[int] = ()) -> int:
         """Choose from logits of shape (vocabulary,) what follows an answer's tokens so far."""
-        logits = self._constraint.mask(logits, tokens)
+        logits = self.constraint.mask(logits, tokens)
         if self.greedy:
             return int(logits.argmax())
         scores = logits.float().cpu() / self._temperature

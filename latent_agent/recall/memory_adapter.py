@@ -121,7 +121,8 @@ class TraceMemory(CallMemory):
     def remember(self, call: OpenCall, recalled: Recalled, search: SearchRecord) -> Stored:
         """Store the best answer of a search.
 
-        Tool calls leave no trace: nothing judged them, so nothing was learned.
+        Tool calls leave no trace: nothing judged them, so nothing was learned. Nor does a sampled
+        draft whose prefix is the draft's: its latents would lead to the draft.
         """
         best, embedding, least = search.best, recalled.embedding, call.settings.archive
         if self._mode == "read" or best is None or embedding is None or best.trial.calls:
@@ -129,6 +130,11 @@ class TraceMemory(CallMemory):
         if best.trial.score.vetoed or best.trial.score.value < least:
             return Stored()
         source = best.trial.source
+        if (
+            source == "sample"
+            and best.trial.prefix == call.writer.opening().tokens[: len(best.trial.prefix)]
+        ):
+            return Stored()  # it leaves the draft later than latents say
         try:
             trace = Trace(
                 shelf=self._shelf(call),
@@ -142,7 +148,7 @@ class TraceMemory(CallMemory):
                 rewards=tuple(search.rewards),
                 steps=search.rounds,
                 stopped=search.stopped,
-                neighbours=tuple(recalled.ids) if source == "memory" else (),
+                neighbours=best.neighbours,
                 prior=recalled.prior if source in ("memory", "prior") else None,
                 conversation=call.stored_conversation,
                 settings=search_text(call.settings, self._recipe),

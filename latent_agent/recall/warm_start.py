@@ -16,10 +16,17 @@ from latent_memory.trace import Trace, Vector
 
 @dataclass(frozen=True, kw_only=True)
 class WarmStart:
-    """Latents to try before the draft, (N, d) float32, and the source that they stand for."""
+    """Latents to try before the draft.
+
+    Attributes:
+        latents: (N, d) float32.
+        source: ``prior`` or ``memory``.
+        neighbours: Ids of the traces whose journeys led there.
+    """
 
     latents: torch.Tensor
     source: str
+    neighbours: tuple[int, ...] = ()
 
 
 class Prior(Protocol):
@@ -39,6 +46,8 @@ def warm_starts(
 ) -> list[WarmStart]:
     """Return what to try before the draft: the prior's guess, then the neighbours' on top of it.
 
+    Then each neighbour's journey by itself, where a search begins at all starts.
+
     Args:
         embedding: The question's, raw, (e,).
         base: The draft's first latents, (N, d) float32.
@@ -52,16 +61,20 @@ def warm_starts(
         # What is left of a journey after the prior ends at no edge, so it is not made longer.
         strength, origin = 1.0, prior.correct(embedding, base)
         starts = [WarmStart(latents=origin, source="prior")]
-    if neighbours:
+    groups: list[Sequence[Neighbour]] = [neighbours] if neighbours else []
+    if settings.starts == "all" and len(neighbours) > 1:
+        groups += [[neighbour] for neighbour in neighbours]
+    for group in groups:
         moved = momentum_transfer(
             origin,
-            neighbours,
+            group,
             strength=strength,
             temperature=settings.momentum_temperature,
             prior=prior,
         )
         if bool(moved.isfinite().all()):  # a damaged neighbour may hold NaNs
-            starts.append(WarmStart(latents=moved, source="memory"))
+            ids = tuple(neighbour.stored.id for neighbour in group)
+            starts.append(WarmStart(latents=moved, source="memory", neighbours=ids))
     return starts
 
 
@@ -113,4 +126,4 @@ def _transferred(trace: Trace) -> bool:
     """
     warm = bool(trace.neighbours) or trace.prior is not None
     starts = trace.rewards[: len(trace.rewards) - trace.steps]
-    return not trace.steps or (warm and trace.score in starts)
+    return not trace.steps or (warm and any(trace.score in rewards for rewards in starts))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -105,9 +105,28 @@ class Reward(ABC):
         """
         return f"{type(self).__module__}:{type(self).__qualname__}"
 
+    final_only: bool = False
+    """Whether it looks at nothing but the final answer; one that was scored is not scored again."""
+
+    @property
+    def scores_rounds(self) -> bool:
+        """Whether it scores the answers of a round together."""
+        return type(self).score_round is not Reward.score_round
+
     @abstractmethod
     def score(self, case: Case) -> Score:
         """Score an answer."""
+
+    def score_round(self, cases: Sequence[Case]) -> list[Score]:
+        """Score the answers of a round, one score each; as it stands, each by itself.
+
+        A reward that compares a round's answers overrides this, and is not deterministic; so does
+        one that can ask for all of them at once.
+
+        Args:
+            cases: They share the question, the conversation and the judge.
+        """
+        return [self.score(case) for case in cases]
 
 
 class CallableReward(Reward):
@@ -167,8 +186,36 @@ def checked_score(reward: Reward, case: Case) -> Score:
         RewardError: If the reward raises, returns no finite number, or leaves [-1, 0].
         BudgetSpent: If the call's budget ends while a judge works.
     """
+    return _contract(reward, [case])[0]
+
+
+def checked_scores(reward: Reward, cases: Sequence[Case]) -> Iterator[Score | RewardError]:
+    """Score a round's cases, and hold the reward to its contract.
+
+    Yields:
+        Each case's score, in their order; the error where the reward fails for it.
+
+    Raises:
+        BudgetSpent: If the call's budget ends while a judge works.
+    """
+    if reward.scores_rounds and len(cases) > 1:
+        try:
+            yield from _contract(reward, cases)
+        except RewardError:
+            pass  # of one case perhaps: each is asked for by itself
+        else:
+            return
+    for case in cases:
+        try:
+            yield from _contract(reward, [case])
+        except RewardError as error:
+            yield error
+
+
+def _contract(reward: Reward, cases: Sequence[Case]) -> list[Score]:
+    """Return what a reward says of cases, held to its contract."""
     try:
-        score = reward.score(case)
+        scores: Any = reward.score_round(cases)
     except (BudgetSpent, CallCancelled, RewardError):
         raise
     except Exception as error:
@@ -176,13 +223,18 @@ def checked_score(reward: Reward, case: Case) -> Score:
             f"a reward must not raise, but {_name(reward)} raised {type(error).__name__}: "
             f"{error}; fix it or catch the error inside"
         ) from error
-    returned: Any = score  # a reward may be anybody's code
-    if not isinstance(returned, Score):
+    if not isinstance(scores, list) or len(scores) != len(cases):
         raise RewardError(
-            f"a reward's score() must return a Score, but {_name(reward)} returned {returned!r}; "
-            "return Score(value=...)"
+            "a reward's score_round() must return a list of one Score an answer, but "
+            f"{_name(reward)} returned {scores!r} for {len(cases)}; return them in their order"
         )
-    return replace(score, value=_checked_value(_name(reward), returned.value))
+    for returned in scores:  # a reward may be anybody's code
+        if not isinstance(returned, Score):
+            raise RewardError(
+                f"a reward's score() must return a Score, but {_name(reward)} returned "
+                f"{returned!r}; return Score(value=...)"
+            )
+    return [replace(one, value=_checked_value(_name(reward), one.value)) for one in scores]
 
 
 def _checked_value(name: str, value: Any) -> float:

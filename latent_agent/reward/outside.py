@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from latent_agent.errors import SettingError
-from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, built_in_id, checked_score
+from latent_agent.errors import RewardError, SettingError
+from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, built_in_id, checked_scores
 from latent_agent.reward.self_reward import SelfReward
 
 
@@ -92,9 +92,26 @@ class WeightedSum(Reward):
         """The parts' ids and weights."""
         return built_in_id(self, parts=[[reward.id, weight] for reward, weight in self._parts])
 
+    @property
+    def scores_rounds(self) -> bool:
+        """Whether a part does."""
+        return any(reward.scores_rounds for reward, _ in self._parts)
+
     def score(self, case: Case) -> Score:
         """Score with each part and take the weighted mean."""
-        scores = [(checked_score(reward, case), weight) for reward, weight in self._parts]
+        return self.score_round([case])[0]
+
+    def score_round(self, cases: Sequence[Case]) -> list[Score]:
+        """Score a round with each part, and take each answer's weighted mean."""
+        by_part = [list(checked_scores(reward, cases)) for reward, _ in self._parts]
+        return [self._mean(scores) for scores in zip(*by_part, strict=True)]
+
+    def _mean(self, parts: Sequence[Score | RewardError]) -> Score:
+        scores: list[tuple[Score, float]] = []
+        for score, (_, weight) in zip(parts, self._parts, strict=True):
+            if isinstance(score, RewardError):
+                raise score
+            scores.append((score, weight))
         total = sum(weight for _, weight in scores)
         return Score(
             value=sum(score.value * weight for score, weight in scores) / total,

@@ -1,6 +1,6 @@
 """The LM judges its own answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from latent_agent.errors import RewardError, SettingError
@@ -77,17 +77,26 @@ class SelfReward(Reward):
 
     def score(self, case: Case) -> Score:
         """Ask the LM all checks in one batch."""
-        if case.judge is None:
+        return self.score_round([case])[0]
+
+    def score_round(self, cases: Sequence[Case]) -> list[Score]:
+        """Ask the LM all checks of all answers in one batch."""
+        judge = cases[0].judge
+        if judge is None:
             raise RewardError(
                 "SelfReward needs the model that answered, got none; use it inside ChatLatentSeek "
                 "or LatentAgent"
             )
-        prompts = prompts_from(case.judge.prompts)
+        prompts, names = prompts_from(judge.prompts), list(self._weights)
+        asked = [self._request(prompts, name, case) for case in cases for name in names]
+        found = [self._read(reply, prompts) for reply in judge.ask(asked)]
+        return [
+            self._score(dict(zip(names, found[at : at + len(names)], strict=True)))
+            for at in range(0, len(found), len(names))
+        ]
+
+    def _score(self, findings: Mapping[str, float]) -> Score:
         names = list(self._weights)
-        replies = case.judge.ask([self._request(prompts, name, case) for name in names])
-        findings = {
-            name: self._read(reply, prompts) for name, reply in zip(names, replies, strict=True)
-        }
         total = sum(self._weights.values())
         quality = sum(self._weights[name] * findings[name] for name in names) / total
         vetoed = self._strict and findings.get("correct", 1.0) < 0.5

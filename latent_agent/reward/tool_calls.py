@@ -1,5 +1,8 @@
 """Rewards for tool calls and structured answers: does it fit the schema?"""
 
+from abc import abstractmethod
+from collections.abc import Sequence
+
 from latent_agent.reward.base import Case, Reward, Score, built_in_id
 
 
@@ -30,6 +33,26 @@ class _WrappedReward(Reward):
         """The other reward's id."""
         return built_in_id(self, inner=self._reward.id)
 
+    @property
+    def scores_rounds(self) -> bool:
+        """Whether the other one does."""
+        return self._reward.scores_rounds
+
+    @abstractmethod
+    def _overrule(self, case: Case) -> Score | None:
+        """Score a case without the other reward; None: that one is asked."""
+
+    def score(self, case: Case) -> Score:
+        """Overrule, or ask the other reward."""
+        return self.score_round([case])[0]
+
+    def score_round(self, cases: Sequence[Case]) -> list[Score]:
+        """Overrule, or ask the other reward of all that are left."""
+        ruled = [self._overrule(case) for case in cases]
+        left = [case for case, score in zip(cases, ruled, strict=True) if score is None]
+        asked = iter(self._reward.score_round(left) if left else ())
+        return [next(asked) if score is None else score for score in ruled]
+
 
 class ToolTurnReward(_WrappedReward):
     """Scores turns that call tools by their calls' validity alone, all others by another reward.
@@ -44,9 +67,8 @@ class ToolTurnReward(_WrappedReward):
 
     reads_calls = True
 
-    def score(self, case: Case) -> Score:
-        """Check the calls, or ask the other reward."""
-        return _calls_score(case) if case.calls else self._reward.score(case)
+    def _overrule(self, case: Case) -> Score | None:
+        return _calls_score(case) if case.calls else None
 
 
 class StructuredReward(_WrappedReward):
@@ -60,11 +82,10 @@ class StructuredReward(_WrappedReward):
         super().__init__(reward)
         self.reads_calls = reward.reads_calls
 
-    def score(self, case: Case) -> Score:
-        """Refuse what is incomplete, or ask the other reward."""
-        if not case.complete:
-            return Score(value=-1.0, vetoed=True, checks={"complete": 0.0})
-        return self._reward.score(case)
+    def _overrule(self, case: Case) -> Score | None:
+        if case.complete:
+            return None
+        return Score(value=-1.0, vetoed=True, checks={"complete": 0.0})
 
 
 def _calls_score(case: Case) -> Score:

@@ -1,5 +1,8 @@
 """Adam on one tensor. torch's own loads its compiler at the first step: 80 MB, and a second."""
 
+from copy import copy
+from typing import Self
+
 import torch
 
 _KEEP, _KEEP_SQUARES, _EPSILON = 0.9, 0.999, 1e-8
@@ -16,6 +19,13 @@ class Adam:
     def __init__(self, z: torch.Tensor, learning_rate: float) -> None:
         self._z, self._rate, self._steps = z, learning_rate, 0
         self._mean, self._squares = torch.zeros_like(z), torch.zeros_like(z)
+
+    def at(self, z: torch.Tensor) -> Self:
+        """Return the same walk from another place ``z``, with what the steps so far left behind."""
+        other = copy(self)
+        other._z = z
+        other._mean, other._squares = self._mean.clone(), self._squares.clone()
+        return other
 
     @torch.no_grad()
     def ascend(self, gradient: torch.Tensor) -> None:

@@ -47,6 +47,38 @@ def to_the_edge(
     return z + factor * step
 
 
+def lengths(
+    z: torch.Tensor,
+    step: torch.Tensor,
+    count: int,
+    logits: Logits,
+    decode: Decode,
+    constraint: Constraint,
+) -> list[torch.Tensor]:
+    """Return up to ``count`` places further along ``z + s * step``, each with tokens of its own.
+
+    The nearest first; fewer where no more tokens lie ahead. No token comes back on a line, since
+    the logits of an affine head grow along it evenly.
+
+    Args:
+        z: Latents, (N, d).
+        step: Which way, (N, d).
+        count: How many places at most.
+        logits: Latents (n, d) to logits (n, vocabulary).
+        decode: Latents to the tokens that they stand for, greedily.
+        constraint: What may follow what in an answer.
+    """
+    found: list[torch.Tensor] = []
+    tokens = decode(z)
+    while len(found) < count:
+        z = to_the_edge(z, step, logits, decode, constraint)
+        if (ahead := decode(z)) == tokens:
+            break
+        found.append(z)
+        tokens = ahead
+    return found
+
+
 def edge(
     z: torch.Tensor,
     step: torch.Tensor,
@@ -56,14 +88,19 @@ def edge(
 ) -> float:
     """Return the smallest ``s > 0`` at which ``z + s * step`` has other tokens; inf: there is none.
 
-    Rows after the last token (a stop token) stand for nothing.
+    Rows after the last token (a stop token) stand for nothing. Slopes are taken over a length like
+    that of the latents: over a short step, what the logits gain is lost in their rounding.
     """
+    if not bool(step.any()):
+        return float("inf")
+    length = max(1.0, float(z.norm() / step.norm()))
     nearest = float("inf")
     for first in range(0, len(tokens), ROWS):
         rows, some = z[first : first + ROWS], tokens[first : first + ROWS]
         now = mask_along(constraint, logits(rows), tokens, first)
-        ahead = logits(rows + step[first : first + ROWS])[: len(some)]
-        nearest = min(nearest, overtaking(now, ahead, torch.tensor(some, device=z.device)))
+        ahead = logits(rows + length * step[first : first + ROWS])[: len(some)]
+        chosen = torch.tensor(some, device=z.device)
+        nearest = min(nearest, length * overtaking(now, ahead, chosen))
     return nearest
 
 

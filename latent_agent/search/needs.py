@@ -22,3 +22,8 @@ def check_needs(search: str, engine: Engine) -> None:
             f"search={search!r} needs an engine with {', '.join(missing)}, got {engine.name}, "
             f"which cannot do that; use search={able[0]!r}"
         )
+
+
+def width_of(width: int | str, engine: Engine) -> int:
+    """Return how many sets of latents a round tries; ``auto`` is the engine's own width."""
+    return engine.good_width if isinstance(width, str) else width

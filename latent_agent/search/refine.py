@@ -1,11 +1,11 @@
 """LatentSeek: policy gradient on the latents of an answer's first tokens.
 
 arXiv 2505.13308, section 3: ascend ``J(z) = E[R(x, c)]`` with the REINFORCE gradient
-``E[R(x, c) * grad log pi(x_t | z_t)]``, positions independent; decode; continue; score again.
+``E[R(x, c) * grad log pi(x_t | z_t)]``, positions independent; decode; continue; score again. Each
+round tries ``width`` sets of latents in one batch; the published search tries one.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,13 +13,9 @@ import torch
 
 from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.model.sampling import Sampler
-from latent_agent.search.adam import Adam
-from latent_agent.search.boundary_step import to_the_edge
-from latent_agent.search.policy_gradient import policy_gradient
-from latent_agent.search.position_selection import updated
-from latent_agent.search.prefix import Decode, read_prefix
+from latent_agent.search.line import Line
 from latent_agent.search.token_flip import flips, turned
-from latent_agent.search.types import Searchable, SearchRecord, Start, Trial
+from latent_agent.search.types import Found, Row, Searchable, SearchRecord, Start, Trial
 from latent_agent.settings import Settings
 
 
@@ -41,18 +37,19 @@ class Search:
     Args:
         call: Latents to tokens, and prefixes to scored answers.
         settings: How it is searched, and for how long.
-        on_step: Called after each gradient step.
+        width: Sets of latents that a round tries.
+        on_step: Called after each round.
     """
 
     def __init__(
         self,
         call: Searchable,
         settings: Settings,
+        width: int = 1,
         on_step: Callable[[SearchRecord], None] = lambda _: None,
     ) -> None:
-        self._call, self._settings, self._on_step = call, settings, on_step
-        self._greedy = Sampler(0.0, constraint=call.constraint)
-        self._start: Start | None = None
+        self._call, self._settings, self._width, self._on_step = call, settings, width, on_step
+        self._starts: list[Start] = []
         self.record = SearchRecord(ties=settings.ties, cut=settings.rest == "anew")
 
     def __enter__(self) -> Self:
@@ -73,85 +70,131 @@ class Search:
             return False
         return True
 
-    def start_from(self, start: Start) -> None:
-        """Search from this answer, unless it is accepted: then the search ends.
-
-        The last start counts: a warm start that failed led astray.
-        """
-        self._start = start
-        if self.record.add([start.trial], start.latents, self._settings.threshold):
-            raise _Ended("threshold")
+    def start_from(self, rounds: Iterable[Sequence[Start]]) -> None:
+        """Take rounds of starts, the draft among them, until an answer is accepted."""
+        for starts in rounds:
+            self._starts.extend(starts)
+            if self.record.add_starts(starts, self._settings.threshold):
+                raise _Ended("threshold")
 
     def refine(self) -> None:
-        """Take up to ``max_iterations`` steps from the last start."""
-        assert self._start is not None
-        walk = self._flip if self._settings.search == "flip" else self._ascend
-        walk(self._start)
+        """Take up to ``max_iterations`` rounds from the starts."""
+        starts = self._chosen()
+        if self._settings.search == "flip":
+            self._flip(starts[0])
+        else:
+            self._ascend([Line(self._call, self._settings, start) for start in starts])
 
-    def _ascend(self, start: Start) -> None:
-        """Take gradient steps."""
-        settings, space, constraint = self._settings, self._call.engine, self._call.constraint
-        z = start.latents.detach().clone()
-        adam, moving = Adam(z, settings.learning_rate), updated(z, space.logits, settings)
-        decode = partial(read_prefix, self._call.decode, start.trial.prefix, settings)
-        trials: Sequence[Trial] = [start.trial]
-        for step in range(1, settings.max_iterations + 1):
-            gradient = policy_gradient(z, trials, space, settings, constraint)
-            before = z.clone() if settings.step == "margin" else None
-            adam.ascend(gradient if moving is None else gradient * moving)
-            if before is not None:
-                greedily = partial(decode, sampler=self._greedy)
-                z.copy_(to_the_edge(before, z - before, space.logits, greedily, constraint))
-            self.record.iterations = step
-            trials = self._round(step, z, decode)
+    def _chosen(self) -> list[Start]:
+        """Return where the search goes on from, the best first.
 
-    def _round(self, step: int, z: torch.Tensor, decode: Decode) -> Sequence[Trial]:
-        """Score a gradient step's samples."""
-        settings, trials = self._settings, list[Trial]()
-        try:
-            samplers = [
-                Sampler(
-                    settings.temperature,
-                    settings.seed,
-                    step,
-                    sample,
-                    settings.top_p,
-                    self._call.constraint,
-                )
-                for sample in range(settings.samples)
+        That is the draft alone, since a warm start that failed led astray; or side by side all of
+        them, as many as a round holds, of those that begin alike one.
+        """
+        drafts = [start for start in self._starts if start.trial.source == "draft"]
+        if self._settings.starts == "draft" and drafts:
+            return drafts
+        ranked = sorted(self._starts, key=lambda start: -start.trial.score.value)
+        different = {start.trial.tokens[: len(start.latents)]: start for start in reversed(ranked)}
+        return list(reversed(different.values()))[: self._width]
+
+    def _ascend(self, lines: Sequence[Line]) -> None:
+        """Take gradient steps along lines."""
+        best = lines[0], lines[0].trials[0]
+        for number in range(1, self._settings.max_iterations + 1):
+            shares = _shares(self._width, len(lines))
+            ahead = [
+                place
+                for line, share in zip(lines, shares, strict=True)
+                for place in line.step(share)
             ]
-            rows = [(decode(z, sampler), sampler) for sampler in samplers]
-            trials.extend(self._call.attempts(rows))
-        except (BudgetSpent, RewardError):
-            if trials:
-                self._add(trials, z)
-            raise
-        self._end_round(trials, z)
-        return trials
+            self.record.iterations = number
+            tried = self._try(number, ahead)
+            if self._settings.onward == "each":
+                lines = [line.seeing(trials) for line, trials in tried]
+                continue
+            answers = [(line, trial) for line, trials in tried for trial in trials]
+            for one in answers:
+                if self.record.better(one[1], best[1], self._settings.threshold):
+                    best = one
+            lines = [best[0].seeing([trial for _, trial in answers])]
+
+    def _try(self, number: int, lines: Sequence[Line]) -> list[tuple[Line, Sequence[Trial]]]:
+        """Score a round: each line's samples, all in one batch."""
+        settings, samples = self._settings, self._settings.samples
+        rows: list[Row] = []
+        for place in range(len(lines) * samples):
+            sampler = Sampler(
+                settings.temperature,
+                settings.seed,
+                number,
+                place,
+                settings.top_p,
+                self._call.constraint,
+            )
+            line = lines[place // samples]
+            rows.append((line.prefix(line.z, sampler), sampler))
+        found = self._round(rows, [line.z for line in lines], samples)
+        return [(line, trials) for line, (_, trials) in zip(lines, found, strict=True) if trials]
 
     def _flip(self, start: Start) -> None:
-        """Flip one token of the start after the other; what follows it is written again."""
-        z, prefix, logits = start.latents.detach(), start.trial.prefix, self._call.engine.logits
-        pairs = flips(z, prefix, logits, self._call.constraint, self._settings.max_iterations)
-        for step, (place, token) in enumerate(pairs, 1):
-            self.record.iterations = step
-            trial = self._call.attempt((*prefix[:place], token), self._greedy)
-            latents = torch.cat([z[:place], turned(z[place], token, logits)[None]])
-            self._end_round([trial], latents)
+        """Flip tokens of the start, one at a time; what follows each is written again."""
+        settings, logits, width = self._settings, self._call.engine.logits, self._width
+        z = start.whole.detach()
+        prefix = start.trial.tokens[: len(z)]
+        greedy = Sampler(0.0, constraint=self._call.constraint)
+        count = settings.max_iterations * width
+        pairs = flips(z, prefix, logits, self._call.constraint, count)
+        for first in range(0, len(pairs), width):
+            self.record.iterations += 1
+            some = pairs[first : first + width]
+            rows = [((*prefix[:place], token), greedy) for place, token in some]
+            latents = [
+                torch.cat([z[:place], turned(z[place], token, logits)[None]])
+                for place, token in some
+            ]
+            self._round(rows, latents, 1)
 
-    def _end_round(self, trials: Sequence[Trial], latents: torch.Tensor) -> None:
-        if self._add(trials, latents):
+    def _round(
+        self, rows: Sequence[Row], latents: Sequence[torch.Tensor], samples: int
+    ) -> list[Found]:
+        """Score rows, ``samples`` for each set of latents; record what was scored."""
+        trials: list[Trial | None] = []
+        try:
+            trials.extend(self._call.attempts(rows))
+        except (BudgetSpent, RewardError):
+            if any(trials):
+                self._add(_by_latents(latents, trials, samples))
+            raise
+        found = _by_latents(latents, trials, samples)
+        if self._add(found):
             raise _Ended("threshold")
-        since_draft = self.record.rewards[-self.record.rounds - 1 :]
-        if out_of_patience(since_draft, self._settings.patience):
+        means = [sum(one) / len(one) for one in self.record.rewards[-self.record.rounds - 1 :]]
+        if out_of_patience(means, self._settings.patience):
             raise _Ended("patience")
+        return found
 
-    def _add(self, trials: Sequence[Trial], latents: torch.Tensor) -> bool:
-        """Record and report a step; return whether an answer is accepted."""
-        self.record.rounds += 1
-        accepted = self.record.add(trials, latents, self._settings.threshold)
+    def _add(self, found: Sequence[Found]) -> bool:
+        """Record and report a round; return whether an answer is accepted."""
+        accepted = self.record.add_round(found, self._settings.threshold)
         self._on_step(self.record)
         return accepted
+
+
+def _by_latents(
+    latents: Sequence[torch.Tensor], trials: Sequence[Trial | None], samples: int
+) -> list[Found]:
+    """Return each set of latents with its answers; those that failed, or are missing, left out."""
+    return [
+        (z, [trial for trial in trials[at * samples : (at + 1) * samples] if trial is not None])
+        for at, z in enumerate(latents)
+    ]
+
+
+def _shares(width: int, lines: int) -> list[int]:
+    """Part a round's width among lines, at least one each, the first ones getting what is over."""
+    each, over = divmod(max(width, lines), lines)
+    return [each + (number < over) for number in range(lines)]
 
 
 def out_of_patience(rewards: Sequence[float], patience: int | None) -> bool:

@@ -1,7 +1,7 @@
 """What a search works with: answers and their latents, what it needs of a call, and its record."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -22,7 +22,8 @@ class Trial:
         text: The answer's text.
         score: What the reward says of it.
         finish: Why the answer ended.
-        source: Where it comes from: ``draft``, ``prior``, ``memory`` or ``search``.
+        source: Where it comes from: ``draft``, ``sample`` (a sampled draft), ``prior``,
+            ``memory`` or ``search``.
         calls: The tool calls that it makes.
     """
 
@@ -37,10 +38,27 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """An answer to search from: scored, with its first latents, (N, d) float32."""
+    """An answer to search from.
+
+    Attributes:
+        trial: The answer, scored.
+        latents: The latents that its prefix stands for, (N, d) float32.
+        written: The latents of what follows the prefix, (T, d) float32; None: they are not known.
+        neighbours: Ids of the traces that gave it.
+    """
 
     trial: Trial
     latents: torch.Tensor
+    written: torch.Tensor | None = None
+    neighbours: tuple[int, ...] = ()
+
+    @property
+    def whole(self) -> torch.Tensor:
+        """The latents of the answer's own first tokens, (N, d): `latents`, then `written`."""
+        kept = self.latents[: len(self.trial.prefix)]
+        if self.written is None or len(kept) == len(self.latents):
+            return self.latents
+        return torch.cat([kept, self.written])[: len(self.latents)]
 
 
 class LatentSpace(Protocol):
@@ -76,18 +94,21 @@ class Searchable(Protocol):
         """Choose a token for each latent (N, d), up to and with the first stop token."""
         ...
 
-    def attempt(self, prefix: tuple[int, ...], sampler: Sampler) -> Trial:
-        """Continue a prefix to a whole answer and score it; raises what `attempts` does."""
-        ...
+    def attempts(self, rows: Sequence[Row]) -> Iterator[Trial | None]:
+        """Continue prefixes to whole answers, in one batch, and score them as one round.
 
-    def attempts(self, rows: Sequence[Row]) -> Iterator[Trial]:
-        """Continue prefixes to whole answers, in one batch, and score one after the other.
+        Yields:
+            Each row's answer, in their order; None where the reward failed for it alone.
 
         Raises:
-            BudgetSpent: If the answer cannot be finished or judged within the budgets.
-            RewardError: If the reward breaks its contract.
+            BudgetSpent: If an answer cannot be finished or judged within the budgets.
+            RewardError: If the reward fails for all of them.
         """
         ...
+
+
+Found = tuple[torch.Tensor, Sequence[Trial]]
+"""Latents that were tried, (N, d), and the answers that they led to."""
 
 
 @dataclass(kw_only=True)
@@ -97,9 +118,9 @@ class SearchRecord:
     Attributes:
         best: The best answer seen, with the latents that it was decoded from. None: nothing was
             scored.
-        rewards: Mean reward of each round: the starts first, then the gradient steps.
-        iterations: Gradient steps taken.
-        rounds: Gradient steps in ``rewards``; a step that ended before any of its answers was
+        rewards: The reward of each answer, round by round: the starts first, then the search's.
+        iterations: Rounds begun after the starts.
+        rounds: Those of them in ``rewards``; a round that ended before any of its answers was
             scored is not.
         stopped: Why the search ended.
         error: What a failing reward said.
@@ -109,7 +130,7 @@ class SearchRecord:
     """
 
     best: Start | None = None
-    rewards: list[float] = field(default_factory=list[float])
+    rewards: list[tuple[float, ...]] = field(default_factory=list[tuple[float, ...]])
     iterations: int = 0
     rounds: int = 0
     stopped: str = "iterations"
@@ -117,21 +138,33 @@ class SearchRecord:
     ties: str = "first"
     cut: bool = False
 
-    def add(self, trials: Sequence[Trial], latents: torch.Tensor, threshold: float) -> bool:
-        """Add one round; return whether the best answer passes the threshold."""
-        self.rewards.append(sum(trial.score.value for trial in trials) / len(trials))
-        for trial in trials:
-            if self.best is None or self._better(trial, self.best.trial, threshold):
-                kept = latents[: len(trial.prefix)] if self.cut else latents
-                self.best = Start(trial=trial, latents=kept.clone())
+    def add_starts(self, starts: Sequence[Start], threshold: float) -> bool:
+        """Add a round of starts; return whether the best answer passes the threshold."""
+        self.rewards.append(tuple(start.trial.score.value for start in starts))
+        for start in starts:
+            self._consider(start, threshold)
+        return self.accepts(threshold)
+
+    def add_round(self, found: Sequence[Found], threshold: float) -> bool:
+        """Add a round of the search; return whether the best answer passes the threshold."""
+        self.rounds += 1
+        self.rewards.append(tuple(trial.score.value for _, trials in found for trial in trials))
+        for latents, trials in found:
+            for trial in trials:
+                self._consider(Start(trial=trial, latents=latents), threshold)
         return self.accepts(threshold)
 
     def accepts(self, threshold: float) -> bool:
         """Whether the best answer passes the threshold."""
         return self.best is not None and self.best.trial.score.passes(threshold)
 
-    def _better(self, trial: Trial, best: Trial, threshold: float) -> bool:
-        # What is accepted goes before what is refused, then the higher reward.
+    def _consider(self, start: Start, threshold: float) -> None:
+        if self.best is None or self.better(start.trial, self.best.trial, threshold):
+            kept = start.latents[: len(start.trial.prefix)] if self.cut else start.latents
+            self.best = replace(start, latents=kept.clone())
+
+    def better(self, trial: Trial, best: Trial, threshold: float) -> bool:
+        """Whether an answer goes before another: accepted before refused, then by reward."""
         ours, theirs = ((one.score.passes(threshold), one.score.value) for one in (trial, best))
         shorter = len(trial.tokens) < len(best.tokens)
         return ours > theirs or (self.ties == "shortest" and ours == theirs and shorter)

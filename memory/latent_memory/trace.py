@@ -1,5 +1,6 @@
 """What the memory holds: traces, and what recall returns. Pure values that know no storage."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -40,8 +41,9 @@ class Trace:
         optimised: Latents of the best-scoring answer, (N, d) float32.
         tokens: The winning tokens, which ``optimised`` decodes to; at most N.
         score: Reward of the answer, in [-1, 0].
-        rewards: One reward for each draft, warm start and gradient step, in order.
-        steps: Gradient steps whose answers were scored.
+        rewards: The reward of each answer, a tuple for each round: starts, the draft among them,
+            then the search's.
+        steps: How many of the rounds are the search's.
         stopped: Why the search ended.
         neighbours: Ids of the traces whose journeys gave the answer; none if the draft or a search
             did, whatever was recalled.
@@ -59,13 +61,18 @@ class Trace:
     optimised: Matrix
     tokens: tuple[int, ...]
     score: float
-    rewards: tuple[float, ...]
+    rewards: tuple[tuple[float, ...], ...]
     steps: int
     stopped: str
     neighbours: tuple[int, ...] = ()
     prior: str | None = None
     conversation: str | None = None
     settings: str | None = None
+
+
+def by_round(rewards: Sequence[Any]) -> tuple[tuple[float, ...], ...]:
+    """Return rewards by round; older traces hold one number a round, the mean of its answers."""
+    return tuple(tuple(one) if isinstance(one, list | tuple) else (one,) for one in rewards)
 
 
 def without_texts(trace: Trace) -> Trace:

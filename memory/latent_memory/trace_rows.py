@@ -23,7 +23,7 @@ from sqlalchemy import (
 from latent_memory.codec import decode_latents, encode_latents
 from latent_memory.errors import DamageError, TraceError
 from latent_memory.tables import embeddings, latents, shelves, texts, traces
-from latent_memory.trace import Shelf, StoredTrace, Trace
+from latent_memory.trace import Shelf, StoredTrace, Trace, by_round
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -184,7 +184,7 @@ def to_trace(row: RowMapping) -> StoredTrace:
             optimised=optimised,
             embedding=np.frombuffer(row["vector"], "<f4"),
             tokens=tuple(json.loads(row["tokens"])),
-            rewards=tuple(json.loads(row["rewards"])),
+            rewards=by_round(json.loads(row["rewards"])),
             neighbours=tuple(json.loads(row["neighbours"])),
             **{name: row[name] for name in (*_PLAIN, *_CHECKED_SINCE_0006)},
         )

@@ -121,7 +121,7 @@ def check_trace(trace: Trace) -> Trace:
         optimised=optimised,
         tokens=tuple(_whole("tokens", token, MAX_TOKEN) for token in trace.tokens),
         score=_reward(trace.score),
-        rewards=tuple(_reward(reward) for reward in trace.rewards),
+        rewards=tuple(map(_round, trace.rewards)),
         steps=_whole("steps", trace.steps),
         neighbours=tuple(_whole("neighbours", neighbour) for neighbour in trace.neighbours),
     )
@@ -157,6 +157,15 @@ def _floats(what: str, values: Any) -> NDArray[np.float32]:
             "it, or run the model in float32"
         )
     return array
+
+
+def _round(rewards: Any) -> tuple[float, ...]:
+    if isinstance(rewards, Real) or not rewards:
+        raise TraceError(
+            f"rewards must be one tuple of numbers for each round, got {_brief(rewards)}; write "
+            "((-0.5,), (-0.2, 0.0)) for one answer and then two"
+        )
+    return tuple(map(_reward, rewards))
 
 
 def _reward(reward: Any) -> float:

@@ -167,7 +167,7 @@ def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.M
         decode=engine.decode,
     )
     with Search(call, settings) as search:
-        search.start_from(start)
+        search.start_from([[start]])
         search.refine()
     (adam,) = made
     kept = [value for value in vars(adam).values() if isinstance(value, torch.Tensor)]

@@ -73,7 +73,7 @@ def searched(
         decode=space.decode,
     )
     with Search(call, Settings(max_iterations=6, **given)) as search:
-        search.start_from(start)
+        search.start_from([[start]])
         search.refine()
     return [(prefix, search.record) for prefix in [start.trial.prefix, *tried]]
 
@@ -256,12 +256,13 @@ def test_of_equal_rewards_the_shortest_can_be_kept():
     for ties in ("first", "shortest"):
         search = SearchRecord(ties=ties)
         for one in rounds:
-            search.add([one], torch.zeros(1, 1), -0.2)
+            search.add_round([(torch.zeros(1, 1), [one])], -0.2)
         assert search.best is not None
         kept[ties] = search.best.trial.prefix
     assert kept == {"first": (1,), "shortest": (2,)}
     search = SearchRecord(ties="shortest")
-    search.add([trial([1], -0.1, 9), trial([2], -0.1, 1, vetoed=True)], torch.zeros(1, 1), -0.2)
+    both = [trial([1], -0.1, 9), trial([2], -0.1, 1, vetoed=True)]
+    search.add_round([(torch.zeros(1, 1), both)], -0.2)
     assert search.best is not None
     assert search.best.trial.prefix == (1,)  # what is refused is no tie
 

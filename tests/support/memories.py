@@ -41,7 +41,7 @@ def trace(seed: int = 0, *, rows: int = 4, width: int = 8, **changes: Any) -> Tr
         optimised=base + rng.uniform(-0.3, 0.3, base.shape).astype(np.float32),
         tokens=tuple(range(rows)),
         score=-0.125,
-        rewards=(-1.0, -0.5, -0.125),
+        rewards=((-1.0,), (-0.5,), (-0.125,)),
         steps=2,
         stopped="threshold",
     )

@@ -107,7 +107,7 @@ def _trace(question: str, word: str) -> Trace:
         optimised=optimised.numpy(),
         tokens=tokens,
         score=0.0,
-        rewards=(-1.0, 0.0),
+        rewards=((-1.0,), (0.0,)),
         steps=1,
         stopped="threshold",
     )

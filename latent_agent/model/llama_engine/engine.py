@@ -49,6 +49,7 @@ class LlamaEngine(ContextEngine):
     capabilities = frozenset()
     device = torch.device("cpu")
     place, survives_fork = "llama.cpp's threads", False
+    good_width = 4  # docs/speed.md says how it was measured
 
     def __init__(
         self,

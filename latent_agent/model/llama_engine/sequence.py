@@ -168,12 +168,9 @@ class LlamaSequence(TokenSequence):
 
     def fork(self, tails: Sequence[Sequence[int]], stage: Stage) -> "SharedRows":
         """Return rows that all go on from here."""
-        numbers = self._numbers[: len(tails)]
-        with self.engine.scheduler.alone():
-            for number in numbers:  # the rows of a block before are gone
-                self.engine.context.cut(number, 0)
-                self.engine.context.share(self._number, number, len(self._ids))
-        return SharedRows(self.engine, self._budget, stage, numbers, len(self._ids), tails)
+        rows = SharedRows(self.engine, self._budget, stage, self._numbers, tails)
+        rows.go_on_from([(self._number, len(self._ids))] * len(tails))
+        return rows
 
     def _crop(self, length: int) -> int:
         """Go back to the first positions; return how many are left."""
@@ -197,13 +194,37 @@ class SharedRows:
         budget: Budget,
         stage: Stage,
         numbers: Sequence[int],
-        shared: int,
         tails: Sequence[Sequence[int]],
     ) -> None:
         self._engine, self._budget, self._numbers, self._tails = engine, budget, numbers, tails
         self._stage: Stage = stage
-        self._lengths = [shared] * len(tails)
+        self._lengths = [0] * len(tails)
         self._group = TokenGroup()
+
+    def go_on_from(self, sources: Sequence[tuple[int, int]]) -> None:
+        """Let each row hold the first positions of a sequence, given by number and length."""
+        with self._engine.scheduler.alone():
+            for row, (number, length) in enumerate(sources):
+                self._lengths[row] = length
+                if number != self._numbers[row]:
+                    self._engine.context.cut(self._numbers[row], 0)  # of a block before
+                    self._engine.context.share(number, self._numbers[row], length)
+
+    def branch(self, rows: Sequence[int], tails: Sequence[Sequence[int]]) -> "SharedRows":
+        """Read each row's own ids; return rows that go on from these."""
+        heads = len(self._tails)
+        with self._engine.scheduler.alone():
+            self._budget.charge(self._stage, sum(len(tail) for tail in self._tails))
+            self._engine.context.read(self._next(self._tails, output=False), latents=False)
+        # The first row of each goes on under its own number, the others under new ones.
+        unused = iter(self._numbers[heads : len(tails)])
+        numbers = [
+            self._numbers[row] if rows.index(row) == place else next(unused)
+            for place, row in enumerate(rows)
+        ]
+        branched = SharedRows(self._engine, self._budget, self._stage, numbers, tails)
+        branched.go_on_from([(self._numbers[row], self._lengths[row]) for row in rows])
+        return branched
 
     def joined(self) -> AbstractContextManager[None]:
         """Decode together with other calls until this is left."""

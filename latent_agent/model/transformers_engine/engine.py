@@ -15,10 +15,16 @@ from latent_agent.model.threads import Threads
 from latent_agent.model.transformers_engine.batched_cache import can_batch
 from latent_agent.model.transformers_engine.kv_sequence import CachedSequence, CachingEngine
 from latent_agent.model.transformers_engine.loading import context_window
+from latent_agent.model.transformers_engine.memory_room import (
+    free_bytes,
+    row_bytes,
+    rows_that_fit,
+)
 from latent_agent.model.transformers_engine.padded_passes import PaddedPasses
 from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
 from latent_agent.model.transformers_engine.prompt_pooling import pool
 
+_GOOD_WIDTH = 8  # docs/speed.md says how it was measured
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 EMBEDDED_AT_ONCE = 16  # prompts that share a pass
 
@@ -50,6 +56,7 @@ class TransformersEngine(CachingEngine):
         on_cpu = self.device.type == "cpu"
         self._threads = Threads(threads, _bytes_of(model) if on_cpu else None)
         self.threads = self._threads.count
+        self.good_width = _GOOD_WIDTH
         self.place, self.survives_fork = "the CPU" if on_cpu else "a GPU", on_cpu
         self.stop_ids = stop_ids(model, tokenizer)
         text_config: Any = model.config.get_text_config()
@@ -76,6 +83,14 @@ class TransformersEngine(CachingEngine):
     def width(self) -> int:
         """How many numbers a latent has (d)."""
         return self._head.weight.shape[1]
+
+    def rows_at_once(self, rows: int, length: int) -> int:
+        """Return how many of some rows of a length fit the free memory."""
+        if rows <= 1:
+            return rows
+        config = self.model.config.get_text_config()
+        one = row_bytes(config, length, self.model.dtype, self.vocabulary)
+        return rows_that_fit(one, free_bytes(self.device), rows)
 
     def sequence(self, budget: Budget) -> CachedSequence:
         """Return an empty sequence; its memory grows with it."""

@@ -36,6 +36,10 @@ class CachingEngine(Engine):
     slides: bool
 
     @abstractmethod
+    def rows_at_once(self, rows: int, length: int) -> int:
+        """Return how many of some rows of a length fit the free memory."""
+
+    @abstractmethod
     def states(
         self,
         ids: torch.Tensor,
@@ -66,6 +70,7 @@ class CachedSequence(TokenSequence):
         self._ids: list[int] = []
         self._latents: torch.Tensor | None = None  # (1, d) after the ids, while they are known
         self._group: SequenceGroup | None = None  # while `batched`
+        self._most = 1
 
     def embed(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
         """Read a prompt into the empty cache and return its embedding, (d,) float32."""
@@ -81,18 +86,22 @@ class CachedSequence(TokenSequence):
         A row that has ended goes on with padding: the longest prompt leaves the least room.
         """
         window = self.engine.context_window
+        longest = max((len(row.prompt) + row.limits.max_tokens for row in rows), default=0)
+        self._most = self.engine.rows_at_once(min(len(rows), _ROWS), longest)
         if len(rows) > 1 and window is not None:
             rows = [_shortened(row, window - max(len(row.prompt) for row in rows)) for row in rows]
         return generate.write(self, rows, stage)
 
     def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
         """Return the logits of what follows each prompt, (rows, vocabulary)."""
+        longest = max(map(len, prompts), default=0)
+        self._most = self.engine.rows_at_once(min(len(prompts), _ROWS), longest)
         return generate.next_logits(self, prompts, stage)
 
     @property
     def rows_at_once(self) -> int:
         """How many rows are forked: padding would stretch a sliding window, so of those one."""
-        return 1 if self.engine.slides else _ROWS
+        return 1 if self.engine.slides else self._most
 
     def hold(self, ids: Sequence[int], stage: Stage) -> None:
         """Make this sequence hold ``ids``, or nothing."""
@@ -168,16 +177,28 @@ class PaddedRows:
         stage: Stage,
         cache: DynamicCache,
         tails: Sequence[Sequence[int]],
+        mask: torch.Tensor | None = None,
     ) -> None:
         self._engine, self._budget, self._tails = engine, budget, tails
         self._stage: Stage = stage
-        shared, longest = cache.get_seq_length(), max(len(tail) for tail in tails)
+        longest = max(len(tail) for tail in tails)
         padding = [longest - len(tail) for tail in tails]
         ids = [[0] * pad + list(tail) for pad, tail in zip(padding, tails, strict=True)]
-        mask = [[1] * shared + [0] * pad + [1] * (longest - pad) for pad in padding]
         self._ids = torch.tensor(ids, device=engine.device)
-        self._group = SequenceGroup(cache, torch.tensor(mask, device=engine.device))
+        new = [[0] * pad + [1] * (longest - pad) for pad in padding]
+        if mask is None:  # of what all share nothing is padding
+            mask = torch.ones(len(tails), cache.get_seq_length(), dtype=torch.long)
+        mask = torch.cat([mask.to(engine.device), torch.tensor(new, device=engine.device)], dim=-1)
+        self._group = SequenceGroup(cache, mask)
         self._going = list(range(len(tails)))  # the rows of the group
+
+    def branch(self, rows: Sequence[int], tails: Sequence[Sequence[int]]) -> "PaddedRows":
+        """Read each row's own ids; return rows that go on from these."""
+        self.read(latents=False)
+        self._group.keep(rows)
+        return PaddedRows(
+            self._engine, self._budget, self._stage, self._group.cache, tails, self._group.mask
+        )
 
     def joined(self) -> AbstractContextManager[None]:
         """Decode together with other calls until this is left."""

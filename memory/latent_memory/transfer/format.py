@@ -6,12 +6,12 @@ noticed. The arrays lie in ``latents-0001.safetensors`` and so on, up to 1,000 t
 (float32).
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from latent_memory.trace import Arrays, Shelf, StoredTrace, Trace
+from latent_memory.trace import Arrays, Shelf, StoredTrace, Trace, by_round
 from latent_memory.trace_rows import names
 
 LINES = "traces.jsonl"
@@ -20,6 +20,11 @@ DTYPES = ("F16", "F32")  # of arrays, as safetensors names them
 
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
 Reward = Annotated[float, Field(ge=-1, le=0)]
+
+
+def _rounds(rewards: Any) -> Any:
+    return by_round(rewards) if isinstance(rewards, list | tuple) else rewards
+
 
 _COPIED = (
     *("query", "answer", "tokens", "score", "rewards", "steps", "stopped", "neighbours", "prior"),
@@ -42,7 +47,11 @@ class TraceLine(BaseModel):
     answer: str | None
     tokens: Annotated[tuple[Whole, ...], Field(strict=False)]
     score: Reward
-    rewards: Annotated[tuple[Reward, ...], Field(strict=False)]
+    rewards: Annotated[
+        tuple[Annotated[tuple[Reward, ...], Field(strict=False)], ...],
+        Field(strict=False),
+        BeforeValidator(_rounds),
+    ]
     steps: Whole
     stopped: str
     neighbours: Annotated[tuple[Whole, ...], Field(strict=False)]

@@ -1,0 +1,70 @@
+"""One walk through the latents, and the places that a gradient step of it leads to."""
+
+from collections.abc import Sequence
+from copy import copy
+from functools import partial
+from typing import Self
+
+import torch
+
+from latent_agent.model.sampling import Sampler
+from latent_agent.search.adam import Adam
+from latent_agent.search.boundary_step import lengths, to_the_edge
+from latent_agent.search.policy_gradient import policy_gradient
+from latent_agent.search.position_selection import updated
+from latent_agent.search.prefix import read_prefix
+from latent_agent.search.types import Searchable, Start, Trial
+from latent_agent.settings import Settings
+
+
+class Line:
+    """One walk through the latents.
+
+    Args:
+        call: Latents to tokens.
+        settings: How the latents are moved.
+        start: Where it begins.
+
+    Attributes:
+        z: Where it is, (N, d).
+        trials: The answers that the next gradient is taken of.
+    """
+
+    def __init__(self, call: Searchable, settings: Settings, start: Start) -> None:
+        self._space, self._settings, self._constraint = call.engine, settings, call.constraint
+        self.z = start.whole.detach().clone()
+        self.trials: Sequence[Trial] = [start.trial]
+        self._adam = Adam(self.z, settings.learning_rate)
+        self._moving = updated(self.z, self._space.logits, settings)
+        begun = start.trial.tokens[: len(self.z)]
+        self.prefix = partial(read_prefix, call.decode, begun, settings)
+        """Takes latents and a sampler; returns the prefix that they stand for."""
+
+    def step(self, count: int) -> list[Self]:
+        """Take one gradient step; return where it leads, at up to ``count`` lengths of it.
+
+        The first is the step itself. Each further one is just long enough that greedy decoding
+        takes other tokens than at the one before.
+        """
+        settings, space, constraint = self._settings, self._space, self._constraint
+        gradient = policy_gradient(self.z, self.trials, space, settings, constraint)
+        first = self._at(self.z.clone())
+        first._adam.ascend(gradient if self._moving is None else gradient * self._moving)
+        greedily = partial(self.prefix, sampler=Sampler(0.0, constraint=constraint))
+        step = first.z - self.z
+        if settings.step == "margin":
+            first.z.copy_(to_the_edge(self.z, step, space.logits, greedily, constraint))
+        further = lengths(first.z, step, count - 1, space.logits, greedily, constraint)
+        return [first, *map(first._at, further)]
+
+    def _at(self, z: torch.Tensor) -> Self:
+        """Return the same walk at another place."""
+        other = copy(self)
+        other.z, other._adam = z, self._adam.at(z)
+        return other
+
+    def seeing(self, trials: Sequence[Trial]) -> Self:
+        """Return the same walk, whose next gradient is taken of these answers."""
+        other = copy(self)
+        other.trials = trials
+        return other
