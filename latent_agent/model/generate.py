@@ -16,7 +16,7 @@ from latent_agent.model.engine import Completion, Engine, Finish, Writing
 from latent_agent.model.stop_strings import holds_stop
 from latent_agent.model.thinking import Thinking
 
-_WORTH_A_PASS = 64  # tokens that groups of rows share, to be read before the rows
+_WORTH_A_PASS = 32  # tokens that groups of rows share, to be read before the rows
 
 PassOutput = tuple[torch.Tensor, torch.Tensor]
 """Latents, (rows, d) float32, and their logits, (rows, vocabulary)."""

@@ -81,7 +81,7 @@ def test_a_reward_that_fails_later(chat: ChatLatentSeek, name: str) -> None:
 
 def test_a_number_of_another_type_is_a_number(chat: ChatLatentSeek) -> None:
     got = metadata(chat, reward=lambda question, answer: torch.tensor(-0.5))
-    assert got["rewards"] == [-0.5] * 5
+    assert got["rewards"] == [[-0.5]] * 5
 
 
 # ------------------------------------------------------------------------ judges
@@ -151,7 +151,7 @@ def test_the_verdict_phrase_in_an_answer_gains_nothing(kind, reply: str) -> None
 
 def test_a_real_judge_that_gives_no_verdict_refuses(chat: ChatLatentSeek) -> None:
     got = metadata(chat, reward=SelfReward(max_tokens=3))
-    assert got["rewards"] == [-1.0] * 5
+    assert got["rewards"] == [[-1.0]] * 5
     assert set(got["checks"].values()) == {0.0}
 
 

@@ -118,7 +118,7 @@ def test_a_bad_reward_ends_the_search_with_the_best_so_far(value):
     message = chat.invoke(PLANTED[0].text)
     trace = message.response_metadata["latent_agent"]
     assert trace["stopped"] == "reward_error"
-    assert trace["rewards"] == [-0.9, -0.8]
+    assert trace["rewards"] == [[-0.9], [-0.8]]
     assert repr(value) in trace["error"]
     assert message.text
 

@@ -44,7 +44,7 @@ def test_the_events_are_what_the_metadata_says(chat, searched):
     assert [event for event, _ in events][:2] == ["draft", "verdict"]
     assert events[0][1]["text"] == trace["draft"]
     assert [details["step"] for details in steps] == list(range(1, trace["iterations"] + 1))
-    assert [verdicts[0]["reward"], *(details["reward"] for details in steps)] == trace["rewards"]
+    assert [[verdicts[0]["reward"]], *(details["rewards"] for details in steps)] == trace["rewards"]
     assert [details["accepted"] for details in verdicts] == [False] * (len(verdicts) - 1) + [True]
     assert (verdicts[-1]["text"], verdicts[-1]["checks"]) == (message.text, trace["checks"])
     seconds = [details["seconds"] for _, details in events]

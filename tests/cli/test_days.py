@@ -41,7 +41,7 @@ def test_days_drift_by_quarters_and_each_is_known_before_it_is_the_half() -> Non
 def answered(family: str, steps: int, *, right: bool) -> Row:
     return Row(
         question="?", family=family, planted=True, draft=None, final="1", draft_right=False,
-        final_right=right, rewards=[0.0], steps=steps, stopped="threshold", source="search",
+        final_right=right, rewards=[[0.0]], steps=steps, stopped="threshold", source="search",
         forwarded={},
     )  # fmt: skip
 

@@ -111,7 +111,10 @@ def test_json_is_what_it_was_and_asks_no_model(path: Path) -> None:
         *("rewards", "steps", "stopped", "neighbours", "prior", "tokens", "latents", "moved"),
         *("conversation", "settings"),
     ]
-    assert (told["query"], told["rewards"]) == (QUESTION, list(stored(path, 1).trace.rewards))
+    assert (told["query"], told["rewards"]) == (
+        QUESTION,
+        [list(one) for one in stored(path, 1).trace.rewards],
+    )
 
 
 def test_words_that_changed_are_marked() -> None:
@@ -136,9 +139,10 @@ def test_bars_are_ascii_where_the_terminal_needs_it(path: Path) -> None:
 
 
 def test_many_rewards_are_cut_and_equal_ones_joined() -> None:
-    one = trace(1, steps=4, rewards=(-1.0, -0.5, -0.5, -0.5, -0.125))
+    one = trace(1, steps=4, rewards=((-1.0,), (-0.5,), (-0.5,), (-0.5,), (-0.125,)))
     assert [name for name, _ in rounds(one)] == ["draft", "steps 1-3", "step 4"]
-    many = trace(1, steps=60, rewards=(-1.0, *(-0.5 - at / 200 for at in range(59)), -0.125))
+    between = ((-0.5 - at / 200,) for at in range(59))
+    many = trace(1, steps=60, rewards=((-1.0,), *between, (-0.125,)))
     found = StoredTrace(id=1, created=datetime.now(UTC), trace=many)
     out = StringIO()
     Console(file=out, width=80).print(draw(found, [], "none", marks=True))

@@ -53,7 +53,7 @@ def searched(question: Question, shelf: Shelf) -> Trace:
         optimised=call.writer.base().numpy(),
         tokens=tuple(right[:3]),
         score=0.0,
-        rewards=(-0.5, 0.0),
+        rewards=((-0.5,), (0.0,)),
         steps=1,
         stopped="threshold",
     )
@@ -224,7 +224,7 @@ def test_a_night_that_fails_costs_no_other_reward_its_night(
         good = list(opened.stream(shelf))
         never = replace(shelf, namespace="two", reward="a:never")
         two = replace(shelf, namespace="two")
-        hopeless = [replace(one.trace, shelf=never, score=-1.0, rewards=(-1.0,)) for one in good]
+        hopeless = [replace(one.trace, shelf=never, score=-1.0, rewards=((-1.0,),)) for one in good]
         opened.add_many(hopeless)
         opened.add_many(replace(one.trace, shelf=two) for one in good)
     result = run("consolidate", "--memory", memory, "--namespace", "two", "--calls", 40, "--json")

@@ -28,7 +28,7 @@ def make_trace(seed: int, number: int) -> Trace:
         optimised=base + moved,
         tokens=tuple(range(_ROWS)),
         score=-0.25,
-        rewards=(-1.0, -0.25),
+        rewards=((-1.0,), (-0.25,)),
         steps=1,
         stopped="threshold",
     )

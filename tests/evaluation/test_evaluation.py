@@ -319,7 +319,7 @@ def a_trace(number: int) -> Trace:
     return Trace(
         shelf=Shelf(namespace="n", fingerprint="f", reward="r"), query=f"{number}", answer="",
         embedding=random.standard_normal(8).astype(np.float32), base=latents, optimised=latents,
-        tokens=(1, 2, 3), score=0.0, rewards=(0.0,), steps=0, stopped="threshold",
+        tokens=(1, 2, 3), score=0.0, rewards=((0.0,),), steps=0, stopped="threshold",
     )  # fmt: skip
 
 

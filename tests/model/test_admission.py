@@ -130,7 +130,7 @@ def test_a_reward_may_ask_the_model_that_calls_it(held: Held) -> None:
     judge = chat_with(held, max_calls=1, max_waiting=0)
     chat = chat_with(lambda *_: -0.5 if judge.invoke(ASKED[1]).text else -1.0, max_calls=1,
                      max_waiting=0, max_iterations=1)  # fmt: skip
-    assert chat.invoke(ASKED[0]).response_metadata["latent_agent"]["rewards"][0] == -0.5
+    assert chat.invoke(ASKED[0]).response_metadata["latent_agent"]["rewards"][0] == [-0.5]
 
 
 def test_time_in_line_is_time_of_the_call(held: Held) -> None:

@@ -29,7 +29,7 @@ def test_it_says_what_it_was_told(chat: ChatLatentSeek) -> None:
 def test_a_search_finds_the_reply_that_is_accepted(chat: ChatLatentSeek) -> None:
     told = chat.invoke(SUM).response_metadata["latent_agent"]
     assert (told["draft"], told["source"], told["stopped"]) == ("5", "search", "threshold")
-    assert told["rewards"][-1] == 0.0
+    assert told["rewards"][-1] == [0.0]
     assert told["trace_id"] is not None
 
 

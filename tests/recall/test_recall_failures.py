@@ -256,7 +256,8 @@ def test_a_journey_that_was_searched_is_amplified(
 
 def test_traces_that_list_all_that_was_recalled_are_read_right(journey: StoredTrace) -> None:
     """As they were stored before they listed only what gave the answer."""
-    old = replace(journey.trace, neighbours=(1, 2), rewards=(-0.3, -0.9, -0.8, -0.1), steps=2)
+    rewards = ((-0.3,), (-0.9,), (-0.8,), (-0.1,))
+    old = replace(journey.trace, neighbours=(1, 2), rewards=rewards, steps=2)
     searched = replace(journey, trace=replace(old, score=-0.1))
     transferred = replace(journey, trace=replace(old, score=-0.3))
     assert (amplified(searched), amplified(transferred)) == (True, False)

@@ -63,7 +63,7 @@ def neighbour(similarity: float, base: np.ndarray, optimised: np.ndarray) -> Nei
     trace = Trace(
         shelf=shelf, query=None, answer=None, embedding=np.ones(3, np.float32),
         base=base.astype(np.float32), optimised=optimised.astype(np.float32), tokens=(1,),
-        score=0.0, rewards=(0.0,), steps=1, stopped="threshold",
+        score=0.0, rewards=((0.0,),), steps=1, stopped="threshold",
     )  # fmt: skip
     stored = StoredTrace(id=1, created=datetime.now(UTC), trace=trace)
     return Neighbour(stored=stored, similarity=similarity)
@@ -129,8 +129,8 @@ def test_what_is_stored_is_what_the_call_found(memory: LatentMemory) -> None:
     assert stored is not None
     kept = stored.trace
     assert (kept.query, kept.answer, kept.steps) == (text, message.text, trace["iterations"])
-    assert list(kept.rewards) == pytest.approx(trace["rewards"])
-    assert kept.score == pytest.approx(max(trace["rewards"]))
+    assert [list(one) for one in kept.rewards] == trace["rewards"]
+    assert kept.score == pytest.approx(max(trace["rewards"])[0])
     assert kept.base.shape == kept.optimised.shape
     assert 1 <= len(kept.base) <= 3  # it ends where it changes
     assert np.abs(kept.optimised - kept.base).max() > 0.01

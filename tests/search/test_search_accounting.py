@@ -71,7 +71,7 @@ def test_patience_is_held_against_the_draft_not_the_warm_start(memory: LatentMem
     lead_astray(memory)
     rising = Scripted(-0.3, -0.9, -0.8, -0.7, -0.6, -0.5, -0.4)
     warm = ask(memory, rising, patience=3, max_iterations=5)
-    assert warm["rewards"] == [-0.3, -0.9, -0.8, -0.7, -0.6, -0.5, -0.4]
+    assert warm["rewards"] == [[-0.3], [-0.9], [-0.8], [-0.7], [-0.6], [-0.5], [-0.4]]
     assert warm["stopped"] == "iterations"
 
 
@@ -97,20 +97,20 @@ def cut(limit: int, scores: Sequence[float | Exception]) -> tuple[dict[str, Any]
 
 def test_the_finished_samples_of_a_round_count_when_a_budget_ends() -> None:
     got, answers = cut(2, [-0.9, -0.7, -0.3])
-    assert got["rewards"] == pytest.approx([-0.9, -0.5])
+    assert got["rewards"] == [[-0.9], [-0.7, -0.3]]
     assert (got["stopped"], got["iterations"], got["text"]) == ("tokens", 1, answers[2])
 
 
 def test_a_sample_that_passed_before_a_budget_ended_is_accepted() -> None:
     got, answers = cut(2, [-0.9, -0.1, -0.7])
-    assert got["rewards"] == pytest.approx([-0.9, -0.4])
+    assert got["rewards"] == [[-0.9], [-0.1, -0.7]]
     assert (got["stopped"], got["iterations"], got["text"]) == ("threshold", 1, answers[1])
 
 
 def test_the_finished_samples_of_a_round_count_when_a_reward_fails() -> None:
     reward = Scripted(-0.9, -0.7, -0.3, KeyError("lost"))
     got = ask(None, reward, **SAMPLED)
-    assert got["rewards"] == pytest.approx([-0.9, -0.5])
+    assert got["rewards"] == [[-0.9], [-0.7, -0.3]]
     assert (got["stopped"], got["text"]) == ("reward_error", reward.answers[2])
     assert "lost" in got["error"]
 
@@ -132,10 +132,10 @@ def test_a_round_that_was_cut_short_is_told_of() -> None:
 def test_a_step_whose_answer_was_never_scored_shifts_no_round(memory: LatentMemory) -> None:
     reward = Scripted(-0.9, -0.8, KeyError("lost"))
     got = ask(memory, reward)
-    assert (got["iterations"], got["rewards"]) == (2, [-0.9, -0.8])
+    assert (got["iterations"], got["rewards"]) == (2, [[-0.9], [-0.8]])
     stored = memory.get(got["trace_id"])
     assert stored is not None
-    assert list(rounds(stored.trace)) == [("draft", -0.9), ("step 1", -0.8)]
+    assert list(rounds(stored.trace)) == [("draft", (-0.9,)), ("step 1", (-0.8,))]
 
 
 # ------------------------------------------------------------------------ answers never judged

@@ -1,5 +1,6 @@
 """Other ways to search: what is updated, how far a step goes, what is turned, what is kept."""
 
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -59,7 +60,8 @@ def searched(
 ) -> list[tuple[tuple[int, ...], SearchRecord]]:
     """Every prefix that a search tries from ``z`` where each answer is refused."""
     tried = []
-    start = Start(trial=trial(space.decode(z, GREEDY)), latents=z)
+    tokens = space.decode(z, GREEDY)
+    start = Start(trial=replace(trial(tokens), tokens=tokens), latents=z)
 
     def attempt(prefix, sampler):
         tried.append(prefix)

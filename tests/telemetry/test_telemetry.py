@@ -129,7 +129,7 @@ def test_a_call_is_told_to_log_span_and_metrics(
     one, two = told(caplog.records, "call")
     assert one["stopped"] == first["stopped"]
     assert one["steps"] == first["iterations"]
-    assert one["reward"] == max(first["rewards"])
+    assert [one["reward"]] == max(first["rewards"])
     assert one["trace_id"] == first["trace_id"]
     assert one["namespace"] == "default"
     assert one["forwarded_judge"] == first["forwarded_tokens"]["judge"]

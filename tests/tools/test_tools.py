@@ -289,7 +289,7 @@ def test_a_forced_call_fits_its_tool_and_is_returned_unjudged(chat, choice):
     assert message.text == ""
     told = message.response_metadata["latent_agent"]
     assert told["forwarded_tokens"]["judge"] == 0
-    assert (told["rewards"], told["stopped"]) == ([0.0], "threshold")
+    assert (told["rewards"], told["stopped"]) == ([[0.0]], "threshold")
     assert message.response_metadata["finish_reason"] == "tool_calls"
 
 

@@ -41,7 +41,7 @@ def made(number: int) -> Trace:
         optimised=base + random.uniform(-0.3, 0.3, base.shape).astype(np.float32),
         tokens=(number, 2, 3),
         score=-number / 16,
-        rewards=(-1.0, -number / 16),
+        rewards=((-1.0,), (-number / 16,)),
         steps=number,
         stopped="threshold",
         neighbours=(1,) if number > 1 else (),
