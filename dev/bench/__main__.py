@@ -8,12 +8,13 @@ from dev.bench.engines_command import engine_run, engines
 from dev.bench.memory_command import memory
 from dev.bench.night_command import night
 from dev.bench.profile_command import profile
+from dev.bench.rounds_command import rounds
 from latent_agent.cli import run_app
 
 app = typer.Typer(
     help="Measure this machine.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-for command in (memory, call, night, batch, profile, engines):
+for command in (memory, call, night, batch, profile, engines, rounds):
     app.command()(command)
 app.command(hidden=True)(engine_run)
 

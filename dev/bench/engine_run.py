@@ -105,7 +105,7 @@ def _pay(
     engine: Engine, asked: Sequence[Turn], judged: Sequence[JudgeRequest], answer: int, verdict: int
 ) -> None:
     """Decode what the calls must read and write, by what the engine itself offers."""
-    decoder: Any = _Transformers(engine) if engine.name == "transformers" else _Llama(engine)
+    decoder = plain_decoder(engine)
     checks = len(judged) // len(asked)
     for number, turn in enumerate(asked):
         decoder.write([encode_chat(engine.tokenizer, [turn])], answer)
@@ -114,6 +114,11 @@ def _pay(
             for request in judged[number * checks : (number + 1) * checks]
         ]
         decoder.write(prompts, verdict)
+
+
+def plain_decoder(engine: Engine) -> Any:
+    """Return what decodes greedily by what the engine itself offers."""
+    return _Transformers(engine) if engine.name == "transformers" else _Llama(engine)
 
 
 class _Transformers:
