@@ -46,6 +46,7 @@ def rounds(
     model: Annotated[str, typer.Argument(help="PLACE or PLACE@DTYPE.")],
     width: Annotated[int, typer.Option(help="Answers of a round.", min=2)] = 8,
     answer: Annotated[int, typer.Option(help="Tokens of each answer.", min=8)] = 320,
+    prefix_tokens: Annotated[int, typer.Option(help="Latents that are searched.", min=1)] = 16,
     repeats: Annotated[int, typer.Option(help="Of each, in turn.", min=1)] = 3,
     judge: Annotated[bool, typer.Option(help="Judge by one-pass verdicts.")] = True,
     only: Annotated[
@@ -89,7 +90,8 @@ def rounds(
         settings = dict(given[name])
         asked = SelfReward(verdict="logits") if judge else None
         reward = Refusing(asked, accept=settings.pop("accept", False))
-        chosen = settings_for(max_tokens=answer, max_iterations=1, seed=seed, **settings)
+        lengths = {"max_tokens": answer, "prefix_tokens": prefix_tokens}
+        chosen = settings_for(max_iterations=1, seed=seed, **lengths, **settings)
         outcome = LatentAgent(shared, chosen, reward).answer(turns)
         return {
             "seconds": time.perf_counter() - began,

@@ -7,7 +7,7 @@ import torch
 
 from latent_agent.call.answer_format import FREE_TEXT, Form
 from latent_agent.call.progress import Progress
-from latent_agent.call.scorer import Answered, Scorer
+from latent_agent.call.scorer import Unscored, Scorer
 from latent_agent.call.stored_call import call_text
 from latent_agent.call.tried import Tried
 from latent_agent.call.writer import Writer
@@ -193,7 +193,7 @@ class Call:
         read = [self.read(one.completion.tokens, one.completion.text) for one in whole]
         scores = self._scorer.scores(
             [
-                Answered(completion=one.completion, answer=answer, calls=calls, source=one.source)
+                Unscored(completion=one.completion, answer=answer, calls=calls, source=one.source)
                 for one, (answer, calls) in zip(whole, read, strict=True)
             ]
         )

@@ -12,7 +12,7 @@ from latent_agent.tools.call import ToolCall
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class Unscored:
     """An answer that is to be scored: what it says outside its tool calls, and these."""
 
     completion: Completion
@@ -41,7 +41,7 @@ class Scorer:
         self._threshold, self._report = threshold, report
         self._scores: dict[Hashable, Score] = {}
 
-    def scores(self, answers: Sequence[Answered]) -> Iterator[Score | RewardError]:
+    def scores(self, answers: Sequence[Unscored]) -> Iterator[Score | RewardError]:
         """Score the answers of a round.
 
         A thought that does not end is refused without asking the reward.
@@ -53,7 +53,7 @@ class Scorer:
             BudgetSpent: If a budget ends while a judge works.
         """
         keys = [self._key(place, one) for place, one in enumerate(answers)]
-        new: dict[Hashable, Answered] = {}  # of equal answers the first
+        new: dict[Hashable, Unscored] = {}  # of equal answers the first
         for key, one in zip(keys, answers, strict=True):
             if key not in self._scores:
                 new.setdefault(key, one)
@@ -65,14 +65,14 @@ class Scorer:
                 self._note(key, new[key], score)
             yield found[key] if key in found else self._scores[key]
 
-    def _key(self, place: int, one: Answered) -> Hashable:
+    def _key(self, place: int, one: Unscored) -> Hashable:
         if not self._reward.deterministic:
             return place
         said = tuple(readings(one.answer)) if self._reward.final_only else one.answer
         whole = one.completion.thought_finished
         return said, one.complete, whole, tuple(call.source for call in one.calls)
 
-    def _ask(self, answers: Sequence[Answered]) -> Iterator[Score | RewardError]:
+    def _ask(self, answers: Sequence[Unscored]) -> Iterator[Score | RewardError]:
         """Score answers, none of which is known."""
         cases = [
             replace(self._case, answer=one.answer, calls=one.calls, complete=one.complete)
@@ -84,7 +84,7 @@ class Scorer:
             whole = one.completion.thought_finished
             yield next(scores) if whole else Score(value=-1.0, vetoed=True)
 
-    def _note(self, key: Hashable, one: Answered, score: Score | RewardError) -> None:
+    def _note(self, key: Hashable, one: Unscored, score: Score | RewardError) -> None:
         if isinstance(score, RewardError):
             return
         if self._reward.deterministic:
