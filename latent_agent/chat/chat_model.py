@@ -66,7 +66,9 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
             ``help(ChatLatentSeek)`` and docs/reference/settings.md list them.
         stop: Texts that end an answer; they are not part of it.
         n: Answers to one conversation, in `generate` and `agenerate`; above 1 needs a
-            temperature. All but the first sample their draft too, and leave the memory alone.
+            temperature. All but the first sample their draft too, and leave the memory alone. They
+            are written together, or one after the other where ``timeout``,
+            ``max_forwarded_tokens`` or ``max_waiting`` is given.
             ``timeout`` and ``max_forwarded_tokens`` hold for all together; answers for which
             nothing is left are left out, but never the first.
         reward: A built-in reward or any ``(question, answer) -> float`` in [-1, 0]; by default

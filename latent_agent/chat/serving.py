@@ -5,13 +5,16 @@ Replays at night and measurements ask the agent itself.
 
 import threading
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from latent_agent.call.agent import LatentAgent
 from latent_agent.call.outcome import Outcome
+from latent_agent.call.parallel import in_parallel
 from latent_agent.call.progress import Progress
 from latent_agent.errors import BusyError, SettingError
 from latent_agent.model.conversation import Turn
@@ -58,9 +61,11 @@ def serve_choices(
 ) -> list[Outcome]:
     """Answer ``count`` times; all but the first sample their draft, and leave the memory alone.
 
-    ``timeout`` and ``max_forwarded_tokens`` hold for all together: each answer has what those
-    before it left. The first always comes back. One that not a single token is left for, or that
-    gets no turn because others keep the model busy, is left out, and so are those after it.
+    They are written together, unless something is to be shared out: ``timeout`` and
+    ``max_forwarded_tokens`` hold for all together, so that each answer has what those before it
+    left, and a limited queue gives one turn at a time. The first always comes back. One that not a
+    single token is left for, or that gets no turn because others keep the model busy, is left out,
+    and so are those after it.
 
     Raises:
         BusyError: If the first gets no turn.
@@ -69,6 +74,10 @@ def serve_choices(
     """
     if count > 1:
         agent.model.engine()  # reading the weights is on no call's clock
+    settings = agent.settings
+    shared_out = settings.timeout, settings.max_forwarded_tokens, settings.max_waiting
+    if count > 1 and shared_out == (None, None, None):
+        return _together(agent, turns, progress, count)
     began = time.monotonic()
     outcomes = [serve(agent, turns, progress)]
     for other in range(1, count):
@@ -76,16 +85,41 @@ def serve_choices(
         left = _left(agent.settings, time.monotonic() - began, spent)
         if left is None:
             break
-        varied = replace(left, seed=left.seed + other, sample_draft=True)
-        another = agent.having(varied, NO_MEMORY)
         try:
-            outcome = serve(another, turns, progress)
+            outcome = serve(_varied(agent, left, other), turns, progress)
         except BusyError:
             break
         if outcome.finish in ("time", "tokens") and not outcome.answer_tokens:
             break
         outcomes.append(outcome)
     return outcomes
+
+
+def _together(
+    agent: LatentAgent, turns: Sequence[Turn], progress: Progress, count: int
+) -> list[Outcome]:
+    """Answer at the same time, so that all share the model's passes."""
+    one_at_a_time = threading.Lock()
+
+    def report(event: str, details: Mapping[str, Any]) -> None:
+        with one_at_a_time:
+            progress.report(event, **details)
+
+    def job(one: LatentAgent) -> Callable[[], Outcome]:
+        own = Progress(report, cancelled=progress.cancelled, place=progress.place)
+        # In the caller's context, which holds its turn and the span around it.
+        return partial(copy_context().run, partial(serve, one, turns, own))
+
+    varied = (_varied(agent, agent.settings, other) for other in range(1, count))
+    jobs = [job(one) for one in (agent, *varied)]
+    most = min(count, agent.settings.max_calls)
+    with closing(in_parallel(jobs, most, progress.cancelled)) as outcomes:
+        return list(outcomes)
+
+
+def _varied(agent: LatentAgent, settings: Settings, other: int) -> LatentAgent:
+    varied = replace(settings, seed=settings.seed + other, sample_draft=True)
+    return agent.having(varied, NO_MEMORY)
 
 
 def _left(settings: Settings, seconds: float, tokens: int) -> Settings | None:

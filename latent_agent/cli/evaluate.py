@@ -46,7 +46,8 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="Any other set
 AtOnce = Annotated[
     int,
     typer.Option(
-        help="Answers that share the model's passes; 1 where their seconds are to be compared.",
+        help="Answers that share the model's passes, and what several methods want of a question; "
+        "1 where their seconds are to be compared.",
         min=1,
     ),
 ]
@@ -226,12 +227,13 @@ def _reported(out: Path, finished: "Finished", settings: Mapping[str, Any]) -> d
     from latent_agent.evaluation.report import write_report
     from latent_agent.evaluation.summary import summarise
 
-    summary = summarise(finished.records, finished.prepared)
+    summary = summarise(finished.records, finished.prepared, finished.tokens)
     write_report(out, summary, finished.records, settings)
     return summary
 
 
 def _show(summary: dict[str, Any], out: Path) -> None:
+    from latent_agent.evaluation.report import spent
     from latent_agent.evaluation.tables import HEADINGS, method_rows
 
     table = Table(title=f"{summary['questions']} questions, {len(summary['seeds'])} seed(s)")
@@ -242,4 +244,6 @@ def _show(summary: dict[str, Any], out: Path) -> None:
     for row in method_rows(summary["groups"]["all"]):
         table.add_row(*(row[number] for number in shown))
     Console().print(table)
+    for line in spent(summary):
+        typer.echo(line)
     typer.echo(f"Report: {out / 'report.html'} and {out / 'report.md'}")

@@ -10,12 +10,15 @@ from latent_agent.call.agent import LatentAgent
 from latent_agent.call.call import Call
 from latent_agent.call.outcome import Outcome
 from latent_agent.call.progress import Progress
+from latent_agent.evaluation.answer_pool import AnswerPool
 from latent_agent.evaluation.checking import Checker
 from latent_agent.evaluation.items import Item
+from latent_agent.evaluation.pooled_engine import PooledEngine
 from latent_agent.evaluation.records import Point, Record, best_said
 from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import SharedModel
+from latent_agent.model.sampling import Sampler
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import Reward
 from latent_agent.settings import Settings
@@ -61,6 +64,7 @@ class Bench:
         temperature: Of sampled answers (self-consistency, best-of-N).
         remembered: What training questions left behind; None: nothing was trained.
         stream: A memory that is written along the questions.
+        pool: What other methods wrote for the question; None: nothing is shared.
         cancelled: Set once no further answer is wanted.
     """
 
@@ -72,6 +76,7 @@ class Bench:
     temperature: float = 1.0
     remembered: Remembered | None = None
     stream: LatentMemory | None = None
+    pool: AnswerPool | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def turns(self, item: Item) -> list[Turn]:
@@ -81,7 +86,7 @@ class Bench:
     def search(self, item: Item, memory: TraceMemory | None = None) -> "Answered":
         """Answer an item as the product does."""
         log = AnswerLog()
-        agent = LatentAgent(self.model, self.settings, self.reward, memory)
+        agent = LatentAgent(self._served(), self.settings, self.reward, memory)
         progress = Progress(log, cancelled=self.cancelled)
         return Answered(outcome=agent.answer(self.turns(item), progress), answers=log.answers)
 
@@ -91,7 +96,27 @@ class Bench:
         template = self.settings.chat_template_kwargs
         prompt = encode_chat(self.model.tokenizer, turns, (), template)
         progress = Progress(log, cancelled=self.cancelled)
-        return Call(self.model, self.settings, self.reward, turns, prompt, progress)
+        return Call(self._served(), self.settings, self.reward, turns, prompt, progress)
+
+    def expect(self, samplers: Sequence[Sampler]) -> None:
+        """Write what these samplers draw together, once one of it is wanted.
+
+        Args:
+            samplers: Nobody else's: what a sampler draws hangs on what it drew before.
+        """
+        if self.pool is not None:
+            self.pool.expect(samplers)
+
+    @property
+    def shares(self) -> bool:
+        """Whether it takes from the pool: a budget may cut an answer short, which is no other's."""
+        limits = self.settings.timeout, self.settings.max_forwarded_tokens
+        return self.pool is not None and limits == (None, None)
+
+    def _served(self) -> SharedModel:
+        if self.pool is None or not self.shares:
+            return self.model
+        return self.model.served_by(PooledEngine(self.model.engine(), self.pool))
 
 
 class AnswerLog:

@@ -1,8 +1,7 @@
 """The methods that are compared, each a function of a bench and an item."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from latent_agent.call.call import Call
@@ -15,10 +14,10 @@ from latent_agent.evaluation.records import best_said, most_voted
 from latent_agent.model.sampling import Sampler
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import Case, Reward, Score
-from latent_agent.search.types import SearchRecord, Trial
+from latent_agent.search.types import Row, SearchRecord, Trial
 
 STREAM = "latentseek+stream"
-Proposals = Iterator[tuple[tuple[int, ...], Sampler]]
+Proposals = Iterable[Row]
 Propose = Callable[[Call], Proposals]
 """Makes prefixes of a call whose draft stands, with a sampler each for what follows them."""
 
@@ -48,8 +47,8 @@ def self_consistency(bench: Bench, item: Item) -> Answered:
         draft = call.scored_draft()
         trials.append(draft.trial)
         search.add_starts([draft], bench.settings.threshold)
-        for _, sampler in _samples(bench):
-            trials.append(call.attempt((), sampler, "sample"))
+        for prefix, sampler in _samples(bench):
+            trials.append(call.attempt(prefix, sampler, "sample"))
             search.iterations += 1
     except BudgetSpent as spent:
         search.stopped = spent.reason
@@ -146,14 +145,8 @@ def _tried(
     settings, draft = bench.settings, call.scored_draft()
     if search.add_starts([draft], settings.threshold) and not through:
         return "threshold"
-    rows = islice(proposals(call), settings.max_iterations)
-    # Only where all are wanted: what comes after one that is accepted would be written for nothing.
-    trials = (
-        call.attempts(list(rows), source)
-        if through
-        else (call.attempt(*row, source) for row in rows)
-    )
-    for trial in trials:
+    for prefix, sampler in proposals(call):
+        trial = call.attempt(prefix, sampler, source)
         search.iterations += 1
         if trial is None:
             continue
@@ -163,9 +156,18 @@ def _tried(
     return "iterations"
 
 
-def _samples(bench: Bench) -> Proposals:
-    for step in range(1, bench.settings.max_iterations + 1):
-        yield (), Sampler(bench.temperature, bench.settings.seed, step)
+def _samples(bench: Bench) -> list[Row]:
+    """Return K sampled answers to be tried one by one; they are written together.
+
+    Those after one that is accepted are written for nothing, and nobody is charged for them.
+    """
+    steps = range(1, bench.settings.max_iterations + 1)
+
+    def samplers() -> list[Sampler]:
+        return [Sampler(bench.temperature, bench.settings.seed, step) for step in steps]
+
+    bench.expect(samplers())
+    return [((), sampler) for sampler in samplers()]
 
 
 def alone(bench: Bench) -> Bench:

@@ -1,9 +1,14 @@
 """What one method made of one question: every answer on the way, with what was spent by then."""
 
+import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from latent_agent.errors import EvaluationError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,34 @@ class Record:
         made: dict[str, Any] = dict(row)
         made["points"] = tuple(Point(**point) for point in row["points"])
         return cls(**made)
+
+
+def read_records(path: Path, *, fix: bool = False) -> list[Record]:
+    """Read what was answered.
+
+    Args:
+        path: The file; there may be none yet.
+        fix: Cut off a last line that a kill left unfinished.
+
+    Raises:
+        EvaluationError: If another line is no record.
+    """
+    if not path.is_file():
+        return []
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if fix and whole < len(content):
+        os.truncate(path, whole)
+    records: list[Record] = []
+    for number, line in enumerate(content[:whole].splitlines(), 1):
+        try:
+            records.append(Record.from_json(json.loads(line)))
+        except (ValueError, TypeError, KeyError) as error:
+            raise EvaluationError(
+                f"every line of {str(path)!r} must be a record, got {line[:80]!r} in line {number} "
+                f"({error}); give another --out"
+            ) from error
+    return records
 
 
 Said = Mapping[str, Any]

@@ -90,8 +90,19 @@ def _context(
         "nights": _nights(summary["prepared"]),
         "gallery": gallery(records),
         "settings": json.dumps(settings, indent=1),
-        "notes": NOTES,
+        "notes": [*NOTES, *spent(summary)],
     }
+
+
+def spent(summary: Mapping[str, Any]) -> list[str]:
+    """Say in a line what all answers cost, alone and in truth, if that was counted."""
+    tokens = summary["tokens"]
+    if tokens is None:
+        return []
+    return [
+        f"All answers: {tokens['charged']:,} forwarded tokens as each method would take them "
+        f"alone, {tokens['forwarded']:,} in truth: what several methods want is written once."
+    ]
 
 
 def _sections(groups: Mapping[str, Any]) -> Iterator[Section]:

@@ -19,16 +19,19 @@ from filelock import FileLock, Timeout
 
 from latent_agent.call.parallel import in_parallel
 from latent_agent.errors import EvaluationError
+from latent_agent.evaluation.answer_pool import AnswerPool
 from latent_agent.evaluation.bench import Bench, attempt
 from latent_agent.evaluation.items import Item
+from latent_agent.evaluation.meter import Meter
 from latent_agent.evaluation.preparing import prepare
-from latent_agent.evaluation.records import Record
+from latent_agent.evaluation.records import Record, read_records
 from latent_agent.evaluation.specs import Spec
 from latent_agent.evaluation.streams import replayed
 from latent_agent.nights.job import NightSettings, Watch
 from latent_memory import LatentMemory
 
 RECORDS, SETTINGS, PREPARED = "records.jsonl", "settings.json", "prepared"
+FORWARDED = "forwarded.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +76,18 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """The results of an evaluation."""
+    """The results of an evaluation.
+
+    Attributes:
+        records: What was answered.
+        prepared: How the training days went, if there were any.
+        tokens: What the answers cost, ``charged`` as if each method ran alone, and ``forwarded``
+            in truth, what a kill undid included. None: nobody counted.
+    """
 
     records: Sequence[Record]
     prepared: Mapping[str, Any] | None
+    tokens: Mapping[str, int] | None = None
 
 
 def evaluate(
@@ -105,8 +116,10 @@ def evaluate(
             stack.callback(past.close)
             bench = replace(bench, remembered=past)
         streams = _streams(stack, plan, folder, done)
-        records = _answer(bench, plan, folder / RECORDS, done, streams, watch)
-    return Finished(records=records, prepared=None if past is None else past.report)
+        meter = Meter(folder / FORWARDED, done)
+        records = _answer(bench, plan, folder / RECORDS, done, streams, watch, meter)
+    report = None if past is None else past.report
+    return Finished(records=records, prepared=report, tokens=meter.tokens)
 
 
 def _answer(
@@ -116,30 +129,38 @@ def _answer(
     done: Sequence[Record],
     streams: Mapping[tuple[str, int], LatentMemory],
     watch: Watch,
+    meter: Meter,
 ) -> list[Record]:
     known = {record.key: record for record in done}
     records: list[Record] = []
     bench = replace(bench, cancelled=Event())  # of this run alone
+    most = 1 if streams else plan.at_once
 
-    def answer(seed: int, item: Item, spec: Spec, blank: Record) -> Record:
-        own = replace(spec.on(bench, seed), stream=streams.get((str(spec), seed)))
-        return attempt(spec.method, own, item, blank)
+    def answer(seed: int, item: Item, spec: Spec, blank: Record, pool: AnswerPool) -> Record:
+        stream = streams.get((str(spec), seed))
+        own = replace(spec.on(bench, seed), stream=stream, pool=pool)
+        record = attempt(spec.method, own, item, blank)
+        return record if own.shares else meter.alone(record)
 
     def jobs() -> Iterator[Callable[[], Record]]:
+        pool = AnswerPool(meter, bench.cancelled)
         for seed, place, item, spec in plan.steps():
             blank = Record(
                 method=str(spec), seed=seed, item=item.key, place=place, family=item.family,
                 planted=item.planted, question=item.question, truth=item.truth,
             )  # fmt: skip
+            # One after the other each method is timed, and so writes all that it wants itself.
+            if most == 1 or spec is plan.specs[0]:
+                pool = AnswerPool(meter, bench.cancelled)
             if blank.key in known:
                 yield partial(known.__getitem__, blank.key)
             else:
-                yield partial(answer, seed, item, spec, blank)
+                yield partial(answer, seed, item, spec, blank, pool)
 
-    most = 1 if streams else plan.at_once
     with path.open("ab") as file, closing(in_parallel(jobs(), most, bench.cancelled)) as answered:
         for record in answered:
             if record.key not in known:
+                meter.count(record)
                 file.write(_line(record))
                 file.flush()
                 os.fsync(file.fileno())
@@ -173,35 +194,8 @@ def peek(folder: Path) -> tuple[Finished, Mapping[str, Any]]:
         met.setdefault((record.seed, record.item), set()).add(record.method)
     whole = [r for r in records if r.method in wanted and met[r.seed, r.item] >= wanted]
     prepared = json.loads(report.read_text("utf-8")) if report.is_file() else None
-    return Finished(records=whole or records, prepared=prepared), settings
-
-
-def read_records(path: Path, *, fix: bool = False) -> list[Record]:
-    """Read what was answered.
-
-    Args:
-        path: The file; there may be none yet.
-        fix: Cut off a last line that a kill left unfinished.
-
-    Raises:
-        EvaluationError: If another line is no record.
-    """
-    if not path.is_file():
-        return []
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if fix and whole < len(content):
-        os.truncate(path, whole)
-    records: list[Record] = []
-    for number, line in enumerate(content[:whole].splitlines(), 1):
-        try:
-            records.append(Record.from_json(json.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
-            raise EvaluationError(
-                f"every line of {str(path)!r} must be a record, got {line[:80]!r} in line {number} "
-                f"({error}); give another --out"
-            ) from error
-    return records
+    tokens = Meter(folder / FORWARDED, records).tokens
+    return Finished(records=whole or records, prepared=prepared, tokens=tokens), settings
 
 
 @contextmanager

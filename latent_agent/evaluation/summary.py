@@ -13,8 +13,12 @@ REFERENCE = "latentseek"
 Rows = Mapping[str, Sequence[Record]]
 
 
-def summarise(records: Sequence[Record], prepared: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return everything that tables and plots show, as plain values."""
+def summarise(
+    records: Sequence[Record],
+    prepared: Mapping[str, Any] | None,
+    tokens: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """Return everything that tables and plots show, as plain values; see `Finished`."""
     by_method = {
         method: [record for record in records if record.method == method]
         for method in dict.fromkeys(record.method for record in records)
@@ -28,6 +32,7 @@ def summarise(records: Sequence[Record], prepared: Mapping[str, Any] | None) -> 
         "stream": {name: _stream(rows) for name, rows in by_method.items()},
         "rewards": {name: _rewards(rows) for name, rows in by_method.items()},
         "prepared": prepared,
+        "tokens": None if tokens is None else dict(tokens),
     }
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
+from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -33,6 +34,7 @@ class SharedModel(Renewed):
         self._opened: dict[str, Any] = {}
         self._fingerprints: dict[str, tuple[object, str]] = {}  # each with the state it is of
         self._left_behind: Engine | None = None
+        self._served_by: Engine | None = None
         self._lock = ForkSafeLock()
         super().__init__()
 
@@ -109,7 +111,7 @@ class SharedModel(Renewed):
             state = tokenizer_state(self.tokenizer), self._source.state()
             before, known = self._fingerprints.get(recipe, (None, ""))
             if before != state:
-                weights = self._source.weights(None) or self._source.weights(self.engine())
+                weights = self._source.weights(None) or self._source.weights(self._own_engine())
                 assert weights is not None
                 known = fingerprint(weights, self.width, self.tokenizer, recipe)
                 self._fingerprints[recipe] = state, known
@@ -122,6 +124,15 @@ class SharedModel(Renewed):
             ModelError: If this process was forked from one that had loaded it, and its engine
                 cannot be used from both.
         """
+        return self._served_by or self._own_engine()
+
+    def served_by(self, engine: "Engine") -> "SharedModel":
+        """Return this model with an engine around its own; all else is the same."""
+        other = copy(self)
+        other._served_by = engine
+        return other
+
+    def _own_engine(self) -> "Engine":
         if self._left_behind is not None:
             raise ModelError(
                 f"a model on {self._left_behind.place} must be used by the process that loaded it, "

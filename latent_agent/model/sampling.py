@@ -1,7 +1,7 @@
 """Choose a token from logits: the likeliest, or a seeded sample."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -57,6 +57,14 @@ class Sampler:
         self._top_p = top_p
         digest = hashlib.sha256(f"{seed}/{step}/{sample}".encode()).digest()
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:6]))
+
+    @property
+    def state(self) -> Hashable:
+        """What its next tokens hang on beside the logits and the constraint."""
+        if self.greedy:
+            return "greedy"
+        drawn = self._generator.get_state().numpy().tobytes()
+        return (self._temperature, self._top_p, hashlib.sha256(drawn).digest())
 
     def choose(self, logits: torch.Tensor, tokens: Sequence[int] = ()) -> int:
         """Choose from logits of shape (vocabulary,) what follows an answer's tokens so far."""

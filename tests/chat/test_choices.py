@@ -1,16 +1,20 @@
 """Several answers to one conversation: what a call's budgets leave of them."""
 
+import threading
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import torch
 from langchain_core.messages import HumanMessage
 from langchain_core.outputs import ChatGeneration
 
 from latent_agent import ChatLatentSeek
 from latent_agent.errors import SettingError
 from latent_agent.model.registry import open_model
+from latent_agent.model.transformers_engine.engine import TransformersEngine
 from latent_agent.settings import settings_for
 
 QUESTION = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip?"
@@ -87,3 +91,36 @@ def test_a_wrong_n_is_refused_before_anything_is_paid() -> None:
     with pytest.raises(SettingError, match="n must be a whole number"):
         answers(n=0, reward=reward)
     assert judged == []
+
+
+def test_they_are_written_together_and_are_those_of_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows, states = list[int](), TransformersEngine.states
+
+    def seen(self: TransformersEngine, ids: torch.Tensor, *args: Any) -> torch.Tensor:
+        rows.append(ids.shape[0])
+        return states(self, ids, *args)
+
+    monkeypatch.setattr(TransformersEngine, "states", seen)
+    given: dict[str, Any] = {"n": 4, "max_iterations": 2, "temperature": 3.0}
+    together = answers(**given)
+    assert max(rows) > 4
+    rows.clear()
+    apart = answers(**given, max_forwarded_tokens=10**9)
+    assert max(rows) == 4  # the checks of one judge
+    assert together == apart
+    assert len({one["draft"] for one in together}) > 1
+
+
+def test_all_of_them_tell_their_events_one_at_a_time() -> None:
+    told, telling = list[str](), threading.Lock()
+
+    def hear(event: str, details: Mapping[str, Any]) -> None:
+        alone = telling.acquire(blocking=False)
+        told.append(event if alone else "two at a time")
+        time.sleep(0.2)
+        telling.release()
+
+    got = answers(n=3, max_iterations=0, on_progress=hear)
+    assert told == ["draft"] * len(got) == ["draft"] * 3

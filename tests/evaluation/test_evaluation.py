@@ -27,9 +27,9 @@ from latent_agent.evaluation.calibration import calibrate
 from latent_agent.evaluation.checking import WORLD, checker_by
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.plots import draw_all, draw_settings, line_figures
-from latent_agent.evaluation.records import Point, Record
+from latent_agent.evaluation.records import Point, Record, read_records
 from latent_agent.evaluation.report import write_report
-from latent_agent.evaluation.run import evaluate, peek, read_records
+from latent_agent.evaluation.run import evaluate, peek
 from latent_agent.evaluation.setup import EvaluationRequest, experiment, written
 from latent_agent.evaluation.specs import KNOWN, Spec, parse_methods, swept
 from latent_agent.evaluation.streams import replayed

@@ -1,0 +1,105 @@
+"""An engine whose sequences take from a pool what is in it, and book what they would cost alone."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from latent_agent.evaluation.answer_pool import AnswerPool
+from latent_agent.evaluation.own_cost import OwnCost
+from latent_agent.model.budget import Budget, Stage
+from latent_agent.model.engine import Completion, Engine, TokenSequence, Writing
+from latent_agent.model.sampling import Sampler
+
+
+class PooledEngine(Engine):
+    """Another engine, around a pool.
+
+    Args:
+        engine: Writes what the pool does not hold.
+        pool: Of one question.
+    """
+
+    def __init__(self, engine: Engine, pool: AnswerPool) -> None:
+        self._engine, self._pool = engine, pool
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is no method of the seam from the engine."""
+        return getattr(self._engine, name)
+
+    @property
+    def identity(self) -> str:
+        """The engine's."""
+        return self._engine.identity
+
+    @property
+    def vocabulary(self) -> int:
+        """The engine's."""
+        return self._engine.vocabulary
+
+    @property
+    def width(self) -> int:
+        """The engine's."""
+        return self._engine.width
+
+    def sequence(self, budget: Budget) -> "PooledSequence":
+        """Return an empty sequence."""
+        return PooledSequence(self._engine, self._pool, budget)
+
+    def embed(self, prompts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """Return the embeddings of prompts."""
+        return self._engine.embed(prompts)
+
+    def logits(self, latents: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
+        """Turn latents into logits."""
+        return self._engine.logits(latents, tokens)
+
+    def pull_back(self, latents: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """Turn a gradient of logits into one of latents."""
+        return self._engine.pull_back(latents, gradient)
+
+    def decode(
+        self,
+        latents: torch.Tensor,
+        sampler: Sampler,
+        known: Mapping[int, int] = MappingProxyType({}),
+    ) -> tuple[int, ...]:
+        """Choose a token for each latent."""
+        return self._engine.decode(latents, sampler, known)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Decode answer tokens."""
+        return self._engine.text(tokens)
+
+
+class PooledSequence(TokenSequence):
+    """A sequence of one call.
+
+    Args:
+        engine: Writes what the pool does not hold.
+        pool: Of the call's question.
+        budget: The call's: it is charged as if the call were alone.
+    """
+
+    def __init__(self, engine: Engine, pool: AnswerPool, budget: Budget) -> None:
+        self._pool, self._cost = pool, OwnCost(budget)
+        self._sequence = engine.sequence(pool.budget())
+
+    def embed(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
+        """Return a prompt's embedding."""
+        embedding = self._pool.embedding(ids, lambda: self._sequence.embed(ids, stage))
+        self._cost.embed(ids, stage)
+        return embedding
+
+    def write(self, rows: Sequence[Writing], stage: Stage) -> list[Completion]:
+        """Return what each row comes to."""
+        answers = list(self._pool.rows(rows, lambda new: self._sequence.write(new, stage)))
+        self._cost.write(rows, answers, stage)
+        return answers
+
+    def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
+        """Return the logits of what follows each prompt."""
+        logits = self._pool.logits(prompts, lambda: self._sequence.next_logits(prompts, stage))
+        self._cost.next_logits(prompts, stage)
+        return logits
