@@ -53,10 +53,10 @@ class AnswerPool:
         self, rows: Sequence[Writing], write: Callable[[Sequence[Writing]], Sequence[Completion]]
     ) -> Sequence[Completion]:
         """Return what rows come to; those that nobody has written are written together."""
-        keys = [_key(row) for row in rows]
-        if None in keys:
+        keys = [key for row in rows if (key := _key(row)) is not None]
+        if len(keys) < len(rows):
             return write(rows)
-        if any(key[0] != keys[0][0] for key in keys if key and keys[0]):
+        if len({prompt for prompt, _ in keys}) > 1:
             # Near the end of the window the longest prompt leaves all rows the least room.
             return self._take({tuple(keys): rows}, lambda _: [write(rows)])[tuple(keys)]
         made = self._take(dict(zip(keys, rows, strict=True)), write, self._beside)

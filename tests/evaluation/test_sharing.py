@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from latent_agent.evaluation.answer_pool import AnswerPool
 from latent_agent.evaluation.bench import Bench, attempt
 from latent_agent.evaluation.meter import Meter
+from latent_agent.evaluation.preparing import prepare
 from latent_agent.evaluation.records import Record
 from latent_agent.evaluation.report import spent
 from latent_agent.evaluation.run import Finished, Plan, evaluate, peek
@@ -85,6 +87,21 @@ def test_answers_choices_and_costs_are_those_of_methods_alone(
     assert shared.tokens["charged"] == sum(record.cost for record in apart)
     if at_once > 1:
         assert shared.tokens["forwarded"] < 0.7 * shared.tokens["charged"]
+
+
+def test_what_a_recall_reads_is_shared_too(tmp_path: Path) -> None:
+    asked = replace(
+        ASKED, methods="latentseek+memory,latentseek+both,tokens", train="bundled:train",
+        train_questions=42, night_calls=0, at_once=7,
+    )  # fmt: skip
+    shared, made = run(asked, tmp_path), experiment(asked)
+    plan = made.plan
+    past = prepare(made.bench, plan.days, tmp_path / "prepared", Watch(), plan.night)
+    with closing(past):
+        apart = alone(replace(made.bench, remembered=past), plan)
+    assert untimed(shared.records) == untimed(apart)
+    assert any(record.neighbours for record in apart)
+    assert not any(record.error for record in apart)
 
 
 def test_one_after_the_other_each_method_takes_its_own_time(tmp_path: Path) -> None:
