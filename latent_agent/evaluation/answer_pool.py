@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import fields, replace
+from math import inf
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +19,7 @@ from latent_agent.model.engine import Completion, Writing
 from latent_agent.model.sampling import Sampler
 
 Wanted = TypeVar("Wanted")
-_LOGITS = 4  # judgements whose logits are kept, first come: each row has a whole vocabulary
+_LOGITS = 64  # prompts whose logits are kept, first come: each has a whole vocabulary
 
 
 class AnswerPool:
@@ -34,7 +35,7 @@ class AnswerPool:
         self._lock = threading.Lock()
         self._made: dict[Hashable, Future[Any]] = {}
         self._expected: list[dict[Hashable, Sampler]] = []
-        self._logits_kept = 0
+        self._logits_kept = set[Hashable]()
 
     def budget(self) -> Budget:
         """Return a budget for what is really forwarded."""
@@ -50,30 +51,45 @@ class AnswerPool:
             self._expected.append({sampler.state: sampler for sampler in samplers})
 
     def rows(
-        self, rows: Sequence[Writing], write: Callable[[Sequence[Writing]], Sequence[Completion]]
-    ) -> Sequence[Completion]:
-        """Return what rows come to; those that nobody has written are written together."""
+        self,
+        rows: Sequence[Writing],
+        window: int | None,
+        write: Callable[[Sequence[Writing]], list[Completion]],
+    ) -> list[Completion]:
+        """Return what rows come to; those that nobody has written are written together.
+
+        Args:
+            rows: The rows.
+            window: Of the engine: near its end the longest prompt leaves all rows the least room,
+                so that what a row comes to hangs on the others.
+            write: Writes rows.
+        """
         keys = [key for row in rows if (key := _key(row)) is not None]
         if len(keys) < len(rows):
             return write(rows)
-        if len({prompt for prompt, _ in keys}) > 1:
-            # Near the end of the window the longest prompt leaves all rows the least room.
+        longest = max((len(row.prompt) for row in rows), default=0)
+        alike = len({prompt for prompt, _ in keys}) <= 1
+        if not alike and any(longest + row.limits.max_tokens > (window or inf) for row in rows):
             return self._take({tuple(keys): rows}, lambda _: [write(rows)])[tuple(keys)]
         made = self._take(dict(zip(keys, rows, strict=True)), write, self._beside)
         return [made[key] for key in keys]
 
     def logits(
-        self, prompts: Sequence[Sequence[int]], read: Callable[[], torch.Tensor]
+        self,
+        prompts: Sequence[Sequence[int]],
+        read: Callable[[Sequence[Sequence[int]]], torch.Tensor],
     ) -> torch.Tensor:
         """Return the logits of what follows each prompt, (rows, vocabulary)."""
-        key = ("logits", *map(tuple, prompts))
-        made = self._take({key: prompts}, lambda _: [read()])[key]
+        keys: list[Hashable] = [("logits", *prompt) for prompt in prompts]
+        # Each a copy of its own, lest one keep all.
+        wanted = dict(zip(keys, prompts, strict=True))
+        made = self._take(wanted, lambda new: [row.clone() for row in read(new)])
         with self._lock:
-            if self._logits_kept < _LOGITS:
-                self._logits_kept += key in self._made
-            else:
-                self._made.pop(key, None)
-        return made
+            self._logits_kept.update(keys[: _LOGITS - len(self._logits_kept)])
+            for key in keys:
+                if key not in self._logits_kept:
+                    self._made.pop(key, None)
+        return torch.stack([made[key] for key in keys])
 
     def embedding(self, ids: Sequence[int], read: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Return the embedding of a prompt, (e,)."""

@@ -1,11 +1,14 @@
 """The methods that are compared, each a function of a bench and an item."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from latent_agent.call.call import Call
 from latent_agent.call.outcome import outcome_of, searched, unjudged
+from latent_agent.call.parallel import in_parallel
 from latent_agent.errors import BudgetSpent, EvaluationError, RewardError
 from latent_agent.evaluation.bench import NAMESPACE, Answered, AnswerLog, Bench, Method
 from latent_agent.evaluation.checking import KnownTruth
@@ -13,7 +16,7 @@ from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.records import best_said, most_voted
 from latent_agent.model.sampling import Sampler
 from latent_agent.recall.memory_adapter import TraceMemory
-from latent_agent.reward import Case, Reward, Score
+from latent_agent.reward import Case, Reward, Score, SelfReward
 from latent_agent.search.types import Row, SearchRecord, Trial
 
 STREAM = "latentseek+stream"
@@ -72,6 +75,9 @@ def best_of_n(bench: Bench, item: Item) -> Answered:
 
 def judged_samples(bench: Bench, item: Item) -> Answered:
     """The greedy answer and K sampled ones, all of them judged: what calibration is read from."""
+    if bench.shares and isinstance(bench.reward, SelfReward):
+        # All at once, judgements too; below they are taken one by one, each at its own cost.
+        _ahead(bench, item, Call.scored_draft, lambda call: list(call.attempts(_samples(bench))))
     return propose(bench, item, lambda _: _samples(bench), "sample", through=True)
 
 
@@ -148,8 +154,6 @@ def _tried(
     for prefix, sampler in proposals(call):
         trial = call.attempt(prefix, sampler, source)
         search.iterations += 1
-        if trial is None:
-            continue
         accepted = search.add_round([(draft.latents, [trial])], settings.threshold)
         if accepted and not through:
             return "threshold"
@@ -168,6 +172,18 @@ def _samples(bench: Bench) -> list[Row]:
 
     bench.expect(samplers())
     return [((), sampler) for sampler in samplers()]
+
+
+def _ahead(bench: Bench, item: Item, *parts: Callable[[Call], object]) -> None:
+    """Do parts of a method at the same time, in calls of their own, for the pool to hold."""
+
+    def do(part: Callable[[Call], object]) -> None:
+        with suppress(Exception):  # what fails here fails again where it is noted
+            part(bench.call(item, AnswerLog()))
+
+    jobs = [partial(do, part) for part in parts]
+    for _ in in_parallel(jobs, len(jobs), bench.cancelled):
+        pass
 
 
 def alone(bench: Bench) -> Bench:

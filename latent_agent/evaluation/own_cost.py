@@ -1,59 +1,125 @@
 """What a call would have forwarded alone, where others have written for it."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
+import torch
+
+from latent_agent.model import generate
 from latent_agent.model.budget import Budget, Stage
-from latent_agent.model.engine import Completion, Writing
-from latent_agent.model.generate import common_length
+from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
+from latent_agent.model.generate import PassOutput, common_length
+from latent_agent.model.sampling import Sampler
+
+_ROWS = 64  # rows in one pass
 
 
 class OwnCost:
     """Books what a sequence that writes for one call alone would have forwarded.
 
-    It follows the ids that such a sequence would hold, by the rules of `model.generate`: a
-    beginning that is held already is not read again, the last token of an answer is never read.
+    What was written is written again by the rules of `model.generate`, with tokens that are known
+    and without a model. The last token of what is held is read again, for what follows it.
 
     Args:
+        engine: The model's.
         budget: The call's.
     """
 
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+    def __init__(self, engine: Engine, budget: Budget) -> None:
+        self.engine, self._budget = engine, budget
         self._held: list[int] = []
+        # Rows of a sliding window are not padded.
+        self.rows_at_once = 1 if getattr(engine, "slides", False) else _ROWS
 
-    def embed(self, ids: Sequence[int], stage: Stage) -> None:
+    def embedded(self, ids: Sequence[int], stage: Stage) -> None:
         """Book the embedding of a prompt."""
         self._budget.charge(stage, len(ids))
         self._held = list(ids)
 
-    def write(self, rows: Sequence[Writing], answers: Sequence[Completion], stage: Stage) -> None:
-        """Book rows that are written together, with what came of them."""
-        begun = [[*row.prompt, *row.prefix[: row.limits.max_tokens]] for row in rows]
-        made = [
-            answer.tokens[len(ids) - len(row.prompt) :]
-            for row, ids, answer in zip(rows, begun, answers, strict=True)
+    def written(self, rows: Sequence[Writing], answers: Sequence[Completion], stage: Stage) -> None:
+        """Book rows that are written together, with what they came to."""
+        known = [
+            replace(
+                row,
+                limits=AnswerLimits(max_tokens=len(answer.tokens)),
+                sampler=_Known(answer.tokens),
+                latents=False,
+                on_token=None,
+            )
+            for row, answer in zip(rows, answers, strict=True)
         ]
-        if len(rows) == 1:
-            if made[0]:  # else the prefix had ended the answer
-                self._hold(begun[0], stage)
-                self._budget.charge(stage, len(made[0]) - 1)
-                self._held += made[0][:-1]
-            return
-        going = [(ids, new) for ids, new in zip(begun, made, strict=True) if new]
-        self._fork([ids for ids, _ in going], stage)
-        self._budget.charge(stage, sum(len(new) - 1 for _, new in going))
+        generate.write(self, known, stage)
 
-    def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> None:
-        """Book prompts that are read together."""
-        self._fork(prompts, stage)
+    def judged(self, prompts: Sequence[Sequence[int]], stage: Stage) -> None:
+        """Book prompts that are read together, for the logits of what follows."""
+        generate.next_logits(self, prompts, stage)
 
-    def _fork(self, rows: Sequence[Sequence[int]], stage: Stage) -> None:
-        shared = min(common_length(rows), min((len(ids) for ids in rows), default=1) - 1)
-        self._hold(rows[0][:shared] if rows else (), stage)
-        self._budget.charge(stage, sum(len(ids) - shared for ids in rows))
+    @contextmanager
+    def batched(self) -> Generator[None]:
+        """Read nothing with others; of `Steps`, as all below."""
+        yield
 
-    def _hold(self, ids: Sequence[int], stage: Stage) -> None:
+    def hold(self, ids: Sequence[int], stage: Stage) -> None:
+        """Book what is not held yet."""
         if self._held != list(ids):
             known = min(common_length([self._held, ids]), max(0, len(ids) - 1))
             self._budget.charge(stage, len(ids) - known)
             self._held = list(ids)
+
+    def read(self, ids: Sequence[int], stage: Stage, *, latents: bool) -> PassOutput:  # noqa: ARG002
+        """Book what is not held yet."""
+        self.hold(ids, stage)
+        return _nothing(1)
+
+    def extend(self, token: int, stage: Stage) -> PassOutput:
+        """Book a token."""
+        self._budget.charge(stage, 1)
+        self._held.append(token)
+        return _nothing(1)
+
+    def fork(self, tails: Sequence[Sequence[int]], stage: Stage) -> "RowsCost":
+        """Return rows that go on from what is held."""
+        return RowsCost(self._budget, tails, stage)
+
+
+class RowsCost:
+    """Books what rows would have forwarded that go on from one sequence."""
+
+    def __init__(self, budget: Budget, tails: Sequence[Sequence[int]], stage: Stage) -> None:
+        self._budget, self._tails = budget, tails
+        self._stage: Stage = stage
+
+    def joined(self) -> nullcontext[None]:
+        """Decode with nobody."""
+        return nullcontext()
+
+    def read(self, *, latents: bool) -> PassOutput:  # noqa: ARG002
+        """Book each row's own ids."""
+        self._budget.charge(self._stage, sum(map(len, self._tails)))
+        return _nothing(len(self._tails))
+
+    def step(self, tokens: Sequence[int | None]) -> PassOutput:
+        """Book a token of each row that has not ended."""
+        self._budget.charge(self._stage, sum(token is not None for token in tokens))
+        return _nothing(len(tokens))
+
+    def branch(self, rows: Sequence[int], tails: Sequence[Sequence[int]]) -> "RowsCost":  # noqa: ARG002
+        """Book each row's own ids; return rows that go on from these."""
+        self.read(latents=False)
+        return RowsCost(self._budget, tails, self._stage)
+
+
+class _Known(Sampler):
+    """Chooses the tokens of an answer that is written already."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        super().__init__(0.0)
+        self._tokens = tokens
+
+    def choose(self, logits: torch.Tensor, tokens: Sequence[int] = ()) -> int:  # noqa: ARG002
+        return self._tokens[len(tokens)]
+
+
+def _nothing(rows: int) -> PassOutput:
+    return torch.empty(rows, 0), torch.empty(rows, 0)

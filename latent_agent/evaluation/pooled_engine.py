@@ -23,9 +23,11 @@ class PooledEngine(Engine):
 
     def __init__(self, engine: Engine, pool: AnswerPool) -> None:
         self._engine, self._pool = engine, pool
+        for name in Engine.__annotations__:
+            setattr(self, name, getattr(engine, name))
 
     def __getattr__(self, name: str) -> Any:
-        """Return what is no method of the seam from the engine."""
+        """Return what is beyond the seam from the engine."""
         return getattr(self._engine, name)
 
     @property
@@ -83,23 +85,23 @@ class PooledSequence(TokenSequence):
     """
 
     def __init__(self, engine: Engine, pool: AnswerPool, budget: Budget) -> None:
-        self._pool, self._cost = pool, OwnCost(budget)
-        self._sequence = engine.sequence(pool.budget())
+        self._pool, self._cost = pool, OwnCost(engine, budget)
+        self._sequence, self._window = engine.sequence(pool.budget()), engine.context_window
 
     def embed(self, ids: Sequence[int], stage: Stage) -> torch.Tensor:
         """Return a prompt's embedding."""
         embedding = self._pool.embedding(ids, lambda: self._sequence.embed(ids, stage))
-        self._cost.embed(ids, stage)
+        self._cost.embedded(ids, stage)
         return embedding
 
     def write(self, rows: Sequence[Writing], stage: Stage) -> list[Completion]:
         """Return what each row comes to."""
-        answers = list(self._pool.rows(rows, lambda new: self._sequence.write(new, stage)))
-        self._cost.write(rows, answers, stage)
+        answers = self._pool.rows(rows, self._window, lambda new: self._sequence.write(new, stage))
+        self._cost.written(rows, answers, stage)
         return answers
 
     def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
         """Return the logits of what follows each prompt."""
-        logits = self._pool.logits(prompts, lambda: self._sequence.next_logits(prompts, stage))
-        self._cost.next_logits(prompts, stage)
+        logits = self._pool.logits(prompts, lambda new: self._sequence.next_logits(new, stage))
+        self._cost.judged(prompts, stage)
         return logits

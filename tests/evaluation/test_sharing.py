@@ -15,13 +15,14 @@ import torch
 from latent_agent.evaluation.answer_pool import AnswerPool
 from latent_agent.evaluation.bench import Bench, attempt
 from latent_agent.evaluation.meter import Meter
+from latent_agent.evaluation.pooled_engine import PooledEngine
 from latent_agent.evaluation.preparing import prepare
 from latent_agent.evaluation.records import Record
 from latent_agent.evaluation.report import spent
 from latent_agent.evaluation.run import Finished, Plan, evaluate, peek
 from latent_agent.evaluation.setup import EvaluationRequest, experiment, written
 from latent_agent.evaluation.summary import summarise
-from latent_agent.model.engine import AnswerLimits, Completion, Writing
+from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
 from latent_agent.model.sampling import GREEDY, Sampler
 from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
 from latent_agent.nights.job import Watch
@@ -133,6 +134,26 @@ def test_each_answer_is_written_once_and_the_samples_in_one_batch(
     assert [count for count in batches if count] == [3] * 4
 
 
+def test_what_is_judged_for_a_calibration_is_written_and_judged_in_one_batch_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    write = CachedSequence.write
+
+    def seen(self: CachedSequence, new: Sequence[Writing], stage: Any) -> list[Completion]:
+        if stage != "draft":
+            batches.append(len(new))
+        return write(self, new, stage)
+
+    monkeypatch.setattr(CachedSequence, "write", seen)
+    (greedy, judged) = run(
+        replace(ASKED, methods="judged-samples", questions=1, at_once=1), tmp_path
+    ).records
+    different = len({point.text for point in judged.points} - {greedy.text})
+    assert different > 0
+    assert sorted(batches) == sorted([3, 4, 4 * different])  # samples, and four checks of each
+
+
 def test_a_budget_may_cut_an_answer_short_so_that_nothing_is_shared(tmp_path: Path) -> None:
     limited = {"max_iterations": 3, "max_forwarded_tokens": 150}
     asked = replace(TOGETHER, settings=limited)
@@ -203,9 +224,9 @@ def test_who_waits_for_what_failed_elsewhere_makes_it(pool: AnswerPool) -> None:
         raise OSError("no memory")
 
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(pool.rows, [row()], failing)
+        first = threads.submit(pool.rows, [row()], None, failing)
         assert begun.wait(20)
-        second = threads.submit(pool.rows, [row()], lambda _: [answer(7)])
+        second = threads.submit(pool.rows, [row()], None, lambda _: [answer(7)])
         assert not second.done()
         fail.set()
         with pytest.raises(OSError, match="no memory"):
@@ -221,9 +242,9 @@ def test_two_that_want_each_others_rows_do_not_wait_for_ever(pool: AnswerPool) -
             return [answer(one.prefix[0]) for one in new]
 
         one, other = row(prefix=(first,)), row(prefix=(second,))
-        pool.rows([one], write)
+        pool.rows([one], None, write)
         both.wait()
-        return [found.tokens for found in pool.rows([one, other], write)]
+        return [found.tokens for found in pool.rows([one, other], None, write)]
 
     with ThreadPoolExecutor(2) as threads:
         asked = [threads.submit(ask, 1, 2), threads.submit(ask, 2, 1)]
@@ -244,26 +265,32 @@ def test_two_that_want_each_others_rows_do_not_wait_for_ever(pool: AnswerPool) -
     ],
 )
 def test_a_row_that_differs_is_written_itself(pool: AnswerPool, other: Writing) -> None:
-    pool.rows([row()], lambda _: [answer(1)])
-    assert pool.rows([row()], lambda _: [answer(2)])[0].tokens == (1,)
-    assert pool.rows([other], lambda _: [answer(3)])[0].tokens == (3,)
+    pool.rows([row()], None, lambda _: [answer(1)])
+    assert pool.rows([row()], None, lambda _: [answer(2)])[0].tokens == (1,)
+    assert pool.rows([other], None, lambda _: [answer(3)])[0].tokens == (3,)
 
 
-def test_the_rows_of_several_prompts_are_one_whole(pool: AnswerPool) -> None:
-    """Near the end of the window the longest prompt leaves all rows the least room."""
-    asked = [row((1,)), row((1, 2))]
-    pool.rows(asked[:1], lambda _: [answer(1)])
-    found = pool.rows(asked, lambda new: [answer(len(new))] * len(new))
-    assert [one.tokens for one in found] == [(2,), (2,)]
-    assert pool.rows(asked, lambda _: [])[1].tokens == (2,)
+def test_what_a_row_comes_to_may_hang_on_the_longest_prompt(pool: AnswerPool) -> None:
+    """Near the end of the window, where it leaves all rows the least room."""
+
+    def ask(window: int | None, rows: Sequence[Writing]) -> list[int]:
+        found = pool.rows(rows, window, lambda new: [answer(len(new)) for _ in new])
+        return [one.tokens[0] for one in found]
+
+    one, other, third = row((1,)), row((1, 2)), row((1, 3))
+    assert ask(10, [one]) == [1]
+    assert ask(10, [one, other]) == [2, 2]
+    assert ask(10, [other]) == [1]
+    assert ask(11, [one, other, third]) == [1, 1, 1]
+    assert ask(None, [other, third]) == [1, 1]
 
 
 def test_logits_are_kept_of_the_first_judgements_alone(pool: AnswerPool) -> None:
     def ask(number: int, value: float) -> float:
-        return pool.logits([[number]], lambda: torch.tensor(value)).item()
+        return pool.logits([[number]], lambda new: torch.full((len(new), 1), value)).item()
 
-    assert [ask(number, 1.0) for number in range(6)] == [1.0] * 6
-    assert [ask(number, 2.0) for number in range(6)] == [1.0] * 4 + [2.0] * 2
+    assert [ask(number, 1.0) for number in range(66)] == [1.0] * 66
+    assert [ask(number, 2.0) for number in range(66)] == [1.0] * 64 + [2.0] * 2
 
 
 def test_what_a_sampler_draws_hangs_on_what_it_drew() -> None:
@@ -278,6 +305,13 @@ def test_what_a_sampler_draws_hangs_on_what_it_drew() -> None:
     states = {one.state for one in (Sampler(1.0, 1), *others)}
     assert len(states) == 7
     assert GREEDY.state == Sampler(0.0, 5).state
+
+
+def test_an_engine_around_a_pool_is_the_engine(pool: AnswerPool) -> None:
+    engine = experiment(ASKED).bench.model.engine()
+    pooled: Any = PooledEngine(engine, pool)
+    for name in (*Engine.__annotations__, "vocabulary", "width", "slides"):
+        assert getattr(pooled, name) == getattr(engine, name), name
 
 
 def test_the_count_is_kept_as_json(tmp_path: Path) -> None:
