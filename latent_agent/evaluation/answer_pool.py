@@ -135,7 +135,7 @@ class AnswerPool:
         except BaseException as failure:
             with self._lock:
                 for key in futures:
-                    del self._made[key]
+                    self._made.pop(key, None)  # one that nobody keeps is gone already
             for future in futures.values():
                 future.set_exception(failure)
             raise
