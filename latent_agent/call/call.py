@@ -7,7 +7,7 @@ import torch
 
 from latent_agent.call.answer_format import FREE_TEXT, Form
 from latent_agent.call.progress import Progress
-from latent_agent.call.scorer import Unscored, Scorer
+from latent_agent.call.scorer import Scorer, Unscored
 from latent_agent.call.stored_call import call_text
 from latent_agent.call.tried import Tried
 from latent_agent.call.writer import Writer
