@@ -3,6 +3,7 @@
 import typer
 
 from dev.bench.batch_command import batch
+from dev.bench.beside_command import beside
 from dev.bench.call_command import call
 from dev.bench.engines_command import engine_run, engines
 from dev.bench.memory_command import memory
@@ -14,7 +15,7 @@ from latent_agent.cli import run_app
 app = typer.Typer(
     help="Measure this machine.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-for command in (memory, call, night, batch, profile, engines, rounds):
+for command in (memory, call, night, beside, batch, profile, engines, rounds):
     app.command()(command)
 app.command(hidden=True)(engine_run)
 

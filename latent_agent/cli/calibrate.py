@@ -24,7 +24,7 @@ from latent_agent.cli.evaluate import (
     given_settings,
 )
 from latent_agent.cli.opening import USUAL, opens_model
-from latent_agent.cli.options import Json, Model, Recipe, built_in_reward
+from latent_agent.cli.options import Json, Model, Quiet, Recipe, built_in_reward
 from latent_agent.cli.watching import watching
 from latent_agent.model.options import LoadOptions
 
@@ -46,6 +46,7 @@ def calibrate(
     misjudge: Misjudge = 0.0,
     at_once: AtOnce = 8,
     opened: LoadOptions = USUAL,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Sample answers to questions with known answers, let the model judge all, and compare.
@@ -60,7 +61,7 @@ def calibrate(
     from latent_agent.evaluation.run import evaluate
     from latent_agent.evaluation.setup import EvaluationRequest, experiment, written
     from latent_agent.evaluation.specs import Spec
-    from latent_agent.nights.job import Watch
+    from latent_agent.nights.watch import Watch
 
     asked = EvaluationRequest(
         model=model, data=data, questions=questions, check=check, ending=ending, recipe=recipe,
@@ -70,9 +71,11 @@ def calibrate(
     )  # fmt: skip
     made = experiment(asked)
     plan = replace(made.plan, specs=[Spec(name="judged-samples")])
-    with watching() as report:
+    with watching(quiet=quiet or as_json) as report:
         written_settings = written(asked, replace(made, plan=plan))
-        finished = evaluate(made.bench, plan, out, written_settings, Watch(report=report))
+        finished = evaluate(
+            made.bench, plan, out, written_settings, Watch(report=report, spent=report.spent)
+        )
     figures = compared(finished.records)
     (out / "calibration.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     if as_json:

@@ -2,19 +2,24 @@
 
 import json
 import os
-import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
+from latent_agent.cli.night_process import (
+    BUSY,
+    STOPPED,
+    exit_code_of,
+    low_priority,
+    stopped_by_signals,
+)
 from latent_agent.cli.opening import USUAL, opens_model
-from latent_agent.cli.options import Json, MemoryAt, Model, built_in_reward, named_embedder
+from latent_agent.cli.options import Json, MemoryAt, Model, Quiet, built_in_reward, named_embedder
 from latent_agent.cli.plain_text import plain
 from latent_agent.cli.watching import watching
 from latent_agent.errors import NightRunningError, NightStoppedError, TooLittleError
@@ -23,8 +28,6 @@ from latent_agent.model.options import LoadOptions
 if TYPE_CHECKING:
     from latent_agent.nights.job import NightJob, NightReport
     from latent_memory import LatentMemory
-
-BUSY, STOPPED, UNJUDGED = 3, 4, 5
 
 
 @opens_model
@@ -74,19 +77,36 @@ def consolidate(
     schedule: Annotated[
         str | None, typer.Option(help="Cron expression: stay, and run at these times.")
     ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(help="Stop after so many minutes; the next night goes on from there."),
+    ] = None,
+    priority: Annotated[
+        Literal["low", "normal"],
+        typer.Option(
+            help="low: other programs go first (nice 10; where the system has no nice, as Windows, "
+            "this changes nothing)."
+        ),
+    ] = "low",
+    detailed: Annotated[
+        bool, typer.Option("--exit-code", help="Exit codes for what was not published, too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do.")] = False,
     opened: LoadOptions = USUAL,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train a latent prior on the stored traces, and publish it if it wins.
 
-    Exit codes: 0 done, whether or not a prior was published. 1 or 2 an error. 3 another night is
-    running on this memory. 4 stopped by SIGTERM or SIGINT, nothing published. 5 trained, but
-    there was no way to judge, so nothing was published. With --schedule: 0 once it is stopped.
+    Exit codes: 0 published, or refused, or there was nothing to do; with --exit-code, 6 refused and
+    7 nothing to do. 1 or 2 failed. 3 another night is running on this memory. 4 stopped, at
+    --max-minutes or by SIGTERM or SIGINT; the next night goes on. 5 trained, but there was no way
+    to judge, so nothing was published. With --schedule: 0 once it is stopped.
     """
     from latent_agent.nights.gate import GateSettings
-    from latent_agent.nights.job import NightReport, NightSettings, Watch, plan
+    from latent_agent.nights.job import NightReport, NightSettings, plan
     from latent_agent.nights.night import consolidate as run_night
+    from latent_agent.nights.watch import Watch
     from latent_memory import LatentMemory, default_location
 
     settings = NightSettings(
@@ -96,7 +116,11 @@ def consolidate(
     )
 
     def run(stop: threading.Event) -> Sequence[NightReport]:
-        with watching() as report, LatentMemory(at or default_location()) as memory:
+        watch = Watch(stop=stop).within(max_minutes)
+        with (
+            watching(quiet=quiet or as_json) as report,
+            LatentMemory(at or default_location()) as memory,
+        ):
             jobs = _jobs(
                 memory, namespace, model, recipe, reward,
                 opened=opened,
@@ -105,15 +129,16 @@ def consolidate(
                 anchor=anchor,
                 share=tuple(share or ()),
                 settings=settings,
-                watch=Watch(report=report, stop=stop),
+                watch=replace(watch, report=report, spent=report.spent),
             )  # fmt: skip
             return _run_all(jobs, plan if dry_run else run_night, as_json)
 
-    with _stopped_by_signals() as stop:
+    Watch().within(max_minutes)  # what is wrong is said before a schedule is waited for
+    with low_priority(priority == "low"), stopped_by_signals() as stop:
         if schedule is not None:
             _run_at(schedule, lambda: _print(run(stop), as_json), stop)
             return
-        _exit_code_of(lambda: _print(run(stop), as_json))
+        _end_with_code(lambda: _print(run(stop), as_json), detailed=detailed)
 
 
 def _run_all(
@@ -188,23 +213,6 @@ def _jobs(
     return jobs
 
 
-@contextmanager
-def _stopped_by_signals() -> Generator[threading.Event]:
-    """Set an event at SIGTERM and SIGINT, in place of their usual effect."""
-    stop = threading.Event()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-
-    def on_signal(_number: int, _frame: object) -> None:
-        stop.set()
-
-    before = [signal.signal(number, on_signal) for number in numbers]
-    try:
-        yield stop
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
 def _run_at(schedule: str, run: Callable[[], object], stop: threading.Event) -> None:
     """Run nights at the times of a schedule until they are stopped."""
     from latent_agent.nights.cron import cron_trigger
@@ -217,18 +225,15 @@ def _run_at(schedule: str, run: Callable[[], object], stop: threading.Event) -> 
     nights.stop()
 
 
-def _exit_code_of(run: Callable[[], Sequence["NightReport"]]) -> None:
+def _end_with_code(run: Callable[[], Sequence["NightReport"]], *, detailed: bool) -> None:
     """Run once, and exit with the code of the outcome."""
     try:
-        reports = run()
-    except NightRunningError as busy:
-        typer.echo(f"latent-agent: {busy}", err=True)
-        raise typer.Exit(BUSY) from busy
-    except NightStoppedError as stopped:
-        typer.echo(f"latent-agent: {stopped}", err=True)
-        raise typer.Exit(STOPPED) from stopped
-    if any(report.verdict == "unjudged" for report in reports):
-        raise typer.Exit(UNJUDGED)
+        code = exit_code_of(run(), detailed=detailed)
+    except (NightRunningError, NightStoppedError) as reason:
+        typer.echo(f"latent-agent: {reason}", err=True)
+        code = BUSY if isinstance(reason, NightRunningError) else STOPPED
+    if code:
+        raise typer.Exit(code)
 
 
 def _print(reports: Sequence["NightReport"], as_json: bool) -> Sequence["NightReport"]:
@@ -252,6 +257,12 @@ def _lines(figures: Any) -> Sequence[str]:
             f"{figures['trained']} traces to train on, {figures['held_out']} held out, of them "
             f"{figures['for_gate']} for the gate, "
             f"{figures['skipped']} of no use"
+        )
+    if "kept" in figures:
+        kept = figures["kept"]
+        lines.append(
+            f"went on from an earlier night: {kept['updates']} gradient steps and "
+            f"{kept.get('replays', 0)} replays were done"
         )
     if "searched" in figures:
         lines.append(f"the gate's search: {plain(figures['searched'])}")

@@ -6,13 +6,20 @@ from random import Random
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from latent_agent.call.agent import reward_for
 from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.cli.night_demo import consolidated
-from latent_agent.cli.rows import Row, answer, beside, cells, fresh_memory, table_of
+from latent_agent.cli.rows import (
+    Row,
+    answer,
+    beside,
+    cells,
+    fresh_memory,
+    table_of,
+    tracked,
+)
 from latent_agent.settings import settings_for
 from latent_agent.teaching import Question
 from latent_agent.teaching.families import TRAINED
@@ -99,8 +106,7 @@ def _taken(left: dict[str, list[Question]], mix: dict[str, int], day: int) -> li
 def _ask(
     chat: ChatLatentSeek, warm: ChatLatentSeek, name: str, asked: Sequence[Question]
 ) -> list[Pair]:
-    watched = track(asked, name, console=Console(stderr=True), transient=True)
-    return [(answer(chat, question), answer(warm, question)) for question in watched]
+    return [(answer(chat, question), answer(warm, question)) for question in tracked(name, asked)]
 
 
 def apart(pairs: Sequence[Pair], known: Collection[str]) -> dict[str, Any]:

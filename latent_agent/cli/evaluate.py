@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latent_agent.cli.opening import USUAL, opens_model
-from latent_agent.cli.options import Json, MaxIterations, Model, Recipe, built_in_reward
+from latent_agent.cli.options import Json, MaxIterations, Model, Quiet, Recipe, built_in_reward
 from latent_agent.cli.watching import watching
 from latent_agent.model.options import LoadOptions
 
@@ -114,6 +114,7 @@ def evaluate(
         typer.Option("--peek", help="Only report on what --out holds by now; with --each too."),
     ] = False,
     opened: LoadOptions = USUAL,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Answer the same questions by several methods and compare them.
@@ -144,18 +145,22 @@ def evaluate(
         ),
     )  # fmt: skip
     if each is not None:
-        return _studied(asked, each, out, as_json)
-    return _print_summary(_run(asked, experiment(asked), out), out, as_json)
+        return _studied(asked, each, out, as_json, quiet=quiet or as_json)
+    finished = _run(asked, experiment(asked), out, quiet=quiet or as_json)
+    return _print_summary(finished, out, as_json)
 
 
-def _studied(asked: "EvaluationRequest", each: str, out: Path, as_json: bool) -> None:
+def _studied(
+    asked: "EvaluationRequest", each: str, out: Path, as_json: bool, *, quiet: bool
+) -> None:
     from latent_agent.evaluation.setup import experiment
     from latent_agent.evaluation.study import Study
 
     study = Study.parse(each)
     variants = {value: (one, experiment(one)) for value, one in study.variants(asked)}
     summaries = {
-        value: _run(one, made, study.folder(out, value)) for value, (one, made) in variants.items()
+        value: _run(one, made, study.folder(out, value), quiet=quiet)
+        for value, (one, made) in variants.items()
     }
     _print_study(out, study, summaries, as_json)
 
@@ -212,14 +217,18 @@ def _peeked(out: Path) -> dict[str, Any]:
     return _reported(out, *peek(out))
 
 
-def _run(asked: "EvaluationRequest", made: "Experiment", out: Path) -> dict[str, Any]:
+def _run(
+    asked: "EvaluationRequest", made: "Experiment", out: Path, *, quiet: bool
+) -> dict[str, Any]:
     from latent_agent.evaluation.run import evaluate as run
     from latent_agent.evaluation.setup import written
-    from latent_agent.nights.job import Watch
+    from latent_agent.nights.watch import Watch
 
-    with watching() as report:
+    with watching(quiet=quiet) as report:
         settings = written(asked, made)
-        finished = run(made.bench, made.plan, out, settings, Watch(report=report))
+        finished = run(
+            made.bench, made.plan, out, settings, Watch(report=report, spent=report.spent)
+        )
     return _reported(out, finished, settings)
 
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from latent_agent.cli.opening import USUAL, opens_model
@@ -23,6 +22,7 @@ from latent_agent.cli.options import (
     open_memory,
 )
 from latent_agent.cli.plain_text import plain
+from latent_agent.cli.watching import watching
 from latent_agent.errors import LatentAgentError, SettingError
 from latent_agent.model.options import LoadOptions
 from latent_memory import StoredTrace
@@ -36,25 +36,6 @@ def _print_json(value: Any) -> None:
 
 def _size(count: int) -> str:
     return f"{count / 1e6:,.1f} MB"
-
-
-class _Bar:
-    """A progress bar on stderr for what reports (done, total)."""
-
-    def __init__(self, name: str) -> None:
-        console = Console(stderr=True)
-        self._bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task(name, total=None)
-
-    def __enter__(self) -> "_Bar":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        self._bar.update(self._task, completed=done, total=total)
 
 
 @memory.command()
@@ -243,8 +224,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write traces to JSON Lines and safetensors."""
-    with open_memory(at, read=True) as opened, _Bar("exporting") as bar:
-        count = opened.export(folder, namespace=namespace, progress=bar)
+    with open_memory(at, read=True) as opened, watching(quiet=as_json) as report:
+        count = opened.export(folder, namespace=namespace, progress=report.named("exporting"))
     _report("exported", count, as_json)
 
 
@@ -259,16 +240,16 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Read an export, all or nothing."""
-    with open_memory(at) as opened, _Bar("importing") as bar:
-        count = opened.import_(folder, namespace=namespace, progress=bar)
+    with open_memory(at) as opened, watching(quiet=as_json) as report:
+        count = opened.import_(folder, namespace=namespace, progress=report.named("importing"))
     _report("imported", count, as_json)
 
 
 @memory.command()
 def verify(at: MemoryAt = None, as_json: Json = False) -> None:
     """Check that all is as it was stored; exit code 1 if something is not."""
-    with open_memory(at) as opened, _Bar("verifying") as bar:
-        problems: Sequence[Any] = opened.verify(bar)
+    with open_memory(at) as opened, watching(quiet=as_json) as report:
+        problems: Sequence[Any] = opened.verify(report.named("verifying"))
     if as_json:
         _print_json({"problems": [asdict(problem) for problem in problems]})
     else:

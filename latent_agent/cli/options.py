@@ -17,6 +17,7 @@ MaxIterations = Annotated[
     int | None, typer.Option(help="Gradient steps at most (K); by default the recipe's.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 MemoryAt = Annotated[
     str | None,

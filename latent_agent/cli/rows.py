@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from latent_agent.chat.chat_model import ChatLatentSeek
+from latent_agent.cli.watching import watching
 from latent_agent.errors import SettingError
 from latent_agent.reward import ExactMatch
 from latent_agent.teaching import Question, is_right, questions
@@ -79,8 +78,11 @@ def fresh_memory() -> Generator[LatentMemory]:
 
 
 def tracked(name: str, asked: Sequence[Question]) -> Iterable[Question]:
-    """Yield questions with a progress bar on stderr."""
-    return track(asked, name, console=Console(stderr=True))
+    """Yield questions, and show how far they are."""
+    with watching() as report:
+        for number, question in enumerate(asked, 1):
+            yield question
+            report(name, number, len(asked))
 
 
 def answer(chat: ChatLatentSeek, question: Question) -> Row:

@@ -11,8 +11,9 @@ from typing import Any
 from latent_agent.errors import PriorError
 from latent_agent.evaluation.bench import NAMESPACE, Bench, Remembered
 from latent_agent.evaluation.items import Item
-from latent_agent.nights.job import NightJob, NightSettings, Watch
+from latent_agent.nights.job import NightJob, NightSettings
 from latent_agent.nights.night import consolidate
+from latent_agent.nights.watch import Watch
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_memory import LatentMemory, Shelf, Trace
 from latent_memory.priors.priors import active_prior
@@ -106,7 +107,7 @@ def _day(
                 "forwarded": sum(outcome.forwarded_tokens.values()),
             }
         )
-        watch.tick(name, number, len(items))
+        watch.tick(name, number, len(items), rows[-1]["forwarded"])
     return rows
 
 

@@ -27,7 +27,8 @@ from latent_agent.evaluation.preparing import prepare
 from latent_agent.evaluation.records import Record, read_records
 from latent_agent.evaluation.specs import Spec
 from latent_agent.evaluation.streams import replayed
-from latent_agent.nights.job import NightSettings, Watch
+from latent_agent.nights.job import NightSettings
+from latent_agent.nights.watch import Watch
 from latent_memory import LatentMemory
 
 RECORDS, SETTINGS, PREPARED = "records.jsonl", "settings.json", "prepared"
@@ -159,14 +160,14 @@ def _answer(
 
     with path.open("ab") as file, closing(in_parallel(jobs(), most, bench.cancelled)) as answered:
         for record in answered:
+            records.append(record)
             if record.key not in known:
                 meter.count(record)
                 file.write(_line(record))
                 file.flush()
                 os.fsync(file.fileno())
                 known[record.key] = record
-            records.append(record)
-            watch.tick("answering", len(records), plan.total)
+                watch.tick("answering", len(records), plan.total, record.cost)
     return records
 
 

@@ -9,25 +9,28 @@ Nights are many, and each that is judged is another chance to pass by luck. So t
 last publication is held to ``6 / (pi k)^2`` of the significance: these shares sum to 1.
 """
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from threading import Event
 from typing import Any
 
 from latent_agent.call.parallel import in_parallel
 from latent_agent.call.stored_call import StoredCall
 from latent_agent.nights.regression_set import Anchor, right
 from latent_agent.nights.replay import Replay, Replayer
+from latent_agent.nights.watch import Halt
 from latent_agent.recall.active_prior import ActivePrior
 from latent_memory.priors.nights import PUBLISHED, UNJUDGED
 
 REFUSED = "refused"
 CANDIDATE, CHAMPION, NEITHER = "candidate", "champion", "neither"
 Contestants = Mapping[str, ActivePrior | None]
+Seen = Callable[[Replay, bool], None]
+"""Takes a replay, and whether it was known before; what it raises ends the gate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +75,9 @@ def judge(
     questions: Sequence[StoredCall],
     anchors: Sequence[Anchor],
     settings: GateSettings,
-    tick: Callable[[], None] = lambda: None,
+    seen: Seen = lambda _replay, _known: None,
     attempt: int = 1,
+    known: dict[str, Replay] | None = None,
 ) -> Verdict:
     """Let the contestants answer, and decide about the candidate.
 
@@ -83,10 +87,12 @@ def judge(
         questions: Questions that no training read.
         anchors: Known answers.
         settings: What the candidate must show.
-        tick: Called after each replay; what it raises ends the gate.
+        seen: Given each replay.
         attempt: Which judged night this is since the last one that published, from 1.
+        known: Replays that are not made again, and where others are put; texts of anchors alone.
 
     Raises:
+        CallCancelled: If the replayer is stopped.
         RewardError: If the reward fails.
     """
     if len(questions) < settings.least:
@@ -95,9 +101,13 @@ def judge(
             reason=f"{len(questions)} questions that can be asked again are too few to judge by; "
             f"{settings.least} are needed",
         )
-    replays = _replay_all(replayer, contestants, questions, tick)
-    known = _replay_all(replayer, contestants, [anchor.asked for anchor in anchors], tick)
-    known_right = {name: right(anchors, [row.text for row in rows]) for name, rows in known.items()}
+    known = {} if known is None else known
+    stage = partial(_replay_all, replayer, contestants, seen=seen, known=known)
+    replays = stage(questions)
+    sayings = stage([anchor.asked for anchor in anchors], anchored=True)
+    known_right = {
+        name: right(anchors, [row.text for row in rows]) for name, rows in sayings.items()
+    }
     figures: dict[str, Any] = {
         "questions": len(questions),
         "anchors": {"questions": len(anchors), "right": known_right},
@@ -140,19 +150,29 @@ def _replay_all(
     replayer: Replayer,
     contestants: Contestants,
     questions: Sequence[StoredCall],
-    tick: Callable[[], None],
+    *,
+    seen: Seen,
+    known: dict[str, Replay],
+    anchored: bool = False,
 ) -> dict[str, list[Replay]]:
-    cancelled = Event()
-    jobs = [
-        partial(replayer.replay, question, prior, cancelled)
-        for question in questions
-        for prior in contestants.values()
-    ]
-    rows: list[Replay] = []
-    with closing(in_parallel(jobs, replayer.at_once, cancelled)) as replayed:
-        for replay in replayed:
-            rows.append(replay)
-            tick()
+    cancelled = Halt(replayer.stop)
+    jobs: dict[str, Callable[[], Replay]] = {}
+    keys: list[str] = []
+    for question in questions:
+        mark = hashlib.sha256(repr(question).encode()).hexdigest()[:32]
+        for name, prior in contestants.items():
+            keys.append(f"{'anchor' if anchored else 'question'} {mark} {name}")
+            jobs[keys[-1]] = partial(replayer.replay, question, prior, cancelled)
+    new = [key for key in jobs if key not in known]
+    for key in jobs.keys() & known.keys():
+        seen(known[key], True)
+    wanted = (jobs[key] for key in new)
+    with closing(in_parallel(wanted, replayer.at_once, cancelled)) as replayed:
+        for key, replay in zip(new, replayed, strict=True):
+            # What users were answered is not kept.
+            known[key] = replay if anchored else replace(replay, text="")
+            seen(replay, False)
+    rows = [known[key] for key in keys]
     return {name: rows[place :: len(contestants)] for place, name in enumerate(contestants)}
 
 

@@ -1,17 +1,17 @@
 """What a night is given, what it reads, and what it reports."""
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
-from latent_agent.errors import NightStoppedError, PriorError, TooLittleError
+from latent_agent.errors import PriorError, TooLittleError
 from latent_agent.model.registry import SharedModel
 from latent_agent.nights.dataset import Survey, survey
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.regression_set import Anchor
 from latent_agent.nights.training import FitSettings
+from latent_agent.nights.watch import Watch
 from latent_agent.recall.active_prior import ActivePrior
 from latent_agent.recall.memory_adapter import Embedder
 from latent_agent.recall.prior_network import HIDDEN
@@ -47,32 +47,6 @@ class NightSettings:
     seed: int | None = None
     fit: FitSettings = field(default_factory=FitSettings)
     gate: GateSettings = field(default_factory=GateSettings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watch:
-    """How a night is followed and stopped.
-
-    Attributes:
-        report: Given the stage, how much of it is done, and of how much.
-        stop: Once set, the night ends at its next check.
-    """
-
-    report: Callable[[str, int, int], None] = lambda _stage, _done, _total: None
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def tick(self, stage: str, done: int, total: int) -> None:
-        """Report, and end the night if it is to stop."""
-        self.check()
-        self.report(stage, done, total)
-
-    def check(self) -> None:
-        """Raise NightStoppedError if the night is to stop."""
-        if self.stop.is_set():
-            raise NightStoppedError(
-                "the night was stopped before its end; nothing was published, the next one starts "
-                "from the beginning"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,14 +138,18 @@ class Dataset:
     champion_prior: ActivePrior | None
 
 
-def load(job: NightJob) -> Dataset:
+def load(job: NightJob, kept: Sequence[Source] = ()) -> Dataset:
     """Read the traces once, and find out whether they can be learnt from.
+
+    Args:
+        job: The night.
+        kept: The stretches of traces of a night that goes on, the shelf's own first.
 
     Raises:
         TooLittleError: If there are too few.
         PriorError: If none of them can be used.
     """
-    sources = _sources(job)
+    sources = dict(zip(_shelves(job), kept, strict=True)) if kept else _sources(job)
 
     def stream() -> Iterator[StoredTrace]:
         for shelf, source in sources.items():
@@ -216,10 +194,9 @@ def _sources(job: NightJob) -> dict[Shelf, Source]:
     """Look up the shelves that are learnt from, the job's own first."""
     sources: dict[Shelf, Source] = {}
     missing: list[str] = []
-    for namespace in (job.shelf.namespace, *job.share):
-        shelf = replace(job.shelf, namespace=namespace)
+    for shelf in _shelves(job):
         if (source := source_of(job.database, shelf)) is None:
-            missing.append(namespace)
+            missing.append(shelf.namespace)
         else:
             sources[shelf] = source
     if missing:
@@ -228,6 +205,11 @@ def _sources(job: NightJob) -> dict[Shelf, Source]:
             f"none in {missing!r}; see: latent-agent memory status"
         )
     return sources
+
+
+def _shelves(job: NightJob) -> list[Shelf]:
+    names = (job.shelf.namespace, *job.share)
+    return [replace(job.shelf, namespace=name) for name in dict.fromkeys(names)]
 
 
 def plan(job: NightJob) -> NightReport:

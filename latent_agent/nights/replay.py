@@ -3,7 +3,7 @@
 import threading
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from latent_agent.call.agent import LatentAgent
@@ -64,6 +64,7 @@ class Replayer:
 
     Attributes:
         at_once: How many replays share the model's passes.
+        stop: Once set, those that run are cancelled.
     """
 
     model: SharedModel
@@ -71,6 +72,7 @@ class Replayer:
     reward: Reward
     embedder: Embedder | None = None
     at_once: int = 1
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def replay(
         self,

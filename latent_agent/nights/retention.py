@@ -3,13 +3,19 @@
 Rows stay longer than files, as a record; how many nights that published nothing stay is bounded.
 """
 
+import time
+from datetime import timedelta
+
 from latent_agent.nights.lock import LOCK_FILES
 from latent_agent.recall.active_prior import prior_path
 from latent_memory import Shelf
 from latent_memory.priors.nights import drop_old_nights
-from latent_memory.priors.priors import active_prior, list_priors, priors_folder
+from latent_memory.priors.priors import active_prior, kept_paths, list_priors, priors_folder
 from latent_memory.priors.publishing import drop_files
 from latent_memory.sqlite import Database
+
+KEPT_FOR = timedelta(days=7)
+"""How long it is kept what a night has done that was stopped or killed."""
 
 
 def prune(database: Database, shelf: Shelf, keep: int) -> None:
@@ -31,6 +37,8 @@ def prune(database: Database, shelf: Shelf, keep: int) -> None:
     drop_files(database, [prior.version for prior in known if prior.version not in kept])
     # A kill, or a shelf that was forgotten, leaves files behind.
     owned = {prior_path(database.path, prior.file) for prior in list_priors(database) if prior.file}
+    kept_since = time.time() - KEPT_FOR.total_seconds()
+    owned |= {path for path in kept_paths(database.path) if path.stat().st_mtime > kept_since}
     for path in priors_folder(database.path).iterdir():
         if path not in owned and path.name not in LOCK_FILES and path.is_file():
             path.unlink(missing_ok=True)

@@ -7,14 +7,15 @@ the frozen LM head; the paper's is added with a small weight. No ground truth is
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from random import Random
+from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import torch
 from torch.nn import functional
 
 from latent_agent.errors import PriorError
+from latent_agent.nights.course import Course, FitReport
 from latent_agent.nights.dataset import NO_TOKEN, Batch, Stream, batches
 from latent_agent.recall.prior_network import LatentPrior
 
@@ -78,26 +79,12 @@ class FitSettings:
         return epochs * math.ceil(share * traces / self.batch)
 
 
-@dataclass(kw_only=True)
-class FitReport:
-    """The outcome of training; losses are means over the traces for validation.
-
-    Attributes:
-        start: Loss before training.
-        best: Least loss; the prior is left with the weights that had it.
-        losses: Loss after each epoch.
-        updates: Gradient steps taken.
-    """
-
-    start: float
-    best: float
-    losses: list[float] = field(default_factory=list[float])
-    updates: int = 0
-
-    @property
-    def improved(self) -> bool:
-        """Whether anything was learnt that holds for traces never trained on."""
-        return self.best < self.start
+def course_of(prior: LatentPrior, settings: FitSettings) -> Course:
+    """Return the course of a training that has not begun."""
+    adam = torch.optim.AdamW(
+        prior.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    return Course(prior, adam, settings.seed)
 
 
 def fit(
@@ -107,6 +94,7 @@ def fit(
     settings: FitSettings,
     traces: int,
     tick: Callable[[int], None] = lambda _: None,
+    course: Course | None = None,
 ) -> FitReport:
     """Train a prior further, from the weights that it has.
 
@@ -117,34 +105,32 @@ def fit(
         settings: How to train.
         traces: How many there are to train on.
         tick: Given the number of gradient steps after each; what it raises ends the training.
+        course: The training's own, by which it can be left and go on; None: a new one.
 
     Raises:
         PriorError: If no trace is for validation, or a loss is not finite.
     """
     epochs, share = settings.plan(traces)
-    start = held_out_loss(prior, stream, head, settings)
-    report, best = FitReport(start=start, best=start), prior.weights()
-    adam = torch.optim.AdamW(
-        prior.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    rng = Random(settings.seed)
+    course = course or course_of(prior, settings)
+    if course.report is None:
+        course.begin(held_out_loss(prior, stream, head, settings))
+    report = course.running
     while len(report.losses) < epochs and not _stuck(report, settings):
-        for batch in batches(
+        epoch = batches(
             stream,
             prior.shape,
             settings.batch,
             vocabulary=head.vocabulary,
             part="train",
-            rng=rng,
+            rng=course.rng,
             share=share,
-        ):
-            _learn(adam, prior, batch, head, settings, report.updates)
+        )
+        for batch in islice(epoch, course.taken, None):
+            _learn(course.adam, prior, batch, head, settings, report.updates)
             report.updates += 1
             tick(report.updates)
-        report.losses.append(held_out_loss(prior, stream, head, settings))
-        if report.losses[-1] < report.best:
-            report.best, best = report.losses[-1], prior.weights()
-    prior.load_state_dict(best)
+        course.end_epoch(held_out_loss(prior, stream, head, settings))
+    prior.load_state_dict(course.best)
     return report
 
 

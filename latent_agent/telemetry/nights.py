@@ -8,13 +8,13 @@ from typing import Any
 
 from latent_agent.errors import NightRunningError, NightStoppedError
 from latent_agent.telemetry.instruments import instruments
-from latent_memory.priors.nights import FAILED
+from latent_memory.priors.nights import FAILED, STOPPED
 
 logger = logging.getLogger("latent_agent.nights")
 
 # Such an end is no fault, and not warned of.
 _NO_FAULT: Mapping[type[BaseException], str] = {
-    NightStoppedError: "stopped",
+    NightStoppedError: STOPPED,
     NightRunningError: "busy",
 }
 _REPORTED = (

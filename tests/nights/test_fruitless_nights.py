@@ -95,7 +95,7 @@ def test_what_nobody_foresaw_is_a_failure_too(memory: LatentMemory) -> None:
     assert consolidate(broken).verdict == "idle"
 
 
-def test_an_interrupted_night_is_begun_anew(memory: LatentMemory) -> None:
+def test_an_interrupted_night_goes_on_whatever_was_killed_since(memory: LatentMemory) -> None:
     shelf, stop = day(memory), threading.Event()
     waiting = replace(SETTINGS, if_new=100)
     interrupted = Watch(report=lambda *_: stop.set(), stop=stop)
@@ -103,7 +103,7 @@ def test_an_interrupted_night_is_begun_anew(memory: LatentMemory) -> None:
         consolidate(job(memory, shelf, settings=waiting, watch=interrupted))
     begin_night(memory.database, shelf, seed=0, inputs={})  # and killed
     assert consolidate(job(memory, shelf, settings=waiting)).verdict == "published"
-    assert verdicts(memory) == ["published", "killed", "stopped"]
+    assert verdicts(memory) == ["killed", "published"]
 
 
 def test_of_nights_that_published_the_newest_stay_and_those_that_can_be_rolled_back_to(

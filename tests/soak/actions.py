@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from latent_agent.chat.chat_model import ChatLatentSeek
-from latent_agent.cli.consolidate import STOPPED, UNJUDGED
+from latent_agent.cli.night_process import STOPPED, UNJUDGED
 from latent_agent.errors import PromptError
 from latent_memory import LatentMemory
 from latent_memory.index.index_state import snapshot_folder

@@ -14,7 +14,7 @@ from latent_memory.tables import nights, priors, shelves, traces
 from latent_memory.trace import Shelf
 from latent_memory.trace_rows import ON_SHELF, from_time, names, to_shelf, to_time
 
-RUNNING, KILLED, PUBLISHED = "running", "killed", "published"
+RUNNING, KILLED, STOPPED, PUBLISHED = "running", "killed", "stopped", "published"
 FAILED, UNJUDGED = "failed", "unjudged"  # such nights read traces, and decided nothing about them
 
 KEPT = 100
@@ -30,7 +30,7 @@ class Result:
         verdict: In one word, for example ``published`` or ``refused``.
         reason: In one sentence.
         seconds: How long it took.
-        last: The newest trace that it read; 0 if it was interrupted, and must start over.
+        last: The newest trace that it read; 0 if it was interrupted: they are still new.
         losses: Of each epoch, on held-out traces.
         gate: Figures of the gate.
     """
@@ -81,7 +81,11 @@ _WHOLE = (
     .order_by(nights.c.id.desc())
 )
 _SHELF_ID = select(shelves.c.id).where(ON_SHELF)
-_UNFINISHED = update(nights).where(nights.c.seconds.is_(None))
+_KILL = (
+    update(nights)
+    .where(nights.c.seconds.is_(None))
+    .values(verdict=KILLED, reason="it never ended", seconds=0.0)
+)
 _HAS_PUBLISHED = exists().where(priors.c.night == nights.c.id, priors.c.published.is_not(None))
 # A prior with a file may be active, or be rolled back to.
 _HAS_FILE = exists().where(priors.c.night == nights.c.id, priors.c.file.is_not(None))
@@ -125,7 +129,7 @@ def begin_night(
                 f"a night must have traces to learn from, but namespace {shelf.namespace!r} holds "
                 "none of this model and reward; ask more questions first"
             )
-        connection.execute(_UNFINISHED.values(verdict=KILLED, reason="it never ended", seconds=0.0))
+        connection.execute(_KILL)
         row = {
             "shelf": number,
             "started": to_time(datetime.now(UTC)),
@@ -141,6 +145,21 @@ def begin_night(
         if seed is None:
             connection.execute(update(nights).where(nights.c.id == night).values(seed=night))
         return night
+
+
+def resume_night(database: Database, night: int) -> bool:
+    """Note that a night goes on that was stopped or killed; return whether there is one.
+
+    The caller holds the lock.
+    """
+    going_on = {"verdict": RUNNING, "reason": "", "seconds": None}
+    with database.write() as connection:
+        connection.execute(_KILL)
+        ended = nights.c.verdict.in_((STOPPED, KILLED))
+        changed = connection.execute(
+            update(nights).where(nights.c.id == night, ended).values(going_on)
+        )
+        return changed.rowcount == 1
 
 
 def end_night(database: Database, night: int, result: Result) -> None:

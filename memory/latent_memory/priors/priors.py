@@ -4,6 +4,7 @@ Their weights lie in files beside the database, in a folder of their own. The ac
 shelf is the one that was published last and is not withdrawn.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -80,6 +81,16 @@ class PriorInfo:
 def priors_folder(database: Path) -> Path:
     """Return the folder of a database's priors."""
     return database.with_name(f"{database.name}.priors")
+
+
+def kept_path(database: Path, shelf: int) -> Path:
+    """Return the file of what an interrupted night of a shelf has done."""
+    return priors_folder(database) / f"night-{shelf}.kept"
+
+
+def kept_paths(database: Path) -> Sequence[Path]:
+    """Return all such files that there are."""
+    return sorted(priors_folder(database).glob("night-*.kept"))
 
 
 ERASED_SINCE: ColumnElement[bool] = (
@@ -161,6 +172,25 @@ def source_of(database: Database, shelf: Shelf) -> Source | None:
     with database.read() as connection:
         row = connection.execute(_SOURCE, names(shelf)).mappings().one_or_none()
     return None if row is None else Source(**row)
+
+
+def lacks_traces(database: Database, learnt_from: Sequence[Source]) -> bool:
+    """Whether a trace of these stretches was forgotten since, or has expired."""
+    with database.read() as connection:
+        return any(
+            not connection.scalar(select(exists().where(shelves.c.id == source.shelf)))
+            or connection.scalar(
+                select(
+                    exists().where(
+                        deletions.c.shelf == source.shelf,
+                        deletions.c.trace.between(source.first, source.last),
+                        deletions.c.seq > source.deletion,
+                        deletions.c.evicted != FOR_ROOM,
+                    )
+                )
+            )
+            for source in learnt_from
+        )
 
 
 def read_prior(connection: Connection, version: int) -> PriorInfo:

@@ -11,7 +11,13 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select, up
 from latent_memory.erasure_log import EVICTED, EXPIRED, FOR_AGE, FOR_ROOM, WISHED, note
 from latent_memory.errors import StorageError
 from latent_memory.index.index_state import snapshot_path
-from latent_memory.priors.priors import FORGOTTEN, erased_from, priors_folder
+from latent_memory.priors.priors import (
+    FORGOTTEN,
+    erased_from,
+    kept_path,
+    kept_paths,
+    priors_folder,
+)
 from latent_memory.priors.publishing import withdraw_forgotten
 from latent_memory.retention.selection import in_chunks
 from latent_memory.sqlite import Database, backups
@@ -90,7 +96,8 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
     A kill leaves some of them; they are whole, and can be forgotten again. The name of a namespace
     whose last trace is erased can stay in a gap of the file until ``compact``. Priors that learnt
     from forgotten traces are trained again in the next night; with ``strict`` they are withdrawn
-    and their files deleted at once, as those of an empty shelf always are.
+    and their files deleted at once, as those of an empty shelf always are; so is what interrupted
+    nights have done.
 
     Raises:
         ReadOnlyError: If the database is open for reading only.
@@ -114,6 +121,8 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
                 entry = note(connection, reason, gone.traces, datetime.now(UTC), entry)
         forgotten += gone.traces
         left += drop_files(database, gone.shelves, (*gone.priors, *withdrawn))
+    if strict:  # they learn from other shelves too
+        left += [kept for kept in kept_paths(database.path) if not _deleted(kept)]
     database.empty_log()
     if left and reason not in (EVICTED, EXPIRED):
         names = ", ".join(repr(str(file)) for file in left)
@@ -127,8 +136,10 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
 def drop_files(
     database: Database, shelves: Iterable[int], priors: Iterable[str | None] = ()
 ) -> Sequence[Path]:
-    """Delete index files of shelves that are gone, and priors' files; return what cannot be."""
-    files = [snapshot_path(database.path, shelf) for shelf in shelves]
+    """Delete files of shelves that are gone, and priors' files; return what cannot be."""
+    files: list[Path] = []
+    for shelf in shelves:
+        files += [snapshot_path(database.path, shelf), kept_path(database.path, shelf)]
     # Names only: what a damaged database says leads nowhere else.
     files += [priors_folder(database.path) / Path(name).name for name in priors if name is not None]
     return [file for file in files if not _deleted(file)]

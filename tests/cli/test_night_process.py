@@ -1,0 +1,202 @@
+"""A night as a process: limits, signals, kills, priority, exit codes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from latent_agent.cli import app
+from latent_agent.cli.night_process import exit_code_of, low_priority, stopped_by_signals
+from latent_agent.errors import ModelError, SettingError
+from latent_agent.nights.job import NightReport
+from latent_memory import LatentMemory, Shelf
+from latent_memory.priors.nights import list_nights
+from latent_memory.priors.priors import kept_paths
+from tests.cli.test_night_cli import COMMAND, day, memory, printed, run
+
+__all__ = ["day", "memory"]
+SHELF = Shelf(namespace="default", fingerprint="f", reward="r")
+
+
+def codes(*verdicts: str) -> tuple[int, int]:
+    reports = [NightReport(shelf=SHELF, verdict=verdict, reason="") for verdict in verdicts]
+    return exit_code_of(reports, detailed=False), exit_code_of(reports, detailed=True)
+
+
+def test_every_outcome_has_its_code() -> None:
+    assert codes("published") == codes("planned") == (0, 0)
+    assert codes("refused") == (0, 6)
+    assert codes("idle") == (0, 7)
+    assert codes("unjudged") == (5, 5)
+    assert codes("refused", "published") == (0, 0)
+    assert codes("idle", "refused") == (0, 6)
+    assert codes("published", "unjudged") == (5, 5)
+
+
+def test_the_help_names_them_all() -> None:
+    text = " ".join(run("consolidate", "--help").stdout.replace("│", " ").split())
+    for said in ("0 published", "6 refused", "7 nothing to do", "3 another night", "4 stopped"):
+        assert said in text
+
+
+def test_a_night_without_work_says_so_by_its_code(memory: Path) -> None:
+    waiting = ("consolidate", "--memory", memory, "--if-new", 100_000)
+    assert run(*waiting).exit_code == 0
+    assert run(*waiting, "--exit-code").exit_code == 7
+
+
+@pytest.mark.parametrize("minutes", ["0", "-3", "nan", "inf"])
+def test_a_limit_that_is_none_is_refused(memory: Path, minutes: str) -> None:
+    result = run("consolidate", "--memory", memory, "--max-minutes", minutes)
+    assert isinstance(result.exception, SettingError)
+    assert f"max_minutes must be a finite number above 0, got {float(minutes)!r}" in str(
+        result.exception
+    )
+    with LatentMemory(memory) as opened:
+        assert list_nights(opened.database) == []
+
+
+def test_more_threads_than_cores_are_refused(memory: Path) -> None:
+    result = run("consolidate", "--memory", memory, "--threads", "4096")
+    assert isinstance(result.exception, ModelError)
+    assert "got 4096; give" in str(result.exception)
+
+
+def test_the_prior_too_is_trained_on_so_many_threads(
+    memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from latent_agent.nights import night
+
+    seen: list[int] = []
+    fit = night.fit
+
+    def noted(*arguments: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return fit(*arguments)
+
+    monkeypatch.setattr(night, "fit", noted)
+    torch.set_num_threads(2)
+    try:
+        run("consolidate", "--memory", memory, "--threads", "1", "--calls", 16)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("option", ["--quiet", "--json"])
+def test_a_quiet_night_says_nothing_on_stderr(memory: Path, option: str) -> None:
+    result = run("consolidate", "--memory", memory, "--calls", 16, option)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout != ""
+
+
+def test_a_second_signal_has_its_usual_effect() -> None:
+    with stopped_by_signals() as stop, pytest.raises(KeyboardInterrupt):
+        assert not stop.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.skipif(not hasattr(os, "setpriority"), reason="the system has no nice")
+def test_the_priority_is_lowered_and_never_raised() -> None:
+    program = (
+        "import os; from latent_agent.cli.night_process import low_priority\n"
+        "with low_priority(): print(os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    for before, within in ((0, 10), (15, 15)):
+        command = ["nice", "-n", str(before), sys.executable, "-c", program]
+        printed_ = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert int(printed_) == max(min(own + before, 19), within)
+
+
+def test_where_there_is_no_nice_a_night_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "setpriority", raising=False)
+    with low_priority():
+        pass
+
+
+# ------------------------------------------------------------------------- whole processes
+
+
+@pytest.mark.slow
+def test_nights_of_a_second_and_a_half_come_to_an_end(memory: Path) -> None:
+    """Each is stopped at its limit, and goes on where the one before it was."""
+    found: list[int] = []
+    limit = ("--max-minutes", "0.025", "--calls", 120, "--set", "max_iterations=10")
+    while not found or (found[-1] == 4 and len(found) < 60):
+        result = run("consolidate", "--memory", memory, *limit, "--json")
+        found.append(result.exit_code)
+    assert (found[-1], len(found) > 1) == (0, True)
+    (night,) = json.loads(result.stdout)["nights"]
+    assert night["verdict"] in ("published", "refused")
+    assert night["figures"]["kept"]["updates"] > 0
+    with LatentMemory(memory) as opened:
+        assert kept_paths(opened.path) == []
+
+
+def started(memory: Path, *options: object) -> subprocess.Popen[str]:
+    words = ["consolidate", "--memory", str(memory), *map(str, options)]
+    return subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(process: subprocess.Popen[str], stage: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(stage):
+            return
+    pytest.fail(f"it ended before {stage}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_next_night_goes_on_from_a_process_that_was_ended(memory: Path, number: int) -> None:
+    with started(memory) as process:
+        wait_for(process, "judging")
+        process.send_signal(number)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 4)
+    assert ("goes on from what was done" in said) == (number != signal.SIGKILL)
+    assert printed("memory", "verify", "--memory", memory)["problems"] == []
+    (night,) = printed("consolidate", "--memory", memory)["nights"]
+    assert (night["verdict"], night["night"], night["version"]) == ("published", 1, 1)
+    assert night["figures"]["kept"]["updates"] == night["figures"]["updates"]
+    assert (night["figures"]["kept"]["replays"] > 0) == (number != signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads Linux's /proc")
+@pytest.mark.parametrize("options", [(), ("--priority", "normal")])
+def test_all_threads_of_a_night_have_its_priority(memory: Path, options: Sequence[str]) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    with started(memory, *options) as process:
+        wait_for(process, "judging")
+        found = {
+            os.getpriority(os.PRIO_PROCESS, int(thread.name))
+            for thread in Path(f"/proc/{process.pid}/task").iterdir()
+        }
+        process.terminate()
+    assert found == {own if options else max(own, 10)}
+
+
+@pytest.mark.slow
+def test_a_schedule_keeps_to_the_limit(memory: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["consolidate", "--memory", str(memory), "--schedule", "0 3 * *", "--max-minutes", "0"]
+    )
+    assert "max_minutes" in str(result.exception)
+    shutil.rmtree(memory.parent / "nothing", ignore_errors=True)
