@@ -29,8 +29,8 @@ from latent_memory.priors.nights import PUBLISHED, UNJUDGED
 REFUSED = "refused"
 CANDIDATE, CHAMPION, NEITHER = "candidate", "champion", "neither"
 Contestants = Mapping[str, ActivePrior | None]
-Seen = Callable[[Replay, bool], None]
-"""Takes a replay, and whether it was known before; what it raises ends the gate."""
+Seen = Callable[[Replay | None], None]
+"""Takes each replay, or None for one that was known before; what it raises ends the gate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def judge(
     questions: Sequence[StoredCall],
     anchors: Sequence[Anchor],
     settings: GateSettings,
-    seen: Seen = lambda _replay, _known: None,
+    seen: Seen = lambda _replay: None,
     attempt: int = 1,
     known: dict[str, Replay] | None = None,
 ) -> Verdict:
@@ -156,22 +156,28 @@ def _replay_all(
     anchored: bool = False,
 ) -> dict[str, list[Replay]]:
     cancelled = Halt(replayer.stop)
+
+    def ask(key: str, question: StoredCall, prior: ActivePrior | None) -> Replay:
+        replay = replayer.replay(question, prior, cancelled)
+        # At once, since others that were asked before may still be at it when the night is stopped.
+        # What users were answered is not kept.
+        known[key] = replay if anchored else replace(replay, text="")
+        return replay
+
     jobs: dict[str, Callable[[], Replay]] = {}
     keys: list[str] = []
     for question in questions:
         mark = hashlib.sha256(repr(question).encode()).hexdigest()[:32]
         for name, prior in contestants.items():
             keys.append(f"{'anchor' if anchored else 'question'} {mark} {name}")
-            jobs[keys[-1]] = partial(replayer.replay, question, prior, cancelled)
+            jobs[keys[-1]] = partial(ask, keys[-1], question, prior)
     new = [key for key in jobs if key not in known]
-    for key in jobs.keys() & known.keys():
-        seen(known[key], True)
+    for _ in range(len(jobs) - len(new)):
+        seen(None)
     wanted = (jobs[key] for key in new)
     with closing(in_parallel(wanted, replayer.at_once, cancelled)) as replayed:
-        for key, replay in zip(new, replayed, strict=True):
-            # What users were answered is not kept.
-            known[key] = replay if anchored else replace(replay, text="")
-            seen(replay, False)
+        for replay in replayed:
+            seen(replay)
     rows = [known[key] for key in keys]
     return {name: rows[place :: len(contestants)] for place, name in enumerate(contestants)}
 

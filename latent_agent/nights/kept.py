@@ -61,7 +61,8 @@ class KeptNight:
         Raises:
             OSError: If the disk refuses.
         """
-        rows = {key: asdict(replay) for key, replay in self.replays.items()}
+        # A copy, since replays come in from several threads.
+        rows = {key: asdict(replay) for key, replay in self.replays.copy().items()}
         notes = {name: value for name, value in vars(self).items() if name != "tensors"}
         notes |= {"sources": [asdict(source) for source in self.sources], "replays": rows}
         text = json.dumps({"format": FORMAT, "written": time.time(), **notes}).encode()

@@ -152,9 +152,9 @@ def _judge(night: NightRun, dataset: Dataset, candidate: ActivePrior | None) -> 
         replays = len(night.kept.replays)
         night.figures["kept"] = {"updates": night.figures["updates"], "replays": replays}
 
-    def seen(replay: Replay, known: bool) -> None:
+    def seen(replay: Replay | None) -> None:
         done = next(number)
-        if not known:
+        if replay is not None:
             job.watch.tick("judging", done, total, replay.forwarded)
             night.keep_now_and_then()
 

@@ -5,78 +5,26 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
-from typer.testing import CliRunner
 
 from latent_agent import ChatLatentSeek
 from latent_agent.call.agent import default_reward
-from latent_agent.call.call import Call
-from latent_agent.cli import app
 from latent_agent.errors import SettingError
-from latent_agent.model.conversation import Turn
-from latent_agent.model.prompt import encode_chat
-from latent_agent.model.registry import open_model
 from latent_agent.nights.dataset import Stream, Survey, survey
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.job import NightSettings
 from latent_agent.nights.lock import night_lock
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.targets import job_for
-from latent_agent.settings import settings_for
-from latent_agent.teaching import Question, questions
-from latent_memory import LatentMemory, Shelf, Trace
+from latent_agent.teaching import questions
+from latent_memory import LatentMemory, Shelf
 from latent_memory.priors.nights import list_nights
-
-COMMAND = [sys.executable, "-c", "from latent_agent.cli import main; main()"]
-
-
-def searched(question: Question, shelf: Shelf) -> Trace:
-    """A trace as the bundled model's search leaves it when it finds the right source."""
-    model, settings = open_model("bundled"), settings_for("default")
-    prompt = encode_chat(model.tokenizer, [Turn("user", question.text)])
-    call = Call(model, settings, default_reward("strict"), [Turn("user", question.text)], prompt)
-    embedding, _ = call.writer.embed(), call.writer.opening()
-    right: list[int] = model.tokenizer.encode(str(question.right), add_special_tokens=False)
-    return Trace(
-        shelf=shelf,
-        query=question.text,
-        answer=str(question.right),
-        embedding=embedding.numpy(),
-        base=call.writer.base().numpy(),
-        optimised=call.writer.base().numpy(),
-        tokens=tuple(right[:3]),
-        score=0.0,
-        rewards=((-0.5,), (0.0,)),
-        steps=1,
-        stopped="threshold",
-    )
-
-
-@pytest.fixture(scope="session")
-def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A memory with what a day leaves, of questions whose drafts are often wrong."""
-    shelf = Shelf(
-        namespace="default",
-        fingerprint=open_model("bundled").fingerprint(),
-        reward=default_reward("strict").id,
-    )
-    asked = [question for question in questions("train", n=210, seed=3) if question.planted]
-    path = tmp_path_factory.mktemp("day") / "memory.sqlite3"
-    with LatentMemory(path) as memory:
-        memory.add_many([searched(question, shelf) for question in asked])
-    return path
-
-
-@pytest.fixture
-def memory(day: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(day, tmp_path / "memory.sqlite3"))
+from tests.support.night_commands import COMMAND, printed, run, searched
 
 
 @pytest.fixture(scope="session")
@@ -93,17 +41,6 @@ def night_folder(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def published(night_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(night_folder, tmp_path / "night")) / "memory.sqlite3"
-
-
-def run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def printed(*arguments: object) -> Any:
-    """The one JSON object of a command that succeeds."""
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 def test_a_reward_with_few_traces_does_not_cost_another_its_night(memory: Path) -> None:

@@ -345,7 +345,7 @@ def test_a_night_stops_at_its_limit_and_goes_on(memory: LatentMemory) -> None:
     began = time.monotonic()
     with pytest.raises(NightStoppedError, match="at its time limit"):
         consolidate(replace(night, watch=slow))
-    assert 1 <= time.monotonic() - began < 5
+    assert 1 <= time.monotonic() - began < 30  # of a night that would take longer
     report, done = going_on(night)
     assert done["training"][:1] != [1]
     assert report.verdict == "published"
