@@ -150,24 +150,27 @@ def _run_all(
     """
     reports: list[NightReport] = []
     failures: list[Exception] = []
+    ends: list[Exception] = []
     passed: list[TooLittleError] = []
     for job in jobs:
         try:
             reports.append(run(job))
-        except (NightRunningError, NightStoppedError):
-            raise
+        except (NightRunningError, NightStoppedError) as end:
+            ends.append(end)
+            break
         except TooLittleError as error:
             passed.append(error)
         except Exception as failure:
             failures.append(failure)
     lines = [f"passed over: {error}" for error in passed if len(jobs) > 1]
-    for line in [*lines, *failures[1:]]:
+    errors = [*failures, *ends]
+    for line in [*lines, *errors[1:]]:
         typer.echo(f"latent-agent: {line}", err=True)
-    if reports and not failures:
+    if reports and not errors:
         return reports
     if reports:
         _print(reports, as_json)
-    raise (failures or passed)[0]
+    raise (errors or passed)[0]
 
 
 def _jobs(

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from latent_agent.call.agent import default_reward
 from latent_agent.cli.night_process import exit_code_of, low_priority, stopped_by_signals
-from latent_agent.errors import ModelError, SettingError
-from latent_agent.nights.job import NightReport
+from latent_agent.errors import ModelError, NightStoppedError, SettingError
+from latent_agent.nights.job import NightJob, NightReport
 from latent_memory import LatentMemory, Shelf
 from latent_memory.priors.nights import list_nights
 from latent_memory.priors.priors import kept_paths
@@ -35,6 +37,28 @@ def test_every_outcome_has_its_code() -> None:
     assert codes("refused", "published") == (0, 0)
     assert codes("idle", "refused") == (0, 6)
     assert codes("published", "unjudged") == (5, 5)
+
+
+def test_what_was_published_before_a_stop_is_told(memory: Path) -> None:
+    """Of two rewards' nights: the second is stopped."""
+    with LatentMemory(memory) as opened:
+        shelf = opened.shelves()[0].shelf
+        other = replace(shelf, reward=default_reward("grades").id)
+        opened.add_many([replace(one.trace, shelf=other) for one in list(opened.stream(shelf))])
+    seen: list[str] = []
+
+    def night(job: NightJob) -> NightReport:
+        if seen:
+            raise NightStoppedError("the night was stopped; it goes on")
+        seen.append(job.shelf.reward)
+        return NightReport(shelf=job.shelf, verdict="published", reason="")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("latent_agent.nights.night.consolidate", night)
+        result = run("consolidate", "--memory", memory, "--json")
+    assert result.exit_code == 4
+    (told,) = json.loads(result.stdout)["nights"]
+    assert told["shelf"]["reward"] == seen[0]
 
 
 def test_the_help_names_them_all() -> None:
@@ -147,7 +171,9 @@ def test_nights_of_three_seconds_come_to_an_end(memory: Path) -> None:
 
 def started(memory: Path, *options: object) -> subprocess.Popen[str]:
     words = ["consolidate", "--memory", str(memory), *map(str, options)]
-    return subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*COMMAND, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def wait_for(process: subprocess.Popen[str], stage: str) -> None:
@@ -180,14 +206,17 @@ def test_the_next_night_goes_on_from_a_process_that_was_ended(memory: Path, numb
 @pytest.mark.parametrize("options", [(), ("--priority", "normal")])
 def test_all_threads_of_a_night_have_its_priority(memory: Path, options: Sequence[str]) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    with started(memory, *options) as process:
+    with started(memory, *options) as process:  # in a session of its own, as under cron
         wait_for(process, "judging")
+        session = Path(f"/proc/{process.pid}/autogroup")
+        weighed = session.read_text().split()[-1] if session.is_file() else None
         found = {
             os.getpriority(os.PRIO_PROCESS, int(thread.name))
             for thread in Path(f"/proc/{process.pid}/task").iterdir()
         }
         process.terminate()
     assert found == {own if options else max(own, 10)}
+    assert weighed is None or int(weighed) == (0 if options else max(own, 10))
 
 
 def test_a_schedule_refuses_a_limit_that_is_none_before_it_waits(memory: Path) -> None:
