@@ -1,7 +1,9 @@
 """``latent-agent memory``: look at what is remembered, and forget it."""
 
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +24,7 @@ from latent_agent.cli.options import (
     open_memory,
 )
 from latent_agent.cli.plain_text import plain
-from latent_agent.cli.watching import watching
+from latent_agent.cli.watching import Watcher, watching
 from latent_agent.errors import LatentAgentError, SettingError
 from latent_agent.model.options import LoadOptions
 from latent_memory import StoredTrace
@@ -32,6 +34,11 @@ memory = typer.Typer(help="Look at what is remembered, and forget it.", no_args_
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def _watched(as_json: bool) -> AbstractContextManager[Watcher]:
+    """Show progress on a terminal: a log needs no lines of what is mostly quick."""
+    return watching(quiet=as_json or not sys.stderr.isatty())
 
 
 def _size(count: int) -> str:
@@ -224,7 +231,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write traces to JSON Lines and safetensors."""
-    with open_memory(at, read=True) as opened, watching(quiet=as_json) as report:
+    with open_memory(at, read=True) as opened, _watched(as_json) as report:
         count = opened.export(folder, namespace=namespace, progress=report.named("exporting"))
     _report("exported", count, as_json)
 
@@ -240,7 +247,7 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Read an export, all or nothing."""
-    with open_memory(at) as opened, watching(quiet=as_json) as report:
+    with open_memory(at) as opened, _watched(as_json) as report:
         count = opened.import_(folder, namespace=namespace, progress=report.named("importing"))
     _report("imported", count, as_json)
 
@@ -248,7 +255,7 @@ def import_(
 @memory.command()
 def verify(at: MemoryAt = None, as_json: Json = False) -> None:
     """Check that all is as it was stored; exit code 1 if something is not."""
-    with open_memory(at) as opened, watching(quiet=as_json) as report:
+    with open_memory(at) as opened, _watched(as_json) as report:
         problems: Sequence[Any] = opened.verify(report.named("verifying"))
     if as_json:
         _print_json({"problems": [asdict(problem) for problem in problems]})
