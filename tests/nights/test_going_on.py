@@ -24,7 +24,7 @@ from latent_memory import LatentMemory, Limits, Shelf
 from latent_memory.priors.nights import count_new, list_nights
 from latent_memory.priors.priors import kept_paths, list_priors
 from tests.support.memories import age
-from tests.support.night_world import SEARCH, SETTINGS, day, job, open_at, right
+from tests.support.night_world import SEARCH, SETTINGS, day, job, open_at
 
 
 def stopped(wanted: NightJob, stage: str, after: int) -> list[int]:
@@ -151,7 +151,7 @@ def test_what_is_kept_says_nothing_of_what_was_asked_or_answered(memory: LatentM
 
 
 class Stopping(Reward):
-    """Sets an event at its first score, and counts its scores."""
+    """Sets an event at its first score, counts its scores, and accepts nothing."""
 
     deterministic = True
 
@@ -165,7 +165,7 @@ class Stopping(Reward):
     def score(self, case: Case) -> Score:
         self.scores += 1
         self._stop.set()
-        return Score(value=right(case.question, case.answer))
+        return Score(value=-1.0)
 
 
 def test_a_replay_is_not_carried_to_its_end_once_the_night_is_to_stop(memory: LatentMemory) -> None:
