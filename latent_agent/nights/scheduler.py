@@ -71,6 +71,9 @@ class Nights(Renewed):
 class ConsolidationScheduler:
     """Consolidates a chat model's memory once enough calls left a trace, without blocking any.
 
+    A night has the calls' own priority and no time limit here; beside a busy assistant run
+    ``latent-agent consolidate`` in a process of its own. One that `stop` ends goes on later.
+
     ```python
     from latent_agent.nights.scheduler import ConsolidationScheduler
     from latent_agent.nights.targets import job_for
