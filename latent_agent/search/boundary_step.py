@@ -69,7 +69,7 @@ def lengths(
         constraint: What may follow what in an answer.
     """
     found: list[torch.Tensor] = []
-    tokens = decode(z)
+    tokens = decode(z) if count else ()
     while len(found) < count:
         z = to_the_edge(z, step, logits, decode, constraint)
         if (ahead := decode(z)) == tokens:
