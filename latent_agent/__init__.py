@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from latent_agent.chat.runnable import as_runnable as as_runnable
     from latent_agent.errors import LatentAgentError as LatentAgentError
     from latent_agent.reward import ExactMatch as ExactMatch
+    from latent_agent.reward import FeedbackReward as FeedbackReward
     from latent_agent.reward import FormatReward as FormatReward
     from latent_agent.reward import JudgeReward as JudgeReward
+    from latent_agent.reward import OutcomeReward as OutcomeReward
     from latent_agent.reward import Reward as Reward
     from latent_agent.reward import SelfReward as SelfReward
     from latent_agent.reward import ToolCallReward as ToolCallReward
@@ -34,9 +36,11 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
 _MODULES = {
     "ChatLatentSeek": "latent_agent.chat.chat_model",
     "ExactMatch": "latent_agent.reward",
+    "FeedbackReward": "latent_agent.reward",
     "FormatReward": "latent_agent.reward",
     "JudgeReward": "latent_agent.reward",
     "LatentAgent": "latent_agent.call.agent",
+    "OutcomeReward": "latent_agent.reward",
     "LatentAgentError": "latent_agent.errors",
     "LatentSeekEmbeddings": "latent_agent.chat.embeddings",
     "LatentSeekLLM": "latent_agent.chat.llm",

@@ -30,7 +30,7 @@ from latent_agent.search.types import Trial
 from latent_agent.settings import settings_for
 from latent_agent.teaching.corpus import questions
 from latent_agent.teaching.world import Question, is_right
-from latent_memory import LatentMemory, Neighbour, Shelf, Trace
+from latent_memory import Awaited, LatentMemory, Neighbour, Shelf, Trace
 from latent_memory.codec import decode_latents, encode_latents
 from latent_memory.trace import Matrix, Vector
 
@@ -70,9 +70,11 @@ class Exact(LatentMemory):
         self.codec: Codec = plain
         self.exact: dict[int, Trace] = {}
 
-    def add(self, trace: Trace, *, within: float | None = None) -> int:
+    def add(
+        self, trace: Trace, *, within: float | None = None, awaited: Awaited | None = None
+    ) -> int:
         """Store a trace, and keep it as it is."""
-        id_ = super().add(trace, within=within)
+        id_ = super().add(trace, within=within, awaited=awaited)
         self.exact[id_] = trace
         return id_
 

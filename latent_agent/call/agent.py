@@ -18,6 +18,7 @@ from latent_agent.recall.types import NO_MEMORY, CallMemory
 from latent_agent.reward import Reward, SelfReward, as_reward
 from latent_agent.search.needs import check_needs
 from latent_agent.search.refine import Search
+from latent_agent.search.types import SearchRecord
 from latent_agent.settings import Settings
 
 
@@ -48,7 +49,7 @@ class LatentAgent:
         reward: Scores answers; None: the recipe's own self-reward.
         memory: What past calls left behind; None: nothing is recalled or stored.
         form: What form the answers have. Those that a grammar holds neither recall nor leave
-            traces: where its tokens differ from free text's, so do the journeys.
+            traces: they can be rated, that is all.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class LatentAgent:
         self.model = model
         self.settings = settings
         self.reward = form.reward(reward_for(settings, reward))
-        self.memory = NO_MEMORY if memory is None or form.constrained else memory
+        self.memory = memory or NO_MEMORY
+        if form.constrained:
+            self.memory = self.memory.for_rating(held=True)
         self.form = form
 
     def having(self, settings: Settings | None = None, memory: CallMemory | None = None) -> Self:
@@ -87,7 +90,9 @@ class LatentAgent:
         """
         call = self._open(turns, progress)
         if self.settings.max_iterations == 0:
-            return unjudged(call)
+            memory = self.memory.for_rating(held=self.form.constrained)
+            recalled, outcome = memory.recall(call), unjudged(call)
+            return outcome.with_memory(recalled, memory.remember(call, recalled, SearchRecord()))
         recalled = self.memory.recall(call)
         search = Search(call, self.settings, call.width, call.report_step)
         with search:  # until an answer is accepted, a budget is spent, or the reward fails

@@ -35,6 +35,7 @@ class Call:
         last: The last whole answer, judged or not, and its source.
         failure: The last failure of the reward, of one answer or of all.
         width: Sets of latents that a round of its search tries.
+        run: Id of the run that the call is; None: it has none.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Call:
         self.model, self.settings, self.prompt = model, settings, prompt
         self.question, self.turns, self.form = last_question(turns), turns, form
         progress = progress or Progress()
+        self.run = progress.run
         self.engine = model.engine()
         self.thinking = Thinking(self.engine, prompt)
         self._read, self.constraint = form.reader(self.engine), form.constraint(self.engine)
@@ -136,7 +138,7 @@ class Call:
         """
         warm: dict[tuple[int, ...], WarmStart] = {}
         for one in warm_starts:
-            if (prefix := self.writer.new_prefix(one.latents)) is not None:
+            if (prefix := self.writer.new_prefix(one.latents, whole=one.all_kept)) is not None:
                 warm.setdefault(prefix, one)
         written = self.writer.starts(list(warm), samples, draft=draft)
         tried = [

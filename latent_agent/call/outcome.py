@@ -35,6 +35,7 @@ class Outcome:
         neighbours: Ids of the traces that a warm start was made from, whether it was of use or not.
         prior: Version of the latent prior that one was made with.
         trace_id: The stored trace.
+        answer_id: What feedback on the answer goes to.
         memory_error: Why something was not recalled or stored: what the memory, the embedder or
             the prior failed with.
         memory_failure: The name of its error.
@@ -60,6 +61,7 @@ class Outcome:
     neighbours: Sequence[int] = ()
     prior: str | None = None
     trace_id: int | None = None
+    answer_id: int | None = None
     memory_error: str | None = None
     memory_failure: str | None = None
     recall_seconds: float | None = None
@@ -77,6 +79,7 @@ class Outcome:
             prior=recalled.prior,
             recall_seconds=recalled.seconds,
             trace_id=stored.trace_id,
+            answer_id=stored.answer_id,
             memory_error=None if failure is None else str(failure),
             memory_failure=None if failure is None else type(failure).__name__,
         )

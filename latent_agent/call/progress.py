@@ -22,6 +22,7 @@ class Progress:
         on_draft: Given the draft's tokens, one by one, as they are made.
         cancelled: Set when the answer is no longer wanted.
         place: A place in the model's queue that was taken for the call.
+        run: Id of the run that the call is, by which feedback may name its answer.
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class Progress:
         on_draft: Callable[[int], None] | None = None,
         cancelled: threading.Event | None = None,
         place: object | None = None,
+        run: str | None = None,
     ) -> None:
         self._listeners = listeners
-        self.place = place
+        self.place, self.run = place, run
         self._began = time.monotonic()
         self.on_draft = on_draft
         self.cancelled = cancelled or threading.Event()

@@ -166,10 +166,14 @@ class Writer:
             known = {t: begun.tokens[t] for t, same in enumerate(unmoved) if same}
         return self._engine.decode(latents, sampler, known)
 
-    def new_prefix(self, latents: torch.Tensor) -> tuple[int, ...] | None:
-        """Return the prefix that latents (N, d) stand for; None if what follows it is known."""
+    def new_prefix(self, latents: torch.Tensor, *, whole: bool = False) -> tuple[int, ...] | None:
+        """Return the prefix that latents (N, d) stand for; None if what follows it is known.
+
+        With ``whole`` all tokens are kept; else the settings say which.
+        """
         begun = self.opening().tokens
-        prefix = read_prefix(self.decode, begun, self._settings, latents, self.greedy)
+        settings = replace(self._settings, rest="kept") if whole else self._settings
+        prefix = read_prefix(self.decode, begun, settings, latents, self.greedy)
         known = prefix == begun[: len(prefix)] or prefix in self._completions
         return None if known else prefix
 

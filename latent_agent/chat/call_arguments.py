@@ -4,6 +4,7 @@ The arguments are the chat model's own, with the call's keywords over them.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from latent_agent.call.answer_format import Form
@@ -11,7 +12,7 @@ from latent_agent.chat.setting_arguments import SETTING_NAMES
 from latent_agent.errors import SettingError
 from latent_agent.model.options import LOAD_OPTIONS
 from latent_agent.model.registry import SharedModel
-from latent_agent.reward import Reward
+from latent_agent.reward import FeedbackReward, OutcomeReward, Reward
 from latent_agent.setting_rules import stop_texts
 from latent_agent.settings import Settings, settings_for
 from latent_agent.tools.schema import ANY_OBJECT
@@ -60,11 +61,13 @@ def agent_of(arguments: Arguments, settings: Settings, model: SharedModel) -> "L
 
     reward = reward_for(settings, arguments["reward"])
     form = form_of(arguments)
-    memory = _memory(arguments, form.reward(reward))
+    memory = _memory(arguments, reward, form)
+    if isinstance(reward, FeedbackReward):  # the first start stands: others would be for nothing
+        settings = replace(settings, width=1, drafts=1, starts="draft", ties="first")
     return LatentAgent(model, settings, reward, memory, form)
 
 
-def _memory(arguments: Arguments, reward: Reward) -> "TraceMemory | None":
+def _memory(arguments: Arguments, reward: Reward, form: Form) -> "TraceMemory | None":
     from latent_agent.recall.memory_adapter import TraceMemory
     from latent_agent.recall.open_memory import open_memory
 
@@ -73,7 +76,19 @@ def _memory(arguments: Arguments, reward: Reward) -> "TraceMemory | None":
     if memory is None:
         return None
     namespace, prior = checked_namespace(arguments["namespace"]), arguments["prior"]
-    return TraceMemory(memory, namespace, reward.id, mode, arguments["embeddings"], prior)
+    # What only feedback judges has one shelf, whatever form answers have.
+    later = isinstance(reward, FeedbackReward)
+    return TraceMemory(
+        memory,
+        namespace,
+        (reward if later else form.reward(reward)).id,
+        mode,
+        arguments["embeddings"],
+        prior,
+        rateable=True,
+        deadline=reward.deadline if isinstance(reward, OutcomeReward) else None,
+        conversations=arguments["store_conversations"],
+    )
 
 
 def checked_namespace(namespace: object) -> str:

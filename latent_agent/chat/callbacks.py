@@ -40,6 +40,11 @@ class ModelRun(BaseCallbackHandler):
         """Learn the run's id."""
         self._id = run_id
 
+    @property
+    def id(self) -> str | None:
+        """The run's id, once it has begun."""
+        return None if self._id is None else str(self._id)
+
     def __call__(self, event: str, details: Mapping[str, Any]) -> None:
         """Pass an event on."""
         if self._id is None:
@@ -72,4 +77,5 @@ def progress_of(
         on_draft=on_draft,
         cancelled=arguments.get("cancelled"),
         place=arguments.get("place"),
+        run=None if run is None else run.id,
     )

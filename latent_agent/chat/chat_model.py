@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequen
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
 
 from langchain_core.caches import BaseCache
 from langchain_core.language_models import (
@@ -48,6 +49,9 @@ from latent_agent.reward import as_reward
 from latent_agent.setting_rules import check_prior, stop_texts
 from latent_agent.settings import settings_for
 from latent_agent.tools.specs import forced_by, tools_from
+
+if TYPE_CHECKING:
+    from latent_memory import Rating
 
 Messages = list[BaseMessage]
 
@@ -95,6 +99,9 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
             ``LatentMemory``.
         memory_mode: ``"read-write"``, ``"read"`` (nothing is stored) or ``"write"`` (nothing is
             recalled).
+        store_conversations: Whether a trace keeps what came before the question too (system
+            prompt, history); without it a night cannot ask such a question again, nor can a
+            correction of its answer become latents.
         namespace: Whose questions these are; traces of one namespace never reach another. A call
             may name its own: ``config={"configurable": {"namespace": "ann"}}``.
         prior: ``"auto"`` (the latent prior that the last night published), None, or a version.
@@ -169,7 +176,8 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
 
     Response metadata:
         ``message.response_metadata["latent_agent"]`` is a plain dict: draft, rewards, iterations,
-        source, stopped, checks, error, warm_start, trace_id, memory_error, forwarded_tokens.
+        source, stopped, checks, error, warm_start, trace_id, answer_id, memory_error,
+        forwarded_tokens.
         ``stopped`` is threshold, iterations, patience, time, tokens, reward_error or unjudged;
         ``source`` is draft, prior, memory or search; ``draft`` is None if a warm start passed at
         once.
@@ -181,6 +189,7 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     reward: Any = None
     memory: Any = "default"
     memory_mode: Literal["read-write", "read", "write"] = "read-write"
+    store_conversations: bool = True
     namespace: str = "default"
     embeddings: Any = None
     prior: str | int | None = "auto"
@@ -363,6 +372,43 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         """
         return parsed(*structured(self, schema, method, strict, **kwargs), include_raw)
 
+    def feedback(
+        self,
+        answer: AIMessage | UUID | int | str,
+        score: float | None = None,
+        *,
+        comment: str | None = None,
+        correction: str | None = None,
+        source: str = "user",
+        namespace: str | None = None,
+    ) -> "Rating":
+        """Say how good an answer was: docs/how-to/feedback.md.
+
+        Args:
+            answer: What a call returned; its ``answer_id`` or ``trace_id``; or, as a UUID or text,
+                the id of the chat model's run, in LangSmith or ``message.id``.
+            score: In [0, 1]; 1 is right. Left out beside a correction: 0.
+            comment: What else there is to say.
+            correction: The right answer. The model reads it at once if it is loaded, else at the
+                next call or in the next night.
+            source: ``"user"``, ``"test"`` or ``"judge"``; the first that spoke decides.
+            namespace: Whose answer it is; by default the chat model's own.
+
+        Raises:
+            FeedbackError: If one of these is not what it must be, or no such answer is kept.
+            SettingError: If the chat model keeps no memory.
+        """
+        from latent_agent.chat.feedback import give_feedback, given_feedback
+
+        given = given_feedback(score, comment, correction, source)
+        return give_feedback(self, answer, namespace, given)
+
+    async def afeedback(
+        self, answer: AIMessage | UUID | int | str, score: float | None = None, **given: Any
+    ) -> "Rating":
+        """Say how good an answer was, off the event loop; see `feedback`."""
+        return await in_thread(partial(self.feedback, answer, score, **given))
+
     def _generate(
         self, messages: Messages, stop: Stop = None, run_manager: SyncRun = None, **kwargs: Any
     ) -> ChatResult:
@@ -430,11 +476,13 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         on_draft: Callable[[int], None] | None = None,
     ) -> list[Outcome]:
         """Answer a conversation as often as ``n`` says."""
+        from latent_agent.chat.feedback import read_corrections
         from latent_agent.chat.serving import checked_choices, serve_choices
 
         settings, turns = settings_of(arguments), to_turns(messages)
         count = checked_choices(arguments["n"], settings)
         agent = agent_of(arguments, settings, self._model_of(arguments))
+        read_corrections(agent)
         return serve_choices(agent, turns, progress_of(arguments, run_manager, on_draft), count)
 
     def _arguments(self, given: Arguments, stop: Stop) -> dict[str, Any]:

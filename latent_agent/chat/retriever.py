@@ -18,7 +18,8 @@ from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.errors import SettingError
 from latent_agent.recall.memory_adapter import embedder_name
 from latent_agent.recall.open_memory import open_memory
-from latent_memory import LatentMemory, Neighbour
+from latent_agent.recall.rated import not_rated, rated_right
+from latent_memory import FEEDBACK, UNRATED, LatentMemory, Neighbour
 from latent_memory.trace import Vector
 from latent_memory.validation import check_name
 
@@ -36,7 +37,8 @@ class TraceRetriever(ModelArguments, BaseRetriever):
     A document's text is the question, an empty line and the answer. Its metadata are ``trace_id``,
     ``namespace``, ``reward`` (the answer's, in [-1, 0]), ``similarity``, ``answer`` and ``created``
     (UTC, ISO 8601). Answers of all rewards are returned; those of another model or namespace never
-    are. Traces whose texts were not stored make no documents.
+    are. What was rated wrong, or waits for a rating, is left out; of a corrected answer the
+    correction is returned. Traces whose texts were not stored make no documents.
 
     Attributes:
         model: The model that the questions were put to.
@@ -103,18 +105,29 @@ class TraceRetriever(ModelArguments, BaseRetriever):
     def _recalled(
         self, memory: LatentMemory, query: str, namespace: str, k: int
     ) -> list[Neighbour]:
-        """Return the nearest traces of each of a namespace's shelves."""
+        """Return the nearest traces of each of a namespace's shelves.
+
+        What was rated wrong is left out, and what waits for a rating.
+        """
         embedder = None if self.embeddings is None else embedder_name(self.embeddings)
         fingerprint = self._shared_model().fingerprint(embedder, self.chat_template_kwargs)
         shelves = [
             info.shelf
             for info in memory.shelves()
-            if info.shelf.namespace == namespace and info.shelf.fingerprint == fingerprint
+            if info.shelf.namespace == namespace
+            and info.shelf.fingerprint == fingerprint
+            and info.shelf.reward != UNRATED
         ]
         if not shelves:
             return []
         embedding = self._embed(query)
-        return [one for shelf in shelves for one in memory.recall(embedding, shelf=shelf, k=k)]
+        return [
+            one
+            for shelf in shelves
+            for one in (rated_right if shelf.reward == FEEDBACK else not_rated)(
+                memory, embedding, shelf, k
+            )
+        ]
 
     def _embed(self, query: str) -> Vector:
         if self.embeddings is not None:

@@ -44,6 +44,7 @@ def _metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
             "error": outcome.error,
             "warm_start": {"neighbours": list(outcome.neighbours), "prior": outcome.prior},
             "trace_id": outcome.trace_id,
+            "answer_id": outcome.answer_id,
             "memory_error": outcome.memory_error,
             "forwarded_tokens": dict(outcome.forwarded_tokens),
         },

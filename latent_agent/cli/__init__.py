@@ -15,6 +15,7 @@ from latent_agent.cli.memory import memory
 from latent_agent.cli.memory_limits import limits, record
 from latent_agent.cli.migrate import migrate
 from latent_agent.cli.prior import prior
+from latent_agent.cli.rate import rate
 from latent_agent.cli.report import report
 from latent_agent.errors import LatentAgentError
 from latent_agent.model.load_watch import watching_loads
@@ -36,6 +37,7 @@ app.command()(migrate)
 app.command()(doctor)
 memory.command()(limits)
 memory.command()(record)
+memory.command()(rate)
 app.add_typer(memory, name="memory")
 app.add_typer(prior, name="prior")
 

@@ -27,7 +27,9 @@ from latent_agent.cli.plain_text import plain
 from latent_agent.cli.watching import Watcher, watching
 from latent_agent.errors import LatentAgentError, SettingError
 from latent_agent.model.options import LoadOptions
-from latent_memory import StoredTrace
+from latent_memory import UNRATED, GivenFeedback, Rating, Ratings, StoredTrace, TraceInfo
+
+_DAYS = 5  # of ratings, the last ones
 
 memory = typer.Typer(help="Look at what is remembered, and forget it.", no_args_is_help=True)
 
@@ -49,14 +51,16 @@ def _size(count: int) -> str:
 def status(at: MemoryAt = None, as_json: Json = False) -> None:
     """Show how much is remembered, and where."""
     with open_memory(at, read=True) as opened:
-        stats = opened.stats()
+        stats, ratings = opened.stats(), opened.count_ratings()
     if as_json:
-        _print_json(asdict(stats))
+        _print_json({**asdict(stats), "ratings": asdict(ratings)})
         return
     console = Console()
     console.print(f"{stats.path} (schema {stats.revision})", soft_wrap=True, highlight=False)
     sizes = f"database {_size(stats.database_bytes)}, index {_size(stats.index_bytes)}"
     console.print(f"{stats.traces:,} traces; {sizes}; backups {len(stats.backups)}")
+    if ratings.days:
+        console.print(_rated(ratings), highlight=False)
     table = Table("Namespace", "Model", "Reward", "Traces", "Newest (UTC)")
     for info in stats.shelves:
         table.add_row(
@@ -67,6 +71,13 @@ def status(at: MemoryAt = None, as_json: Json = False) -> None:
             f"{info.newest:%Y-%m-%d %H:%M}",
         )
     console.print(table)
+
+
+def _rated(ratings: Ratings) -> str:
+    """Say how many answers were rated, in all and on the last days."""
+    waiting = f"; {ratings.waiting:,} corrections wait for the model" if ratings.waiting else ""
+    days = ", ".join(f"{one.day:%m-%d} {one.up}/{one.down}" for one in ratings.days[-_DAYS:])
+    return f"rated: {ratings.up:,} up, {ratings.down:,} down{waiting}\nup/down by day: {days}"
 
 
 @memory.command("list")
@@ -95,11 +106,18 @@ def list_(
             str(info.id),
             f"{info.created:%m-%d %H:%M}",
             plain(info.shelf.namespace),
-            f"{info.score:.2f}",
+            _reward(info),
             str(info.steps),
             plain(info.query or "not stored"),
         )
     Console().print(table)
+
+
+def _reward(info: TraceInfo) -> str:
+    """Show what feedback on a trace comes to, or else the reward that its call gave it."""
+    if info.rating is not None:
+        return f"rated {info.rating:z.2f}"
+    return "unrated" if info.shelf.reward == UNRATED else f"{info.score:.2f}"
 
 
 @memory.command()
@@ -120,15 +138,17 @@ def show(
         if stored is None:
             raise SettingError(f"there must be a trace of this id, got {id!r}; see: "
                                "latent-agent memory list")  # fmt: skip
+        said, rating = store.feedback(id), store.ratings([id]).get(id)
         if as_json:
-            _print_json(_shown(stored))
+            _print_json({**_shown(stored), **_said(said, rating)})
             return
         neighbours = [(near, store.get(near)) for near in stored.trace.neighbours]
     from latent_agent.cli.trace_view import draw
 
     console = Console()
     marks = console.color_system is None
-    console.print(draw(stored, neighbours, _draft_of(stored, model, opened), marks=marks))
+    draft = _draft_of(stored, model, opened)
+    console.print(draw(stored, neighbours, draft, said, marks=marks))
 
 
 def _draft_of(stored: StoredTrace, name: str, opened: LoadOptions) -> Any:
@@ -163,6 +183,13 @@ def _shown(stored: StoredTrace) -> dict[str, Any]:
         "moved": round(float(abs(trace.optimised - trace.base).max()), 4),
         "conversation": trace.conversation,
         "settings": trace.settings,
+    }
+
+
+def _said(said: Sequence[GivenFeedback], rating: Rating | None) -> dict[str, Any]:
+    return {
+        "rating": None if rating is None else rating.reward,
+        "feedback": [{"given": one.given, **asdict(one.feedback)} for one in said],
     }
 
 

@@ -26,7 +26,7 @@ from latent_agent.nights.night import consolidate
 from latent_agent.reward import SelfReward
 from latent_agent.settings import settings_for
 from latent_agent.teaching import Question
-from latent_memory import LatentMemory
+from latent_memory import UNRATED, LatentMemory
 
 DAY = 200  # questions of the first day: LatentEvolve's T
 
@@ -68,7 +68,7 @@ def consolidated(chat: ChatLatentSeek, memory: LatentMemory) -> NightReport:
     """Run a night on the one shelf of a memory, as a chat model would search and judge."""
     search = settings_for(chat.recipe)
     reward = reward_for(search, chat.reward)
-    (info,) = memory.shelves()
+    (info,) = [info for info in memory.shelves() if info.shelf.reward != UNRATED]
     model = open_model(chat.model, chat.tokenizer, chat.load_options)
     return consolidate(
         NightJob(memory=memory, model=model, shelf=info.shelf, reward=reward, search=search)

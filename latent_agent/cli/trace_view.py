@@ -13,7 +13,8 @@ from rich.text import Text
 from latent_agent.call.stored_call import call_of
 from latent_agent.cli.plain_text import clean, rewards_text
 from latent_agent.model.conversation import transcript
-from latent_memory import StoredTrace, Trace
+from latent_memory import GivenFeedback, StoredTrace, Trace
+from latent_memory.feedback.values import effective
 
 if TYPE_CHECKING:
     from latent_agent.call.redraft import Redraft
@@ -28,6 +29,7 @@ def draw(
     stored: StoredTrace,
     neighbours: Sequence[tuple[int, StoredTrace | None]],
     draft: "Redraft | str",
+    said: Sequence[GivenFeedback] = (),
     *,
     marks: bool,
 ) -> RenderableType:
@@ -37,6 +39,7 @@ def draw(
         stored: The trace.
         neighbours: What warm-started it, by id; None where a trace was forgotten.
         draft: The draft, or why it cannot be shown.
+        said: The feedback on it.
         marks: Put ``[-gone-]`` and ``{+new+}`` around what changed: where there is no colour.
     """
     trace = stored.trace
@@ -51,6 +54,7 @@ def draw(
         ("Tokens" if not isinstance(draft, str) else "Draft", tokens),
         ("Warm start", _warm_start(trace, neighbours)),
         *([] if trace.settings is None else [("Settings", trace.settings)]),
+        *([("Feedback", _feedback(said))] if said else []),
         ("Cost", _cost(trace)),
         ("Shelf", _shelf(trace)),
     ):
@@ -147,6 +151,18 @@ def _warm_start(trace: Trace, neighbours: Sequence[tuple[int, StoredTrace | None
             asked = stored.trace.query or "question not stored"
             lines.append(f"trace {id_}, reward {stored.trace.score:.2f}: {_short(asked)}")
     return Text(clean("\n".join(lines) or "none: no prior, no neighbours"))
+
+
+def _feedback(said: Sequence[GivenFeedback]) -> str:
+    """Show each piece of feedback in a line of its own, the one that decides marked."""
+    decisive = effective(said)
+    lines: list[str] = []
+    for one in said:
+        given, decides = one.feedback, ", which decides" if one is decisive else ""
+        texts = [("comment", given.comment), ("correction", given.correction)]
+        words = "".join(f"; {name}: {text}" for name, text in texts if text is not None)
+        lines.append(f"{one.given:%Y-%m-%d %H:%M} {given.source} {given.score:.2f}{decides}{words}")
+    return "\n".join(lines)
 
 
 def _short(text: str) -> str:

@@ -9,7 +9,7 @@ from latent_agent.doctor.nights import nights_of
 from latent_agent.doctor.place import found_at
 from latent_agent.errors import PriorError
 from latent_agent.recall.active_prior import ActivePrior
-from latent_memory import LatentMemory, ShelfInfo
+from latent_memory import UNRATED, LatentMemory, ShelfInfo
 from latent_memory.index.index_state import check_snapshot
 from latent_memory.priors.priors import PriorInfo, active_prior
 from latent_memory.retention.limits import TOTAL
@@ -26,6 +26,8 @@ def look_at_memory(path: Path, *, thorough: bool) -> Iterator[Finding]:
             yield _whole(memory)
         for info in stats.shelves:
             yield _index(memory, info)
+            if info.shelf.reward == UNRATED:
+                continue  # no night learns from what waits for a rating
             yield _prior(memory, info)
             yield nights_of(memory, info.shelf)
 

@@ -141,6 +141,11 @@ class SharedModel(Renewed):
             )
         return self._once("engine", self._load)
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the weights have been read."""
+        return "engine" in self._opened
+
     def _load(self) -> "Engine":
         tokenizer, source, size = self.tokenizer, self._source, self.size
         weight = "" if size is None else f"{size / 1e6:,.0f} MB"

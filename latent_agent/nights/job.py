@@ -15,6 +15,7 @@ from latent_agent.nights.watch import Watch
 from latent_agent.recall.active_prior import ActivePrior
 from latent_agent.recall.memory_adapter import Embedder
 from latent_agent.recall.prior_network import HIDDEN
+from latent_agent.recall.rated import not_rated_wrong
 from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
 from latent_memory import LatentMemory, Shelf, StoredTrace
@@ -153,7 +154,7 @@ def load(job: NightJob, kept: Sequence[Source] = ()) -> Dataset:
 
     def stream() -> Iterator[StoredTrace]:
         for shelf, source in sources.items():
-            yield from job.stream(shelf, source.last)
+            yield from not_rated_wrong(job.memory, job.stream(shelf, source.last))
 
     surveyed = survey(stream, job.model.vocabulary)
     if surveyed.trained < job.settings.least or not surveyed.validation:

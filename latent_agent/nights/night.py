@@ -14,6 +14,7 @@ from latent_agent.nights.gate import CANDIDATE, CHAMPION, NEITHER, REFUSED, Verd
 from latent_agent.nights.job import Dataset, NightJob, NightReport, load, waiting
 from latent_agent.nights.lock import night_lock
 from latent_agent.nights.night_run import NightRun, recorded
+from latent_agent.nights.rated import rated_answers, read_corrections
 from latent_agent.nights.replay import Replay, Replayer, pick_questions
 from latent_agent.nights.retention import prune
 from latent_agent.nights.training import course_of, fit
@@ -22,6 +23,7 @@ from latent_agent.recall.prior_checkpoint import PriorCard, save_prior
 from latent_agent.recall.prior_network import LatentPrior
 from latent_agent.reward.rebuild import reward_from_id
 from latent_agent.telemetry.nights import observed
+from latent_memory import FEEDBACK
 from latent_memory.priors.nights import PUBLISHED, UNJUDGED, count_judged
 from latent_memory.priors.priors import UnknownPriorError
 from latent_memory.priors.publishing import (
@@ -54,6 +56,7 @@ def _consolidated(job: NightJob) -> NightReport:
     with night_lock(job.memory.path):
         if not job.database.readonly:
             job.memory.tidy()
+        read_corrections(job)
         if reason := waiting(job):
             return NightReport(shelf=job.shelf, verdict="idle", reason=reason)
         _withdraw(job, expired=True)
@@ -159,7 +162,9 @@ def _judge(night: NightRun, dataset: Dataset, candidate: ActivePrior | None) -> 
             night.keep_now_and_then()
 
     try:
-        reward = job.reward or reward_from_id(job.shelf.reward)
+        rated = job.shelf.reward == FEEDBACK
+        reward = rated_answers(dataset.stream(), job.model) if rated else None
+        reward = reward or job.reward or reward_from_id(job.shelf.reward)
         verdict = judge(
             Replayer(
                 model=job.model,

@@ -16,7 +16,7 @@ from latent_agent.recall.open_memory import open_memory
 from latent_agent.recall.stored_search import StoredSearch
 from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
-from latent_memory import LatentMemory, Shelf, ShelfInfo
+from latent_memory import FEEDBACK, UNRATED, LatentMemory, Shelf, ShelfInfo
 
 
 class ChatArguments(Protocol):
@@ -53,7 +53,7 @@ def shelves_for(
     here = {
         info.shelf: newest_search(memory, info.shelf)
         for info in shelves
-        if info.shelf.namespace == namespace
+        if info.shelf.namespace == namespace and info.shelf.reward != UNRATED
     }
     wanted = [
         shelf
@@ -82,8 +82,10 @@ def _refuse_other_embedders(here: Mapping[Shelf, StoredSearch], model: SharedMod
             )
 
 
-def job_for(chat: ChatArguments) -> NightJob:
+def job_for(chat: ChatArguments, *, rated: bool = False) -> NightJob:
     """Return the night of the shelf that a chat model fills, judged and searched as it does.
+
+    With ``rated`` that of the shelf on which its rated traces lie.
 
     Raises:
         SettingError: If it keeps no memory that can be written.
@@ -102,7 +104,7 @@ def job_for(chat: ChatArguments) -> NightJob:
     shelf = Shelf(
         namespace=chat.namespace,
         fingerprint=model.fingerprint(embedder, search.chat_template_kwargs),
-        reward=shelf_reward(reward.id),
+        reward=FEEDBACK if rated else shelf_reward(reward.id),
     )
     return NightJob(
         memory=memory,

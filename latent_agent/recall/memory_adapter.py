@@ -2,8 +2,10 @@
 
 import hashlib
 import time
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import numpy as np
@@ -12,13 +14,30 @@ from numpy.typing import NDArray
 from latent_agent.errors import BudgetSpent, EmbedderError, PriorError
 from latent_agent.recall.active_prior import ActivePrior
 from latent_agent.recall.open_memory import Mode
+from latent_agent.recall.rated import rated_shelf, recalled_with_ratings
 from latent_agent.recall.stored_search import search_text
-from latent_agent.recall.types import CallMemory, OpenCall, Recalled, Stored
-from latent_agent.recall.warm_start import warm_starts
-from latent_agent.search.types import SearchRecord
+from latent_agent.recall.types import NO_MEMORY, CallMemory, OpenCall, Recalled, Stored
+from latent_agent.recall.warm_start import as_it_was, warm_starts
+from latent_agent.reward.base import Score
+from latent_agent.search.types import SearchRecord, Start, Trial
 from latent_agent.setting_rules import check_prior
-from latent_memory import MAX_NAME, LatentMemory, LatentMemoryError, Neighbour, Shelf, Trace
+from latent_memory import (
+    FEEDBACK,
+    MAX_NAME,
+    UNRATED,
+    Awaited,
+    LatentMemory,
+    LatentMemoryError,
+    Neighbour,
+    RateError,
+    Shelf,
+    Trace,
+)
+from latent_memory.priors.priors import find_prior
 from latent_memory.validation import check_embedding
+
+HELD = " held by a grammar"
+"""Ends the fingerprint of answers that no other call may start from."""
 
 _LEAST_WAIT = 1.0  # seconds that a call waits for other writers, however little time it has left
 
@@ -43,6 +62,9 @@ class TraceMemory(CallMemory):
         mode: ``read-write``, ``read`` (nothing is stored) or ``write`` (nothing is recalled).
         embedder: Embeds questions in place of the model's own hidden states.
         prior: ``auto`` for the active latent prior, None for none, or a version's number.
+        rateable: Whether answers that leave no trace are kept for a rating: somebody can give one.
+        deadline: How long an answer waits for its outcome; None: for ever.
+        conversations: Whether what came before the question is stored too.
     """
 
     def __init__(
@@ -53,15 +75,26 @@ class TraceMemory(CallMemory):
         mode: Mode = "read-write",
         embedder: Embedder | None = None,
         prior: str | int | None = "auto",
+        *,
+        rateable: bool = False,
+        deadline: timedelta | None = None,
+        conversations: bool = True,
     ) -> None:
         self._memory, self._mode, self._embedder = memory, mode, embedder
-        self._prior = check_prior(prior)
+        self._prior, self._rateable = check_prior(prior), rateable
+        self._deadline, self._conversations = deadline, conversations
         self._namespace, self._reward = namespace, shelf_reward(reward)
+        self._learns, self._held = True, False
 
     @property
     def namespace(self) -> str:
         """Whose traces these are."""
         return self._namespace
+
+    @property
+    def writable(self) -> LatentMemory | None:
+        """The memory behind it; None if it is only read."""
+        return None if self._mode == "read" else self._memory
 
     def within(self, namespace: str) -> "TraceMemory":
         """Return the same memory as another namespace sees it."""
@@ -69,11 +102,21 @@ class TraceMemory(CallMemory):
         other._namespace = namespace
         return other
 
+    def for_rating(self, *, held: bool = False) -> CallMemory:
+        """Return the memory of calls that recall and learn nothing; see `CallMemory`."""
+        if not self._rateable or self._mode == "read":
+            return NO_MEMORY
+        other = copy(self)
+        other._learns, other._held = False, held
+        return other
+
     def recall(self, call: OpenCall) -> Recalled:
         """Embed the question, find its neighbours, and turn them into warm starts."""
         try:
             embedding = embed_question(call, self._embedder)
             recalled = Recalled(embedding=embedding)
+            if not self._learns:
+                return recalled
             if self._mode != "write":
                 recalled = self._recalled(call, embedding)
         except BudgetSpent:
@@ -87,13 +130,14 @@ class TraceMemory(CallMemory):
         shelf, neighbours, prior, error = self._shelf(call), list[Neighbour](), None, None
         width, began = call.model.width, time.monotonic()
         if call.settings.neighbours:
-            neighbours = self._memory.recall(embedding, shelf=shelf, k=call.settings.neighbours)
+            neighbours = recalled_with_ratings(
+                self._memory, embedding, shelf, call.settings.neighbours
+            )
             # An import may have made the shelf, with latents of any width.
             neighbours = [one for one in neighbours if one.stored.trace.base.shape[-1] == width]
         try:
             if self._prior is not None:
-                wanted = None if self._prior == "auto" else self._prior
-                prior = ActivePrior.find(self._memory, shelf, wanted, (len(embedding), width))
+                prior = self._prior_for(shelf, (len(embedding), width))
         except (PriorError, LatentMemoryError) as failure:
             error = failure
         seconds = round(time.monotonic() - began, 6)
@@ -102,9 +146,43 @@ class TraceMemory(CallMemory):
             return nothing
         if call.writer.opening().finish in ("time", "tokens"):
             return nothing  # the draft ends there too
+        if (known := self._asked_before(call, neighbours)) is not None:
+            start = as_it_was(known, call.writer.base().device)
+            return replace(nothing, neighbours=[known], warm_starts=[start])
         starts = warm_starts(embedding, call.writer.base(), neighbours, prior, call.settings)
         version = None if prior is None else prior.version
         return replace(nothing, neighbours=neighbours, warm_starts=starts, prior=version)
+
+    def _asked_before(self, call: OpenCall, neighbours: Sequence[Neighbour]) -> Neighbour | None:
+        """Return the newest trace of this very conversation that was rated right, if there is one.
+
+        Neither another question's journey nor a prior's guess knows better.
+        """
+        asked = call.question, call.stored_conversation
+        if asked[1] == "":
+            return None  # too long to be kept: which it was nobody knows
+        known = [
+            one
+            for one in neighbours
+            if one.stored.trace.shelf.reward == FEEDBACK
+            and (one.stored.trace.query, one.stored.trace.conversation) == asked
+        ]
+        return max(known, key=lambda one: one.stored.id, default=None)
+
+    def _prior_for(self, shelf: Shelf, widths: tuple[int, int]) -> ActivePrior | None:
+        """Find the active prior, of rated traces before those of the call's reward, or a version.
+
+        Raises:
+            LatentMemoryError: If the memory cannot be read, or holds no prior of that version.
+            PriorError: If its file is damaged, or the version is another shelf's.
+        """
+        rated_ones = rated_shelf(shelf)
+        if self._prior != "auto":
+            whose = find_prior(self._memory.database, int(self._prior or 0)).shelf
+            of = rated_ones if whose == rated_ones else shelf
+            return ActivePrior.find(self._memory, of, self._prior, widths)
+        rated = ActivePrior.find(self._memory, rated_ones, widths=widths)
+        return rated or ActivePrior.find(self._memory, shelf, widths=widths)
 
     @property
     def _recipe(self) -> str | None:
@@ -112,32 +190,31 @@ class TraceMemory(CallMemory):
 
     def _shelf(self, call: OpenCall) -> Shelf:
         template = call.settings.chat_template_kwargs
-        return Shelf(
-            namespace=self._namespace,
-            fingerprint=call.model.fingerprint(self._recipe, template),
-            reward=self._reward,
-        )
+        fingerprint = call.model.fingerprint(self._recipe, template)
+        if self._held:
+            fingerprint += HELD
+        return Shelf(namespace=self._namespace, fingerprint=fingerprint, reward=self._reward)
 
     def remember(self, call: OpenCall, recalled: Recalled, search: SearchRecord) -> Stored:
-        """Store the best answer of a search.
+        """Store the best answer of a search, or the draft if nothing was scored.
 
-        Tool calls leave no trace: nothing judged them, so nothing was learned. Nor does a sampled
-        draft whose prefix is the draft's: its latents would lead to the draft.
+        Tool calls, what scored too low, and what nobody judged lie on the shelf of unrated answers:
+        nothing was learned from them, but a rating can still make something of them. There lies a
+        sampled draft too whose prefix is the draft's: its latents would lead to the draft.
         """
-        best, embedding, least = search.best, recalled.embedding, call.settings.archive
-        if self._mode == "read" or best is None or embedding is None or best.trial.calls:
+        best, embedding = search.best or _unjudged(call), recalled.embedding
+        if self._mode == "read" or best is None or embedding is None:
             return Stored()
-        if best.trial.score.vetoed or best.trial.score.value < least:
+        score, source, shelf = best.trial.score, best.trial.source, self._shelf(call)
+        kept = self._learns and search.best is not None and shelf.reward != FEEDBACK
+        kept = kept and not (best.trial.calls or score.vetoed or _leads_elsewhere(call, best.trial))
+        if not kept or score.value < call.settings.archive:
+            kept, shelf = False, replace(shelf, reward=UNRATED)
+        if not kept and not self._rateable:
             return Stored()
-        source = best.trial.source
-        if (
-            source == "sample"
-            and best.trial.prefix == call.writer.opening().tokens[: len(best.trial.prefix)]
-        ):
-            return Stored()  # it leaves the draft later than latents say
         try:
             trace = Trace(
-                shelf=self._shelf(call),
+                shelf=shelf,
                 query=call.question,
                 answer=best.trial.text,
                 embedding=embedding,
@@ -147,17 +224,50 @@ class TraceMemory(CallMemory):
                 score=best.trial.score.value,
                 rewards=tuple(search.rewards),
                 steps=search.rounds,
-                stopped=search.stopped,
+                stopped=search.stopped if search.best is not None else "unjudged",
                 neighbours=best.neighbours,
                 prior=recalled.prior if source in ("memory", "prior") else None,
-                conversation=call.stored_conversation,
+                conversation=self._conversation(call),
                 settings=search_text(call.settings, self._recipe),
             )
             left = call.budget.seconds_left
             within = None if left is None else max(left, _LEAST_WAIT)
-            return Stored(trace_id=self._memory.add(trace, within=within))
+            until = None if self._deadline is None else datetime.now(UTC) + self._deadline
+            awaited = Awaited(run=call.run, until=until)
+            id_ = self._memory.add(trace, within=within, awaited=awaited)
+            return Stored(trace_id=id_ if kept else None, answer_id=id_)
+        except RateError as failure:
+            return Stored(error=failure if kept else None)
         except LatentMemoryError as failure:
             return Stored(error=failure)
+
+    def _conversation(self, call: OpenCall) -> str | None:
+        """Return what was asked as a trace keeps it; empty: it cannot be asked again."""
+        asked = call.stored_conversation
+        return "" if self._held or (asked is not None and not self._conversations) else asked
+
+
+def _leads_elsewhere(call: OpenCall, trial: Trial) -> bool:
+    """Whether it is a sampled draft that leaves the draft later than its latents say."""
+    opening = call.writer.opening().tokens
+    return trial.source == "sample" and trial.prefix == opening[: len(trial.prefix)]
+
+
+def _unjudged(call: OpenCall) -> Start | None:
+    """Return the whole draft as an answer that nobody judged; None: there is none."""
+    draft = call.writer.drafted
+    if draft is None or draft.finish in ("time", "tokens"):
+        return None
+    base = call.writer.base()
+    trial = Trial(
+        prefix=draft.tokens[: len(base)],
+        tokens=draft.tokens,
+        text=draft.text,
+        score=Score(value=-1.0),
+        finish=draft.finish,
+        source="draft",
+    )
+    return Start(trial=trial, latents=base)
 
 
 def embed_question(call: OpenCall, embedder: Embedder | None) -> NDArray[np.float32]:

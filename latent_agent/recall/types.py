@@ -45,9 +45,16 @@ class Recalled:
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """The id of the stored trace, or what the memory failed with; neither: nothing was to be."""
+    """What became of an answer in the memory.
+
+    Attributes:
+        trace_id: The stored trace, which other questions may start from.
+        answer_id: What feedback on the answer goes to: the trace, or a row that waits for it.
+        error: What the memory failed with.
+    """
 
     trace_id: int | None = None
+    answer_id: int | None = None
     error: Exception | None = None
 
 
@@ -66,6 +73,9 @@ class Drafting(Protocol):
         """Return the draft's first latents, (N, d) float32."""
         ...
 
+    drafted: Completion | None
+    """The draft, once it is written."""
+
 
 class OpenCall(Protocol):
     """What a memory needs of a call."""
@@ -74,6 +84,7 @@ class OpenCall(Protocol):
     settings: Settings
     budget: Budget
     question: str
+    run: str | None
 
     @property
     def writer(self) -> Drafting:
@@ -102,6 +113,15 @@ class CallMemory:
     def within(self, namespace: str) -> "CallMemory":  # noqa: ARG002
         """Return the same memory as another namespace sees it."""
         return self
+
+    def for_rating(self, *, held: bool = False) -> "CallMemory":  # noqa: ARG002
+        """Return the memory of calls that recall and learn nothing: their answers can be rated.
+
+        Args:
+            held: Whether a grammar holds the answers. Where its tokens differ from free text's, so
+                do the journeys: no other call starts from one.
+        """
+        return NO_MEMORY
 
     def recall(self, call: OpenCall) -> Recalled:  # noqa: ARG002
         """Return what helps with a call's question."""

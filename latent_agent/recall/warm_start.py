@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 from latent_agent.settings import Settings
-from latent_memory import Neighbour
+from latent_memory import FEEDBACK, Neighbour
 from latent_memory.trace import Trace, Vector
 
 
@@ -22,11 +22,13 @@ class WarmStart:
         latents: (N, d) float32.
         source: ``prior`` or ``memory``.
         neighbours: Ids of the traces whose journeys led there.
+        all_kept: Whether all of their tokens are kept, whatever the settings say.
     """
 
     latents: torch.Tensor
     source: str
     neighbours: tuple[int, ...] = ()
+    all_kept: bool = False
 
 
 class Prior(Protocol):
@@ -78,6 +80,13 @@ def warm_starts(
     return starts
 
 
+def as_it_was(neighbour: Neighbour, device: torch.device) -> WarmStart:
+    """Return a start from where a trace of the same question ended."""
+    latents = torch.from_numpy(neighbour.stored.trace.optimised).to(device)
+    ids = (neighbour.stored.id,)
+    return WarmStart(latents=latents, source="memory", neighbours=ids, all_kept=True)
+
+
 def momentum_transfer(
     base: torch.Tensor,
     neighbours: Sequence[Neighbour],
@@ -89,9 +98,11 @@ def momentum_transfer(
     """Return ``z_0 = z_base + sum_j a_j s_j (z*_j - z_base_j)``, (N, d) float32.
 
     The weights ``a_j`` are proportional to ``exp(S_j / temperature)``, with ``S_j`` the
-    similarity of neighbour ``j``. The journey is transferred, not the destination; where lengths
-    differ, the common positions are. No position moves further than its own length, so that
-    journeys that follow each other cannot grow without bound.
+    similarity of neighbour ``j``, and for rated ones to ``1 + r_j``, with ``r_j`` the rating. The
+    journey is transferred, not the destination; where lengths differ, the common positions are. No
+    position moves further than its own length, so that journeys that follow each other cannot grow
+    without bound; twice as far after rated neighbours: a correction is read after other tokens than
+    the draft's, and may lie on the other side.
 
     Args:
         base: The draft's first latents, (N, d) float32.
@@ -104,7 +115,8 @@ def momentum_transfer(
             at ``W(e_j, z_base_j)`` then, or the same correction would count twice.
     """
     similarities = torch.tensor([neighbour.similarity for neighbour in neighbours])
-    weights = torch.softmax(similarities / temperature, dim=0).tolist()
+    trust = torch.tensor([trust_in(neighbour.stored.trace) for neighbour in neighbours])
+    weights = torch.softmax(similarities / temperature + trust.log(), dim=0).tolist()
     move = torch.zeros_like(base)
     for weight, neighbour in zip(weights, neighbours, strict=True):
         trace = neighbour.stored.trace
@@ -115,8 +127,17 @@ def momentum_transfer(
         common = min(len(base), len(journey))
         factor = 1.0 if _transferred(trace) else strength
         move[:common] += factor * weight * journey[:common]
-    longest = base.norm(dim=-1, keepdim=True) / move.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    rated = (one.stored.trace.shelf.reward == FEEDBACK for one in neighbours)
+    reach = 1.0 + sum(weight for weight, is_rated in zip(weights, rated, strict=True) if is_rated)
+    longest = (
+        reach * base.norm(dim=-1, keepdim=True) / move.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    )
     return base + move * longest.clamp_max(1.0)
+
+
+def trust_in(trace: Trace) -> float:
+    """Return how much a rated trace counts, in (0, 1]; what only a search judged counts as 1."""
+    return max(1.0 + trace.score, 1e-6) if trace.shelf.reward == FEEDBACK else 1.0
 
 
 def _transferred(trace: Trace) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from latent_agent.errors import RewardError, SettingError
 from latent_agent.reward.base import Reward, as_reward
+from latent_agent.reward.feedback import FeedbackReward
 from latent_agent.reward.outside import WeightedSum
 from latent_agent.reward.rules import FormatReward
 from latent_agent.reward.self_reward import SelfReward
@@ -29,6 +30,8 @@ def reward_from_id(name: str) -> Reward:
         RewardError: If it cannot be built again: it needs what no id holds (truths, a chat model),
             its module cannot be imported, or what it names has another id by now.
     """
+    if name == FeedbackReward().id:
+        return FeedbackReward()
     try:
         reward = _built_in(*name.split(" ", 1)) if " " in name else _imported(name)
         if reward.id != name:

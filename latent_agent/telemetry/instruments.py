@@ -18,6 +18,7 @@ COUNTERS: Mapping[str, tuple[str, str]] = {
     "forwarded_tokens": ("{token}", "Positions through the model's body, by stage"),
     "traces": ("{trace}", "What became of the traces of judged calls, by result"),
     "nights": ("{night}", "Nights, by verdict"),
+    "ratings": ("{rating}", "Feedback on answers, by rating, source and corrected"),
 }
 
 _SECONDS = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)

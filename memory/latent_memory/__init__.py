@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from latent_memory.errors import (
     DamageError,
+    FeedbackError,
     ImportFileError,
     LatentMemoryError,
     LocationError,
@@ -20,12 +21,20 @@ from latent_memory.errors import (
 
 if TYPE_CHECKING:
     from latent_memory.erasure_log import Erasure
+    from latent_memory.feedback.counts import Ratings, RatingsOfDay
+    from latent_memory.feedback.values import (
+        Feedback,
+        GivenFeedback,
+        Rating,
+    )
     from latent_memory.index.ivf_layout import IndexSettings
     from latent_memory.listing import ShelfInfo, Stats, TraceInfo
     from latent_memory.locations import default_location
+    from latent_memory.retention.awaited import Awaited
     from latent_memory.retention.limits import Limits
     from latent_memory.retention.upkeep import Tidied
     from latent_memory.schema import Migration, migrate
+    from latent_memory.shelf_names import FEEDBACK, UNRATED
     from latent_memory.store import LatentMemory
     from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace
     from latent_memory.validation import MAX_CONVERSATION, MAX_NAME
@@ -33,12 +42,16 @@ if TYPE_CHECKING:
 
 _LATE = {
     "erasure_log": ("Erasure",),
+    "retention.awaited": ("Awaited",),
+    "feedback.counts": ("Ratings", "RatingsOfDay"),
+    "feedback.values": ("Feedback", "GivenFeedback", "Rating"),
     "index.ivf_layout": ("IndexSettings",),
     "listing": ("ShelfInfo", "Stats", "TraceInfo"),
     "locations": ("default_location",),
     "retention.limits": ("Limits",),
     "retention.upkeep": ("Tidied",),
     "schema": ("Migration", "migrate"),
+    "shelf_names": ("FEEDBACK", "UNRATED"),
     "store": ("LatentMemory",),
     "trace": ("Neighbour", "Shelf", "StoredTrace", "Trace"),
     "validation": ("MAX_CONVERSATION", "MAX_NAME"),
@@ -46,10 +59,16 @@ _LATE = {
 }
 
 __all__ = [
+    "FEEDBACK",
     "MAX_CONVERSATION",
     "MAX_NAME",
+    "UNRATED",
+    "Awaited",
     "DamageError",
     "Erasure",
+    "Feedback",
+    "FeedbackError",
+    "GivenFeedback",
     "ImportFileError",
     "IndexSettings",
     "LatentMemory",
@@ -60,6 +79,9 @@ __all__ = [
     "Neighbour",
     "Problem",
     "RateError",
+    "Rating",
+    "Ratings",
+    "RatingsOfDay",
     "ReadOnlyError",
     "SchemaError",
     "Shelf",

@@ -21,6 +21,10 @@ class TraceError(LatentMemoryError):
     """A trace, a query or a name cannot be stored or searched for as it is."""
 
 
+class FeedbackError(LatentMemoryError):
+    """Feedback cannot be taken as it is, or is on no answer of the namespace."""
+
+
 class RateError(LatentMemoryError):
     """A namespace has had as many new traces in an hour as it may have; nothing was stored."""
 

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
 
 import latent_migrations
 from latent_memory.index.index_state import snapshot_folder
 from latent_memory.sqlite import Database, backups, log_bytes
-from latent_memory.tables import shelves, texts, traces
+from latent_memory.tables import ratings, shelves, texts, traces
 from latent_memory.trace import Shelf
 from latent_memory.trace_rows import ON_SHELF, from_time, names, to_shelf
+
+_PLAIN = ("id", "query", "answer", "score", "steps", "stopped", "rating")
+_copies = ratings.alias("copies")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +31,7 @@ class TraceInfo:
         score: Reward of the answer, in [-1, 0].
         steps: Gradient steps whose answers were scored.
         stopped: Why the search ended.
+        rating: What feedback on the answer comes to, in [-1, 0]; None: there is none.
     """
 
     id: int
@@ -38,6 +42,7 @@ class TraceInfo:
     score: float
     steps: int
     stopped: str
+    rating: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,20 +100,25 @@ def list_traces(
 ) -> list[TraceInfo]:
     """List traces, newest first; ``before`` an id, to go on where a list ended.
 
+    Copies of rated traces are left out, unless it is their shelf that is asked for.
     With ``hardest`` those come first that took the most gradient steps.
     """
     hardness = (traces.c.steps.desc(),) if hardest else ()
     shelf_names = (shelves.c.namespace, shelves.c.fingerprint, shelves.c.reward)
     wanted = (
-        select(traces, *shelf_names, texts.c.query, texts.c.answer)
+        select(traces, *shelf_names, *(texts.c.query, texts.c.answer))
+        .add_columns(ratings.c.reward.label("rating"))
         .join(shelves, shelves.c.id == traces.c.shelf)
         .outerjoin(texts, texts.c.trace == traces.c.id)
+        .outerjoin(ratings, ratings.c.trace == traces.c.id)
         .order_by(*hardness, traces.c.id.desc())
         .limit(limit)
     )
     if namespace is not None:
         wanted = wanted.where(shelves.c.namespace == namespace)
-    if shelf is not None:
+    if shelf is None:
+        wanted = wanted.where(~exists().where(_copies.c.rated == traces.c.id))
+    else:
         wanted = wanted.where(ON_SHELF).params(names(shelf))
     if before is not None:
         wanted = wanted.where(traces.c.id < before)
@@ -116,7 +126,7 @@ def list_traces(
         TraceInfo(
             created=from_time(row["created"]),
             shelf=to_shelf(row),
-            **{name: row[name] for name in ("id", "query", "answer", "score", "steps", "stopped")},
+            **{name: row[name] for name in _PLAIN},
         )
         for row in connection.execute(wanted).mappings()
     ]

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, case, cast, exists, func, select
 
+from latent_memory.shelf_names import FEEDBACK, UNRATED
 from latent_memory.sqlite import Database
-from latent_memory.tables import shelves, traces
+from latent_memory.tables import ratings, shelves, traces
 from latent_memory.trace_rows import from_time
 
 _DAY = 86_400_000_000  # microseconds
@@ -111,11 +112,16 @@ def _rows(
     by: ColumnElement[Any] | None = None,
 ) -> Sequence[Any]:
     """Return the columns of all traces, or one namespace's, summed up by a key."""
-    wanted = select(*columns).select_from(traces)
+    # Rated copies would count twice, and nothing was learnt from answers that wait for a rating.
+    rated = exists().where(ratings.c.trace == traces.c.id)
+    wanted = (
+        select(*columns)
+        .select_from(traces)
+        .join(shelves, shelves.c.id == traces.c.shelf)
+        .where(shelves.c.reward != FEEDBACK, (shelves.c.reward != UNRATED) | rated)
+    )
     if namespace is not None:
-        wanted = wanted.join(shelves, shelves.c.id == traces.c.shelf).where(
-            shelves.c.namespace == namespace
-        )
+        wanted = wanted.where(shelves.c.namespace == namespace)
     return connection.execute(wanted if by is None else wanted.group_by(by)).all()
 
 

@@ -1,6 +1,7 @@
 """The memory: traces in a database, an index for recall."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,21 @@ from latent_memory import listing
 from latent_memory import trace_rows as rows
 from latent_memory.erasure_log import FORGOTTEN, PRUNED, Erasure, list_erasures
 from latent_memory.errors import ReadOnlyError
+from latent_memory.feedback.counts import Ratings, read_ratings
+from latent_memory.feedback.rating import rate
+from latent_memory.feedback.rows import (
+    feedback_on,
+    original_of,
+    ratings_of,
+    unread_corrections,
+)
+from latent_memory.feedback.values import Feedback, GivenFeedback, Rating, check_feedback
 from latent_memory.index.ivf_layout import IndexSettings
 from latent_memory.index.shelf_index import OpenIndexes
 from latent_memory.listing import ShelfInfo, Stats, TraceInfo, read_stats
 from latent_memory.progress import Progress
 from latent_memory.recall import recall
+from latent_memory.retention.awaited import Awaited
 from latent_memory.retention.compacting import compact
 from latent_memory.retention.erase import erase
 from latent_memory.retention.limits import Limits, read_limits, write_limits
@@ -77,13 +88,16 @@ class LatentMemory:
         """The database behind it, for what is not a trace."""
         return self._database
 
-    def add(self, trace: Trace, *, within: float | None = None) -> int:
+    def add(
+        self, trace: Trace, *, within: float | None = None, awaited: Awaited | None = None
+    ) -> int:
         """Store a trace; return its id, once it is durable.
 
         Args:
             trace: The trace.
             within: Seconds to wait for other writers at most; None: until they have finished, or
                 one keeps the lock for 30 seconds.
+            awaited: Whose run gave the answer, and until when it waits for feedback.
 
         Raises:
             TraceError: If the trace cannot be stored as it is.
@@ -92,7 +106,7 @@ class LatentMemory:
             StorageError: If the disk or the database refuses, or others keep it locked too long;
                 nothing was stored.
         """
-        return self._upkeep.add([self._storable(check_trace(trace))], within)[0]
+        return self._upkeep.add([self._storable(check_trace(trace))], within, awaited)[0]
 
     def add_many(self, traces: Iterable[Trace]) -> list[int]:
         """Store traces in one transaction, all or none; return their ids."""
@@ -118,6 +132,48 @@ class LatentMemory:
             )
         check_shelf(shelf)
         return recall(self._database, self._indexes.of(shelf), check_embedding(embedding), k)
+
+    def rate(self, id: int | str, feedback: Feedback, *, namespace: str) -> Rating:
+        """Store feedback on an answer; return what all feedback on it comes to.
+
+        Every piece is kept. A user's counts before a test's, a test's before a judge's, and of one
+        source the newest. Where no text is stored, comments and corrections are not either.
+
+        Args:
+            id: The answer's trace; or, as a text, the run that gave the answer.
+            feedback: What is said of it.
+            namespace: Whose answer it is.
+
+        Raises:
+            FeedbackError: If the feedback is none, or the namespace has no such trace.
+            ReadOnlyError: If the memory is open for reading only.
+            StorageError: If the disk or the database refuses; nothing was stored.
+        """
+        given = check_feedback(feedback)
+        if not self._store_text:
+            given = replace(given, comment=None, correction=None)
+        rating = rate(self._database, id, namespace, given)
+        self._upkeep.make_room(namespace, {rating.trace, rating.copy})
+        return rating
+
+    def feedback(self, id: int) -> "Sequence[GivenFeedback]":
+        """List the feedback on an answer, in the order in which it was stored."""
+        with self._database.read() as connection:
+            return feedback_on(connection, original_of(connection, id))
+
+    def ratings(self, ids: Iterable[int]) -> dict[int, Rating]:
+        """Return what the feedback on answers comes to; those not rated are left out."""
+        with self._database.read() as connection:
+            return ratings_of(connection, ids)
+
+    def has_unread(self, namespace: str) -> bool:
+        """Whether a correction of a namespace waits for a model to read it."""
+        with self._database.read() as connection:
+            return bool(unread_corrections(connection, namespace, 1))
+
+    def count_ratings(self, namespace: str | None = None) -> Ratings:
+        """Count the ratings of all namespaces or of one: up and down, in all and by day."""
+        return read_ratings(self._database, namespace=namespace)
 
     def get(self, id: int) -> StoredTrace | None:
         """Return the trace with this id; None if there is none.

@@ -73,6 +73,46 @@ texts = Table(
     Column("settings", Text),
 )
 
+# Emptied, with ``trace`` 0, when the trace is forgotten.
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("trace", Integer, nullable=False),
+    Column("given", Integer, nullable=False),  # microseconds since 1970, UTC
+    Column("source", Text, nullable=False),
+    Column("score", Float, nullable=False),  # in [0, 1]
+    Column("comment", Text),
+    Column("correction", Text),
+    Index("feedback_by_trace", "trace", "id"),
+    sqlite_autoincrement=True,
+)
+
+# What the feedback on a trace comes to.
+ratings = Table(
+    "ratings",
+    metadata,
+    Column("trace", Integer, primary_key=True, autoincrement=False),
+    Column("rated", Integer, nullable=False),  # its copy on the shelf of feedback
+    Column("reward", Float, nullable=False),  # effective, in [-1, 0]
+    # The feedback whose correction the copy is to begin with; 0: there is none.
+    Column("correction", Integer, nullable=False),
+    Column("unread", Integer, nullable=False),  # 1: no model has read it yet
+    Index("ratings_by_rated", "rated"),
+    Index("ratings_by_unread", "unread"),
+)
+
+# How feedback finds an answer, and until when one waits for its outcome.
+answers = Table(
+    "answers",
+    metadata,
+    Column("trace", Integer, primary_key=True, autoincrement=False),
+    Column("run", Text),  # the id of the caller's run that gave the answer
+    Column("until", Integer),  # microseconds since 1970, UTC; NULL: it waits for nothing
+    Index("answers_by_run", "run"),
+    Index("answers_by_until", "until"),
+)
+
 # That a trace was deleted, without what it held: other processes' indexes learn of it from here.
 deletions = Table(
     "deletions",

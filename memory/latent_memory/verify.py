@@ -8,7 +8,15 @@ from sqlalchemy import RowMapping, bindparam, func, select
 from latent_memory.errors import DamageError
 from latent_memory.progress import Progress
 from latent_memory.sqlite import Database
-from latent_memory.tables import embeddings, latents, shelves, texts, traces
+from latent_memory.tables import (
+    embeddings,
+    feedback,
+    latents,
+    ratings,
+    shelves,
+    texts,
+    traces,
+)
 from latent_memory.trace_rows import WHOLE, to_trace
 
 _AT_ONCE = 200
@@ -30,8 +38,12 @@ _LEFT = {
             texts,
             func.coalesce(*(column for column in texts.c if column.name != "trace")).is_not(None),
         ),
+        (feedback, feedback.c.trace > 0),
     )
 }
+_UNPAIRED = select(ratings.c.trace).where(
+    ratings.c.trace.not_in(select(traces.c.id)) | ratings.c.rated.not_in(select(traces.c.id))
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +73,11 @@ def verify_database(database: Database) -> list[Problem]:
             f"{trace!r}, where there is none; run: latent-agent memory rebuild --compact"
             for table, query in _LEFT.items()
             for trace in connection.execute(query).scalars()
+        ]
+        faults += [
+            f"a rating must belong to a trace and its copy, but that of {trace!r} lacks one; run: "
+            f"latent-agent memory forget {trace!r}"
+            for trace in connection.execute(_UNPAIRED).scalars()
         ]
     return [Problem(kind="database", trace=None, text=fault) for fault in faults]
 

@@ -15,7 +15,7 @@ from latent_agent import ChatLatentSeek, LatentSeekLLM
 from latent_agent.chat.threads import CALLS, at_once
 from latent_agent.model.transformers_engine.engine import TransformersEngine
 from latent_agent.teaching import questions
-from latent_memory import LatentMemory
+from latent_memory import UNRATED, LatentMemory
 
 pytestmark = pytest.mark.timeout(600)
 TEXTS: list[Any] = [question.text for question in questions("test", n=CALLS, seed=23)]
@@ -32,7 +32,9 @@ SETTINGS: dict[str, Any] = {
 def reported(message: AIMessage) -> dict[str, Any]:
     """All that a call reports of itself, but for the trace's id."""
     metadata = {**message.response_metadata["latent_agent"], "text": message.text}
-    return {name: value for name, value in metadata.items() if name != "trace_id"}
+    return {
+        name: value for name, value in metadata.items() if name not in ("trace_id", "answer_id")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +83,11 @@ def test_many_at_once_answer_as_one_by_one_and_leave_their_traces(
     assert max(rows_of) >= 8
     with LatentMemory(path) as memory:
         ids = [message.response_metadata["latent_agent"]["trace_id"] for message in messages]
+        kept = [message.response_metadata["latent_agent"]["answer_id"] for message in messages]
+        assert all(answer == id_ for answer, id_ in zip(kept, ids, strict=True) if id_ is not None)
         kept = [id_ for id_ in ids if id_ is not None]
-        assert memory.stats().traces == len(kept) == len(set(kept))
+        judged = [info.traces for info in memory.shelves() if info.shelf.reward != UNRATED]
+        assert sum(judged) == len(kept) == len(set(kept))
         for text, message, id_ in zip(TEXTS, messages, ids, strict=True):
             if id_ is not None:
                 stored = memory.get(id_)

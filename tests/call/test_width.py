@@ -17,7 +17,7 @@ from latent_agent.model.sampling import GREEDY
 from latent_agent.reward import Case, Reward, Score, WeightedSum
 from latent_agent.settings import settings_for
 from latent_agent.teaching import questions
-from latent_memory import LatentMemory
+from latent_memory import UNRATED, LatentMemory
 
 ASKED = [question.text for question in questions("test", n=12, seed=4)]
 WIDE: dict[str, Any] = {
@@ -134,8 +134,8 @@ def test_a_sampled_draft_is_an_answer_and_leaves_latents_that_stand_for_it(tmp_p
     assert "sample" in sources
     engine = model._shared_model().engine()
     with LatentMemory(path) as memory:
-        (info,) = memory.shelves()
-        kept = [stored.trace for stored in memory.stream(info.shelf)]
+        shelves = [info.shelf for info in memory.shelves() if info.shelf.reward != UNRATED]
+        kept = [stored.trace for shelf in shelves for stored in memory.stream(shelf)]
     assert kept
     for trace in kept:
         rows = torch.from_numpy(trace.optimised.copy())

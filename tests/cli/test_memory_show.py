@@ -109,7 +109,7 @@ def test_json_is_what_it_was_and_asks_no_model(path: Path) -> None:
     assert list(told) == [
         *("id", "created", "namespace", "fingerprint", "reward", "query", "answer", "score"),
         *("rewards", "steps", "stopped", "neighbours", "prior", "tokens", "latents", "moved"),
-        *("conversation", "settings"),
+        *("conversation", "settings", "rating", "feedback"),
     ]
     assert (told["query"], told["rewards"]) == (
         QUESTION,

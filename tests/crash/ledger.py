@@ -16,6 +16,8 @@ class Ledger:
         leaving: Ids that it began to forget.
         gone: Ids whose forgetting was acknowledged.
         last: The highest number that it began to add.
+        said: The numbers of the pieces of feedback that were acknowledged, by the trace's id.
+        last_said: The highest number of a piece that it began to give.
     """
 
     file: Path
@@ -23,6 +25,8 @@ class Ledger:
     leaving: set[int] = field(default_factory=set[int])
     gone: set[int] = field(default_factory=set[int])
     last: int = 0
+    said: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    last_said: int = 0
 
     def read(self) -> "Ledger":
         """Read it; what was written before a kill is there."""
@@ -33,6 +37,10 @@ class Ledger:
                     self.last = max(self.last, *numbers)
                 case "added":
                     self.stored[numbers[0]] = numbers[1]
+                case "rating":
+                    self.last_said = max(self.last_said, numbers[1])
+                case "rated":
+                    self.said.setdefault(numbers[0], []).append(numbers[1])
                 case "forgetting":
                     self.leaving.update(numbers)
                 case _:

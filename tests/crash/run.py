@@ -30,7 +30,7 @@ _processes.set_forkserver_preload(["tests.crash.run", "alembic.command", "alembi
 def run(kills: int, folder: Path, seed: int) -> Iterator[str]:
     """Kill a process that writes to a memory, again and again; yield what was there each time.
 
-    Each round a process adds, forgets, recalls, rebuilds and reopens until it is killed with
+    Each round a process adds, rates, forgets, recalls, rebuilds and reopens until it is killed with
     SIGKILL at a random moment; every sixth one migrates a copy of the database instead. Whatever
     was acknowledged must be there then, and right; what was forgotten, out of all files.
 

@@ -118,6 +118,22 @@ def check_0006(connection: Connection) -> None:
     assert found == [("turns", "{}")]
 
 
+def fill_0007(connection: Connection) -> None:
+    fill_0006(connection)
+    for statement in (
+        "INSERT INTO feedback VALUES (1, 1, 1700000000000008, 'user', 0.0, 'why', 'the answer')",
+        "INSERT INTO ratings VALUES (1, 4, -1.0, 1, 1)",
+        "INSERT INTO answers VALUES (1, 'run', 1700000000000009)",
+    ):
+        connection.execute(text(statement))
+
+
+def check_0007(connection: Connection) -> None:
+    check_0006(connection)
+    assert connection.scalar(text("SELECT correction FROM feedback")) == "the answer"
+    assert connection.scalar(text("SELECT rated FROM ratings WHERE unread = 1")) == 4
+
+
 # What each revision's rows look like, and how they are known to have come through the next ones.
 # A revision that changes rows gets checks of its own here.
 ROWS: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], None]]] = {
@@ -127,6 +143,7 @@ ROWS: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], None]
     "0004": (fill_0004, check_0004),
     "0005": (fill_0005, check_0005),
     "0006": (fill_0006, check_0006),
+    "0007": (fill_0007, check_0007),
 }
 
 

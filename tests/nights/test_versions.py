@@ -255,7 +255,8 @@ def test_a_database_of_the_first_revision_is_brought_up_with_its_rows(tmp_path: 
     with open_at(tmp_path) as memory:
         shelf = day(memory, 40)
         with memory.database.write() as connection:
-            for table in ("sources", "priors", "nights", "limits", "erasures", "admissions"):
+            later = ("sources", "priors", "nights", "limits", "erasures", "admissions")
+            for table in (*later, "feedback", "ratings", "answers"):
                 connection.execute(text(f"DROP TABLE {table}"))
             connection.execute(text("ALTER TABLE deletions DROP COLUMN evicted"))
             for column in ("conversation", "settings"):

@@ -100,7 +100,7 @@ class Actions:
         question, name = rng.choice(self._questions), f"newcomer {rng.getrandbits(64):x}"
         message = self._chat.invoke(question, namespace=name)
         self._note(message, name, question)
-        kept = message.response_metadata["latent_agent"]["trace_id"]
+        kept = message.response_metadata["latent_agent"]["answer_id"]
         ids = [] if kept is None else [kept]
         if (count := self._memory.forget(namespace=name)) != len(ids):
             raise AssertionError(f"a newcomer left {len(ids)} traces, and {count} were forgotten")
@@ -177,5 +177,5 @@ class Actions:
             if details[what] is not None:
                 raise AssertionError(f"a call reports {what}: {details[what]}")
         self._ledger.recalled(namespace, details["warm_start"]["neighbours"])
-        if details["trace_id"] is not None:
-            self._ledger.stored(details["trace_id"], namespace, question)
+        if details["answer_id"] is not None:
+            self._ledger.stored(details["answer_id"], namespace, question)

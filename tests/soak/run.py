@@ -98,9 +98,9 @@ def _fill(chat: ChatLatentSeek, memory: LatentMemory, asked: Sequence[str], ledg
 
 def _trace(chat: ChatLatentSeek, name: str, question: str, ledger: Ledger) -> int | None:
     details = chat.invoke(question, namespace=name).response_metadata["latent_agent"]
-    if details["trace_id"] is not None:
-        ledger.stored(details["trace_id"], name, question)
-    return details["trace_id"]
+    if details["answer_id"] is not None:
+        ledger.stored(details["answer_id"], name, question)
+    return details["answer_id"]
 
 
 def _work(plan: Plan, actions: Actions, ledger: Ledger, gate: Gate, report: Report) -> None:

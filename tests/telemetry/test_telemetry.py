@@ -323,6 +323,25 @@ def prometheus_names(metric: Metric) -> set[str]:
     return {f"{name}_{end}" for end in (("bucket", "sum", "count") if is_histogram else ("total",))}
 
 
+def test_feedback_is_counted_and_logged_without_what_was_said(
+    memory: LatentMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    chat = ChatLatentSeek(model="bundled", memory=memory, max_iterations=0, max_tokens=5)
+    message = chat.invoke("Hello")
+    with caplog.at_level(logging.INFO, "latent_agent"):
+        chat.feedback(message, 1.0)
+        chat.feedback(message, comment="marmalade", correction="marmalade", source="test")
+    points: Any = measured()["latent_agent.ratings"].data.data_points
+    counted = {tuple(sorted(point.attributes.items())): point.value for point in points}
+    assert counted == {
+        (("corrected", False), ("rating", "up"), ("source", "user")): 1,
+        (("corrected", True), ("rating", "down"), ("source", "test")): 1,
+    }
+    logged = [record for record in caplog.records if record.name == "latent_agent.ratings"]
+    assert [record.__dict__["score"] for record in logged] == [1.0, 0.0]
+    assert not any("marmalade" in str(record.__dict__) for record in caplog.records)
+
+
 def test_the_dashboard_shows_what_is_measured_and_nothing_else() -> None:
     """The tests before this one have made each metric be told at least once."""
     dashboard = json.loads(DASHBOARD.read_text("utf-8"))

@@ -7,15 +7,17 @@ from the page, in the dark too.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
 from latent_agent.cli.memory_page.facts import Facts, verdict_of
 from latent_agent.cli.plain_text import clean
+from latent_memory import Ratings
 from latent_memory.overview import Overview, Stretch
 from latent_memory.priors.nights import NightInfo
 
 _MARKS = 200  # nights on a chart
+_STRETCHES = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,25 @@ def charts_of(facts: Facts) -> list[Chart]:
             bars=list(zip(tenths, figures.scores, strict=True)),
         ),
         Chart(title="Traces by gradient steps", bars=_by_steps(figures)),
+        *_ratings(facts.ratings),
     ]
+
+
+def _ratings(ratings: Ratings) -> list[Chart]:
+    """Chart the feedback by day; not at all where there is none."""
+    if not ratings.days:
+        return []
+    first, last = ratings.days[0].day, ratings.days[-1].day
+    by_day = {one.day: one for one in ratings.days}
+    each = -(-((last - first).days + 1) // _STRETCHES)
+    up, down = [], []
+    for start in range(0, (last - first).days + 1, each):
+        days = [by_day.get(first + timedelta(days=start + at)) for at in range(each)]
+        up.append(sum(one.up for one in days if one))
+        down.append(sum(one.down for one in days if one))
+    name = "a day" if each == 1 else f"each {each} days"
+    lines = [("right", up), ("wrong", down)]
+    return [Chart(title=f"Feedback, {name}", ends=(f"{first}", f"{last}"), lines=lines)]
 
 
 def _share(count: int, part: Stretch) -> float | None:

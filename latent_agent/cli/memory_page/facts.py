@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latent_agent.nights.status import state_of
-from latent_memory import LatentMemory
+from latent_memory import LatentMemory, Ratings
 from latent_memory.listing import Stats, TraceInfo, list_traces
 from latent_memory.overview import Overview, overview
 from latent_memory.priors.nights import NightInfo, list_nights
@@ -19,6 +19,7 @@ class Facts:
 
     namespace: str | None
     figures: Overview
+    ratings: Ratings
     stats: Stats
     nights: Sequence[NightInfo]
     priors: Sequence[tuple[PriorInfo, str]]
@@ -40,6 +41,7 @@ def read(memory: LatentMemory, namespace: str | None) -> Facts:
     return Facts(
         namespace=namespace,
         figures=overview(database, namespace=namespace),
+        ratings=memory.count_ratings(namespace),
         stats=memory.stats(),
         nights=[n for n in list_nights(database) if namespace in (None, n.shelf.namespace)],
         priors=[(info, state_of(info, info.version in standing)) for info in priors],

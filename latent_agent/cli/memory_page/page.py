@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from latent_agent.cli.memory_page.charts import charts_of
 from latent_agent.cli.memory_page.facts import Facts, read, verdict_of
 from latent_agent.cli.plain_text import clean
-from latent_memory import LatentMemory
+from latent_memory import LatentMemory, Ratings
 from latent_memory.listing import TraceInfo
 from latent_memory.priors.nights import NightInfo
 from latent_memory.priors.priors import PriorInfo, priors_folder
@@ -76,8 +76,16 @@ def tiles(facts: Facts) -> list[tuple[str, str]]:
         (f"{whole.steps:.2f}", "gradient steps a question"),
         *([course] if len(used) > 1 else []),
         (f"{whole.score:z.2f}", "mean reward, of -1 to 0"),
+        *_rated(facts.ratings),
         (f"{len(facts.nights)}", f"nights, of which {published} published a prior"),
     ]
+
+
+def _rated(ratings: Ratings) -> list[tuple[str, str]]:
+    if not ratings.days:
+        return []
+    waiting = f"; {ratings.waiting:,} corrections wait" if ratings.waiting else ""
+    return [(f"{ratings.up:,} / {ratings.down:,}", f"answers rated right / wrong{waiting}")]
 
 
 def nights(infos: Sequence[NightInfo]) -> list[dict[str, str]]:
@@ -151,6 +159,7 @@ def _row(info: TraceInfo, texts: bool) -> dict[str, str]:
         "id": str(info.id),
         "stored": f"{info.created:%Y-%m-%d %H:%M}",
         "reward": f"{info.score:z.2f}",
+        "rated": "" if info.rating is None else f"{info.rating:z.2f}",
         "steps": str(info.steps),
         "ended by": clean(info.stopped),
     }

@@ -11,6 +11,7 @@ from latent_memory.sqlite import Database
 from latent_memory.tables import (
     deletions,
     embeddings,
+    feedback,
     latents,
     priors,
     shelves,
@@ -30,6 +31,7 @@ def compact(database: Database) -> None:
     with database.write() as connection:
         for content in (texts, latents, embeddings):
             connection.execute(delete(content).where(content.c.trace.not_in(select(traces.c.id))))
+        connection.execute(delete(feedback).where(feedback.c.trace == 0))
         _shorten(connection)
         none_emptied(connection)
     database.vacuum()

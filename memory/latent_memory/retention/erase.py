@@ -1,7 +1,7 @@
 """Forgetting: rows, and every other place that holds their bytes."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from latent_memory.priors.priors import (
     priors_folder,
 )
 from latent_memory.priors.publishing import withdraw_forgotten
+from latent_memory.retention.said import drop_feedback, with_partners
 from latent_memory.retention.selection import in_chunks
 from latent_memory.sqlite import Database, backups
 from latent_memory.tables import (
@@ -169,7 +170,21 @@ def _deleted(file: Path) -> bool:
 
 
 def delete_traces(connection: Connection, ids: Sequence[int], reason: str) -> Gone:
-    """Delete traces, and the shelves that are empty then, with their priors and nights."""
+    """Delete traces, and the shelves that are empty then, with their priors and nights.
+
+    A rated trace and its copy on the shelf of feedback go together, with what was said of them.
+    """
+    asked, ids = set(ids), with_partners(connection, ids)
+    drop_feedback(connection, ids)
+    return _delete_rows(connection, ids, reason, asked)
+
+
+def delete_copy(connection: Connection, id: int) -> None:
+    """Delete a trace's old copy on the shelf of feedback, where a newer one has its place."""
+    _delete_rows(connection, [id], EVICTED, {id})
+
+
+def _delete_rows(connection: Connection, ids: Sequence[int], reason: str, asked: Set[int]) -> Gone:
     rows = connection.execute(_SHELVES_OF, {"ids": ids}).all()
     if not rows:
         return Gone()
@@ -185,4 +200,4 @@ def delete_traces(connection: Connection, ids: Sequence[int], reason: str) -> Go
     emptied = connection.execute(_DELETE_EMPTY, touched).scalars().all()
     connection.execute(_DELETE_SOURCES, {"shelves": emptied})
     connection.execute(_DELETE_DELETIONS, {"shelves": emptied})
-    return Gone(traces=len(rows), shelves=emptied, priors=orphans)
+    return Gone(traces=sum(row.id in asked for row in rows), shelves=emptied, priors=orphans)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from latent_memory.retention.selection import most_useful_first
+from latent_memory.retention.selection import RANKED, most_useful_first
 from latent_memory.tables import shelves, traces
 from latent_memory.trace_rows import to_time
 
@@ -25,8 +25,7 @@ _COUNTS = (
 )
 _NAMED = shelves.c.namespace == bindparam("namespace")
 _COUNT = _ALL.join(shelves, shelves.c.id == traces.c.shelf).where(_NAMED)
-_RANKED = select(traces.c.id, traces.c.created, traces.c.score, traces.c.neighbours)
-_RANKED_IN = _RANKED.join(shelves, shelves.c.id == traces.c.shelf).where(_NAMED)
+_RANKED_IN = RANKED.where(_NAMED)
 
 
 def more_than(connection: Connection, most: int | None) -> bool:
@@ -90,7 +89,7 @@ def beyond(
     if most is None or (connection.scalar(_SPAN) or 0) <= most:
         return []
     if namespace is None:
-        rows = connection.execute(_RANKED).all()
+        rows = connection.execute(RANKED).all()
     elif connection.execute(_COUNT, {"namespace": namespace}).scalar_one() > most:
         rows = connection.execute(_RANKED_IN, {"namespace": namespace}).all()
     else:

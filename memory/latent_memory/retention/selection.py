@@ -6,14 +6,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, bindparam, exists, func, select
 
 from latent_memory.errors import TraceError
-from latent_memory.tables import shelves, traces
+from latent_memory.shelf_names import UNRATED
+from latent_memory.tables import ratings, shelves, traces
 from latent_memory.trace_rows import to_time
 from latent_memory.validation import check_name
 
 _DAY = 24 * 3600 * 1_000_000  # microseconds
+
+# A rated trace and its copy go together, so they are ranked as one: ``pair`` is the trace's id,
+# the score is the rated one, and what used either used both.
+_own, _as_copy, _copy = ratings.alias("own"), ratings.alias("as_copy"), traces.alias("copy")
+RANKED = (
+    select(
+        *(traces.c.id, traces.c.shelf, traces.c.created, traces.c.neighbours),
+        func.coalesce(_copy.c.score, traces.c.score).label("score"),
+        func.coalesce(_as_copy.c.trace, traces.c.id).label("pair"),
+        ((shelves.c.reward == UNRATED) & _own.c.trace.is_(None)).label("unrated"),
+    )
+    .join(shelves, shelves.c.id == traces.c.shelf)
+    .outerjoin(_own, _own.c.trace == traces.c.id)
+    .outerjoin(_copy, _copy.c.id == _own.c.rated)
+    .outerjoin(_as_copy, _as_copy.c.rated == traces.c.id)
+)
 
 
 def in_chunks(ids: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
@@ -47,7 +64,8 @@ def matching(
                 f"a time must have a time zone, got {older_than!r}; for example datetime.now(UTC)"
             )
         wanted = wanted.where(traces.c.created < to_time(older_than))
-    if ids is None:
+    if ids is None:  # a rated trace's copy goes with it
+        wanted = wanted.where(~exists().where(ratings.c.rated == traces.c.id))
         return list(connection.execute(wanted).scalars())
     these = wanted.where(traces.c.id.in_(bindparam("ids", expanding=True)))
     return [
@@ -72,20 +90,19 @@ def least_useful(
     Raises TraceError if no condition is given, or one makes no sense.
     """
     _check_conditions(keep, max_age, min_score)
-    wanted = select(traces.c.id, traces.c.shelf, traces.c.created, traces.c.score)
-    wanted = wanted.add_columns(traces.c.neighbours)
+    wanted = RANKED
     if namespace is not None:
-        named = shelves.c.namespace == check_name("namespace", namespace)
-        wanted = wanted.join(shelves, shelves.c.id == traces.c.shelf).where(named)
+        wanted = wanted.where(shelves.c.namespace == check_name("namespace", namespace))
     rows = connection.execute(wanted).all()
     oldest = 0 if max_age is None else to_time(datetime.now(UTC) - max_age)
     lowest = -1.0 if min_score is None else min_score
     good = {row.id for row in rows if row.created >= oldest and row.score >= lowest}
     kept = good if keep is None else _most_useful(rows, good, keep)
-    return sorted({row.id for row in rows} - kept)
+    pairs = {row.pair for row in rows if row.id in kept}
+    return sorted(row.id for row in rows if row.pair not in pairs)
 
 
-def _most_useful(rows: Sequence[Row[Any]], among: set[int], keep: int) -> set[int]:
+def _most_useful(rows: Sequence[Any], among: set[int], keep: int) -> set[int]:
     by_shelf: defaultdict[int, list[int]] = defaultdict(list)
     for row in most_useful_first(rows, to_time(datetime.now(UTC))):
         if row.id in among:
@@ -128,11 +145,15 @@ def usefulness(*, score: float, uses: int, age: int) -> float:
 
 
 def most_useful_first(rows: Sequence[Any], now: int) -> list[Any]:
-    """Sort a namespace's ``id``, ``created``, ``score``, ``neighbours``; ties: the newer first."""
-    uses = Counter(used for row in rows for used in json.loads(row.neighbours))
+    """Sort a namespace's rows of `RANKED`; ties: the newer first.
 
-    def rank(row: Any) -> tuple[float, int]:
-        value = usefulness(score=row.score, uses=uses[row.id], age=now - row.created)
-        return -value, -row.id
+    Answers that wait for a rating come last: nothing was learned from them.
+    """
+    pairs = {row.id: row.pair for row in rows}
+    uses = Counter(pairs.get(used, used) for row in rows for used in json.loads(row.neighbours))
+
+    def rank(row: Any) -> tuple[bool, float, int, int]:
+        value = usefulness(score=row.score, uses=uses[row.pair], age=now - row.created)
+        return bool(row.unrated), -value, -row.pair, -row.id
 
     return sorted(rows, key=rank)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, select
 from latent_memory.erasure_log import EVICTED, EXPIRED, note
 from latent_memory.errors import LatentMemoryError
 from latent_memory.retention import compacting
+from latent_memory.retention.awaited import Awaited, note_answer, overdue
 from latent_memory.retention.erase import (
     AT_ONCE,
     delete_backups,
@@ -91,7 +92,12 @@ class Upkeep:
         self._look_at = 0.0  # when to look for what is too old
         self._until_counted = 0  # traces, until all are counted
 
-    def add(self, traces: Iterable[Trace], within: float | None = None) -> list[int]:
+    def add(
+        self,
+        traces: Iterable[Trace],
+        within: float | None = None,
+        awaited: Awaited | None = None,
+    ) -> list[int]:
         """Store traces, and make room for them, in one transaction; return their ids.
 
         See ``LatentMemory.add``; none is stored if one is refused.
@@ -104,8 +110,11 @@ class Upkeep:
                 ids.append(insert_trace(connection, trace, now))
                 count_admitted(connection, limits, ids[-1], now)
                 namespaces.add(trace.shelf.namespace)
+                if awaited is not None:
+                    note_answer(connection, ids[-1], awaited)
             room = _Room(connection, self._database, now)
             room.erase(EXPIRED, self._some_old(connection, limits, now))
+            room.erase(EVICTED, overdue(connection, now))
             for namespace, most in self._wanting(connection, limits, namespaces, len(ids)):
                 if not room.left:
                     break
@@ -117,6 +126,18 @@ class Upkeep:
         if crowded:
             self._compact()
         return ids
+
+    def make_room(self, namespace: str, spared: Set[int]) -> None:
+        """Evict what a namespace holds beyond its capacity: a rated trace's copy takes room too."""
+        now = datetime.now(UTC)
+        with self._database.read() as connection:
+            most = read_limits(connection).capacity
+            if not beyond(connection, most, namespace, now, spared=spared):
+                return
+        with self._database.write() as connection:
+            room = _Room(connection, self._database, now)
+            room.erase(EVICTED, beyond(connection, most, namespace, now, spared=spared))
+        drop_files(self._database, room.shelves, room.priors)
 
     def _wanting(
         self, connection: Connection, limits: Limits, namespaces: Set[str], new: int
@@ -172,7 +193,8 @@ class Upkeep:
             limits = read_limits(connection)
             oldest = {"oldest": limits.oldest(now)}
             old = {id_: name for id_, name in connection.execute(_OLD, oldest)}
-            much, left, gone = list[int](), counts(connection), set(old)
+            late = [id_ for id_ in overdue(connection, now) if id_ not in old]
+            much, left, gone = list(late), counts(connection), {*old, *late}
             for name, expired in Counter(old.values()).items():
                 left[name] -= expired
             for name in left:

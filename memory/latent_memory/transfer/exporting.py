@@ -1,9 +1,10 @@
 """Writing an export: see ``transfer.format`` for what it looks like."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
@@ -25,6 +26,7 @@ from latent_memory.transfer.format import (
     to_arrays,
     to_line,
 )
+from latent_memory.transfer.ratings import said_of
 from latent_memory.validation import check_name
 
 _AT_ONCE = 200
@@ -59,7 +61,7 @@ def export(
 
 def _traces(
     database: Database, namespace: str | None, progress: Progress | None
-) -> Iterator[StoredTrace]:
+) -> Iterator[tuple[StoredTrace, Mapping[str, Any]]]:
     chosen = traces.c.id > bindparam("after")
     if namespace is not None:
         chosen &= shelves.c.namespace == check_name("namespace", namespace)
@@ -67,11 +69,17 @@ def _traces(
     count = select(func.count()).select_from(traces).join(shelves, shelves.c.id == traces.c.shelf)
     with database.read() as connection:
         total = connection.execute(count.where(chosen), {"after": 0}).scalar_one()
-    done, after = 0, 0
+    done, after, told = 0, 0, set[int]()
     while True:
         with database.read() as connection:  # a short one: a reader keeps the log from shrinking
             rows = connection.execute(batch, {"after": after}).mappings().all()
-        yield from map(to_trace, rows)
+            said = said_of(connection, [row["id"] for row in rows])
+        told.update(id_ for id_, what in said.items() if "feedback" in what)
+        for row in rows:
+            what = said.get(row["id"], {})
+            if "copy_of" in what and what["copy_of"].of not in told:
+                continue  # rated since its trace was written
+            yield to_trace(row), what
         if len(rows) < _AT_ONCE:
             return
         done, after = done + len(rows), rows[-1]["id"]
@@ -79,13 +87,13 @@ def _traces(
             progress(done, max(done, total))
 
 
-def _write(exported: Iterable[StoredTrace], folder: Path) -> int:
+def _write(exported: Iterable[tuple[StoredTrace, Mapping[str, Any]]], folder: Path) -> int:
     count = 0
     arrays: Arrays = {}
     with (folder / LINES).open("w", encoding="utf-8") as lines:
-        for stored in exported:
+        for stored, said in exported:
             shard = count // SHARD + 1
-            lines.write(to_line(stored, shard).model_dump_json() + "\n")
+            lines.write(to_line(stored, shard, said).model_dump_json() + "\n")
             arrays |= to_arrays(stored)
             count += 1
             if count % SHARD == 0:

@@ -6,6 +6,7 @@ noticed. The arrays lie in ``latents-0001.safetensors`` and so on, up to 1,000 t
 (float32).
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from latent_memory.trace import Arrays, Shelf, StoredTrace, Trace, by_round
 from latent_memory.trace_rows import names
+from latent_memory.transfer.ratings import CopyLine, FeedbackLine
 
 LINES = "traces.jsonl"
 SHARD = 1000  # traces a file of arrays
@@ -58,6 +60,8 @@ class TraceLine(BaseModel):
     prior: str | None
     conversation: str | None = None  # these two: not in exports from before revision 0006
     settings: str | None = None
+    feedback: Annotated[tuple[FeedbackLine, ...], Field(strict=False)] = ()  # these two: not in
+    copy_of: CopyLine | None = None  # exports from before revision 0007
 
 
 class LastLine(BaseModel):
@@ -73,8 +77,8 @@ def shard_name(shard: int) -> str:
     return f"latents-{shard:04d}.safetensors"
 
 
-def to_line(stored: StoredTrace, shard: int) -> TraceLine:
-    """Return a trace's line."""
+def to_line(stored: StoredTrace, shard: int, said: Mapping[str, Any]) -> TraceLine:
+    """Return a trace's line, with what it says of feedback."""
     trace = stored.trace
     return TraceLine(
         id=stored.id,
@@ -82,6 +86,7 @@ def to_line(stored: StoredTrace, shard: int) -> TraceLine:
         created=stored.created,
         **names(trace.shelf),
         **{name: getattr(trace, name) for name in _COPIED},
+        **said,
     )
 
 

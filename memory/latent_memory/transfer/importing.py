@@ -1,6 +1,6 @@
 """Reading an export: see ``transfer.format`` for what it looks like."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,14 +8,15 @@ from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
+from sqlalchemy import Connection
 
-from latent_memory.errors import ImportFileError, TraceError
+from latent_memory.errors import FeedbackError, ImportFileError, TraceError
 from latent_memory.json_lines import LONGEST_LINE, json_lines
 from latent_memory.locations import resolve
 from latent_memory.progress import Progress
 from latent_memory.sqlite import Database
 from latent_memory.trace import Arrays, Trace, without_texts
-from latent_memory.trace_rows import EPOCH, insert_trace
+from latent_memory.trace_rows import EPOCH, insert_trace, read_traces
 from latent_memory.transfer.format import (
     DTYPES,
     LINES,
@@ -24,6 +25,7 @@ from latent_memory.transfer.format import (
     shard_name,
     to_trace,
 )
+from latent_memory.transfer.ratings import CopyLine, FeedbackLine, bring_copy, bring_feedback
 from latent_memory.validation import check_name, check_shape, check_trace
 
 _AHEAD = timedelta(days=1)  # another computer's clock may be
@@ -37,6 +39,8 @@ class _Exported:
     id: int
     created: datetime
     trace: Trace
+    feedback: Sequence[FeedbackLine]
+    copy_of: CopyLine | None
 
 
 def import_(
@@ -56,12 +60,35 @@ def import_(
             trace = _adopted(exported.trace, ids, namespace, store_text)
             try:
                 ids[exported.id] = insert_trace(connection, trace, exported.created)
-            except TraceError as error:
+                _bring_ratings(connection, exported, trace, ids, store_text=store_text)
+            except (TraceError, FeedbackError) as error:
                 raise ImportFileError(
                     f"an import must fit what is there, but its trace {exported.id} does not: "
                     f"{error}; nothing was imported; import it into a namespace of its own"
                 ) from error
     return len(ids)
+
+
+def _bring_ratings(
+    connection: Connection,
+    exported: _Exported,
+    trace: Trace,
+    ids: Mapping[int, int],
+    *,
+    store_text: bool,
+) -> None:
+    new, link = ids[exported.id], exported.copy_of
+    bring_feedback(connection, new, exported.feedback, store_text=store_text)
+    if link is None:
+        return
+    of = ids.get(link.of, 0)  # a copy comes after its trace
+    rated = read_traces(connection, [of]).get(of)
+    if rated is None or exported.feedback:
+        raise TraceError(
+            "a rated copy must come after its trace, and without feedback of its own, got the "
+            f"copy of {link.of!r}; export again"
+        )
+    bring_copy(connection, new, of, link, (trace, rated.trace))
 
 
 def _adopted(trace: Trace, ids: dict[int, int], namespace: str | None, store_text: bool) -> Trace:
@@ -156,7 +183,13 @@ def _exported(line: TraceLine, shards: "_Shards", where: _Where) -> _Exported:
         trace = check_trace(to_trace(line, shards.arrays(line)))
     except (SafetensorError, TraceError, OSError) as error:
         raise where.error(str(error)) from error
-    return _Exported(id=line.id, created=line.created, trace=trace)
+    return _Exported(
+        id=line.id,
+        created=line.created,
+        trace=trace,
+        feedback=line.feedback,
+        copy_of=line.copy_of,
+    )
 
 
 class _Shards:

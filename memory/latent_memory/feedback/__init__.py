@@ -1,0 +1,1 @@
+"""What users, tests and judges said of answers, and what it comes to."""
