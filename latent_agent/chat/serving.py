@@ -22,6 +22,7 @@ from latent_agent.model.registry import SharedModel
 from latent_agent.recall.types import NO_MEMORY
 from latent_agent.settings import Settings
 from latent_agent.telemetry.calls import observed
+from latent_memory.fork_renewal import ForkSafeLock
 
 
 def serve(agent: LatentAgent, turns: Sequence[Turn], progress: Progress | None = None) -> Outcome:
@@ -99,7 +100,7 @@ def _together(
     agent: LatentAgent, turns: Sequence[Turn], progress: Progress, count: int
 ) -> list[Outcome]:
     """Answer at the same time, so that all share the model's passes."""
-    one_at_a_time = threading.Lock()
+    one_at_a_time = ForkSafeLock()
 
     def report(event: str, details: Mapping[str, Any]) -> None:
         with one_at_a_time:

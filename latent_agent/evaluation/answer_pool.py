@@ -17,6 +17,7 @@ from latent_agent.evaluation.meter import Meter
 from latent_agent.model.budget import Budget
 from latent_agent.model.engine import Completion, Writing
 from latent_agent.model.sampling import Sampler
+from latent_memory.fork_renewal import ForkSafeLock
 
 Wanted = TypeVar("Wanted")
 _LOGITS = 64  # prompts whose logits are kept, first come: each has a whole vocabulary
@@ -32,7 +33,7 @@ class AnswerPool:
 
     def __init__(self, meter: Meter, cancelled: threading.Event) -> None:
         self._meter, self._cancelled = meter, cancelled
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._made: dict[Hashable, Future[Any]] = {}
         self._expected: list[dict[Hashable, Sampler]] = []
         self._logits_kept = set[Hashable]()
