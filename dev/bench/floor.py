@@ -11,6 +11,8 @@ from dev.bench.record import Judging, Record
 from latent_agent.model.transformers_engine.engine import stop_ids
 from latent_agent.model.transformers_engine.kv_sequence import common_length
 
+_NO_TOKEN = -1
+
 
 class Floor:
     """Plain decoding of recorded calls.
@@ -60,7 +62,7 @@ class Floor:
         settings = GenerationConfig(
             do_sample=False,
             max_new_tokens=longest,
-            eos_token_id=sorted(self._stops) or None,
+            eos_token_id=sorted(self._stops) or [_NO_TOKEN],  # None would be the model's own
             pad_token_id=0,
         )
         mask = torch.ones_like(ids) if pads is None else 1 - pads.to(ids.device)

@@ -178,9 +178,8 @@ class Call:
                 for trial in self._trials(tried):
                     scored += trial is not None
                     yield trial
-            except RewardError as error:
+            except RewardError as error:  # of all of the block, which others may make good
                 failure = error
-                yield from [None] * len(block)
         if failure is not None and not scored:
             raise failure
 
@@ -199,7 +198,7 @@ class Call:
                 for one, (answer, calls) in zip(whole, read, strict=True)
             ]
         )
-        scored, calls_of = 0, iter(read)
+        scored, failure, calls_of = 0, None, iter(read)
         for one in tried:
             if not one.completion.whole:
                 yield None
@@ -208,7 +207,7 @@ class Call:
             _, calls = next(calls_of)
             score = next(scores)
             if isinstance(score, RewardError):
-                self.failure = score
+                self.failure = failure = score
                 yield None
                 continue
             scored += 1
@@ -216,8 +215,8 @@ class Call:
         spent = [one.completion.finish for one in tried if not one.completion.whole]
         if spent:
             raise BudgetSpent(spent[0])
-        if self.failure is not None and not scored:
-            raise self.failure
+        if failure is not None and not scored:
+            raise failure
 
     def report_step(self, search: SearchRecord) -> None:
         """Report a round of the search."""

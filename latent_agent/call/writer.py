@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from latent_agent.call.progress import Report
-from latent_agent.model.budget import Budget
+from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
 from latent_agent.model.generate import common_length
 from latent_agent.model.logits_mask import Constraint
@@ -87,7 +87,9 @@ class Writer:
     def starts(
         self, prefixes: Sequence[tuple[int, ...]], samples: range, *, draft: bool = True
     ) -> list[Completion]:
-        """Write what follows prefixes, the draft and sampled drafts, in one batch, with latents.
+        """Write what follows prefixes, the draft and sampled drafts, in one batch.
+
+        Those have latents that a search may begin from.
 
         Args:
             prefixes: Decoded greedily from latents.
@@ -97,14 +99,16 @@ class Writer:
         Returns:
             What follows the prefixes, then the sampled drafts; the draft is `drafted`.
         """
-        rows = [self._row(prefix, self.greedy) for prefix in prefixes]
+        latents = self._settings.starts == "all"
+        rows = [replace(self._row(prefix, self.greedy), latents=latents) for prefix in prefixes]
         rows += [self._row((), self._draft_sampler(number)) for number in samples]
         begun = self._opening
         goes_on = draft and self.drafted is None and (begun is None or begun.finish == "length")
         if goes_on:
             row = self._row(() if begun is None else begun.tokens, self._drafting)
             rows.append(replace(row, on_token=self._on_draft))
-        written = self._sequence.write(rows, "draft") if rows else []
+        stage: Stage = "draft" if draft or samples else "refine"
+        written = self._sequence.write(rows, stage) if rows else []
         if goes_on:
             *written, rest = written
             before = [] if begun is None else [begun.latents]

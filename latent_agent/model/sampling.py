@@ -72,8 +72,13 @@ class Sampler:
         if self.greedy:
             return int(logits.argmax())
         scores = logits.float().cpu() / self._temperature
-        probabilities = torch.softmax(nucleus(scores[None], self._top_p)[0], dim=-1)
-        return int(torch.multinomial(probabilities, 1, generator=self._generator))
+        weights = torch.softmax(nucleus(scores[None], self._top_p)[0], dim=-1)
+        # One number is drawn, not one for every token as in `multinomial`: of a large vocabulary
+        # that takes longer than a pass of a small model.
+        reached = weights.cumsum(-1)
+        drawn = torch.rand(1, generator=self._generator) * reached[-1]
+        place = int(torch.searchsorted(reached, drawn, right=True))
+        return place if place < len(reached) else int(weights.nonzero()[-1])  # drawn: rounded up
 
 
 GREEDY = Sampler(0.0)

@@ -86,6 +86,8 @@ def test_a_candidate_that_cannot_be_scored_costs_itself_alone() -> None:
     assert "cannot read this" in got["error"]
     assert got["text"] == whole["text"]
     assert sum(map(len, got["rewards"])) == sum(map(len, whole["rewards"])) - len(unread)
+    apart = told(chat(reward=Picky(unread), max_iterations=1, max_forwarded_tokens=10**6), ASKED[0])
+    assert (apart["rewards"], apart["text"]) == (got["rewards"], got["text"])
 
 
 def test_where_no_candidate_can_be_scored_the_search_ends_with_what_it_had() -> None:
