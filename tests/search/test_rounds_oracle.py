@@ -84,8 +84,8 @@ def test_rounds_equal_the_candidates_one_by_one(
     name: str, count: int, shared: SharedModel, plain_model: tuple[Any, Any]
 ) -> None:
     reward, given = SETTINGS[name]
-    given = {"max_tokens": 40, "seed": 3, **given}
-    settings = settings_for(given.pop("recipe", "default"), **given)
+    chosen: dict[str, Any] = {"max_tokens": 40, "seed": 3, **given}
+    settings = settings_for(chosen.pop("recipe", "default"), **chosen)
     agent = LatentAgent(shared, settings, reward)
     lm = PlainLM(*plain_model, shared.judge_prompts)
     searched = several = 0
