@@ -25,7 +25,10 @@ SETTINGS: Mapping[str, tuple[Reward, Mapping[str, Any]]] = {
         SelfReward(strict=True, verdict="logits"),
         {"width": 4, "onward": "best", "max_iterations": 3},
     ),
-    "sampled drafts": (ExactMatch(TRUTHS), {"drafts": 4, "width": 3, "max_iterations": 1}),
+    "sampled drafts": (
+        ExactMatch(TRUTHS),
+        {"drafts": 3, "draft_temperature": 0.4, "width": 3, "max_iterations": 1},
+    ),
     "a whole prefix": (
         ExactMatch(TRUTHS),
         {"recipe": "latentseek", "width": 4, "max_iterations": 2, "learning_rate": 0.1},
