@@ -90,6 +90,7 @@ def test_answers_choices_and_costs_are_those_of_methods_alone(
         assert shared.tokens["forwarded"] < 0.7 * shared.tokens["charged"]
 
 
+@pytest.mark.slow
 def test_what_a_recall_reads_is_shared_too(tmp_path: Path) -> None:
     asked = replace(
         ASKED, methods="latentseek+memory,latentseek+both,tokens", train="bundled:train",
@@ -154,6 +155,7 @@ def test_what_is_judged_for_a_calibration_is_written_and_judged_in_one_batch_eac
     assert sorted(batches) == sorted([3, 4, 4 * different])  # samples, and four checks of each
 
 
+@pytest.mark.slow
 def test_a_budget_may_cut_an_answer_short_so_that_nothing_is_shared(tmp_path: Path) -> None:
     limited = {"max_iterations": 3, "max_forwarded_tokens": 150}
     asked = replace(TOGETHER, settings=limited)
@@ -165,6 +167,7 @@ def test_a_budget_may_cut_an_answer_short_so_that_nothing_is_shared(tmp_path: Pa
     assert shared.tokens["charged"] == shared.tokens["forwarded"]
 
 
+@pytest.mark.slow
 def test_what_was_forwarded_is_told_and_survives_an_interruption(tmp_path: Path) -> None:
     def stop(_stage: str, done: int, _total: int) -> None:
         if done == 10:
