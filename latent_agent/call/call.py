@@ -198,14 +198,13 @@ class Call:
                 for one, (answer, calls) in zip(whole, read, strict=True)
             ]
         )
-        scored, failure, calls_of = 0, None, iter(read)
+        judged, scored, failure = zip(read, scores, strict=True), 0, None
         for one in tried:
             if not one.completion.whole:
                 yield None
                 continue
             self.last = one.completion, one.source
-            _, calls = next(calls_of)
-            score = next(scores)
+            (_, calls), score = next(judged)
             if isinstance(score, RewardError):
                 self.failure = failure = score
                 yield None

@@ -1,7 +1,6 @@
 """An engine whose sequences take from a pool what is in it, and book what they would cost alone."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +9,6 @@ from latent_agent.evaluation.answer_pool import AnswerPool
 from latent_agent.evaluation.own_cost import OwnCost
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import Completion, Engine, TokenSequence, Writing
-from latent_agent.model.sampling import Sampler
 
 
 class PooledEngine(Engine):
@@ -60,19 +58,6 @@ class PooledEngine(Engine):
     def pull_back(self, latents: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """Turn a gradient of logits into one of latents."""
         return self._engine.pull_back(latents, gradient)
-
-    def decode(
-        self,
-        latents: torch.Tensor,
-        sampler: Sampler,
-        known: Mapping[int, int] = MappingProxyType({}),
-    ) -> tuple[int, ...]:
-        """Choose a token for each latent."""
-        return self._engine.decode(latents, sampler, known)
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """Decode answer tokens."""
-        return self._engine.text(tokens)
 
 
 class PooledSequence(TokenSequence):

@@ -144,7 +144,7 @@ class TraceMemory(CallMemory):
         nothing = Recalled(embedding=embedding, error=error, seconds=seconds)
         if not neighbours and prior is None:
             return nothing
-        if call.writer.opening().finish in ("time", "tokens"):
+        if not call.writer.opening().whole:
             return nothing  # the draft ends there too
         if (known := self._asked_before(call, neighbours)) is not None:
             start = as_it_was(known, call.writer.base().device)
@@ -256,7 +256,7 @@ def _leads_elsewhere(call: OpenCall, trial: Trial) -> bool:
 def _unjudged(call: OpenCall) -> Start | None:
     """Return the whole draft as an answer that nobody judged; None: there is none."""
     draft = call.writer.drafted
-    if draft is None or draft.finish in ("time", "tokens"):
+    if draft is None or not draft.whole:
         return None
     base = call.writer.base()
     trial = Trial(

@@ -70,7 +70,7 @@ class SelfJudge:
         return Writing(prompt=prompt, limits=limits, latents=False)
 
     def _text(self, request: JudgeRequest, reply: Completion) -> str:
-        if reply.finish in ("time", "tokens"):
+        if not reply.whole:
             raise BudgetSpent(reply.finish)
         return "" if request.whole and reply.finish != "stop" else reply.text
 
