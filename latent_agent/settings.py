@@ -164,9 +164,17 @@ class Settings:
     )
     search: str = setting(
         "gradient",
-        "`gradient` (LatentSeek), or `flip`: no gradient; the prefix's token of least margin is "
-        "replaced by the runner-up, then the next, K times.",
-        one_of("gradient", "flip"),
+        "`gradient` (LatentSeek), `soft_prefix` (GradCuit: the gradient moves a short text behind "
+        "the prompt, at a block's input; transformers only), `soft_walk` (the same at random), or "
+        "`flip`: no gradient; the prefix's token of least margin is replaced by the runner-up, "
+        "then the next, K times.",
+        one_of("gradient", "soft_prefix", "soft_walk", "flip"),
+    )
+    soft_depth: float = setting(
+        0.33,
+        "Share of the blocks that lie before the one at whose input a soft prefix is moved; 0 "
+        "moves its embeddings.",
+        *within("lie in [0, 1)", lambda value: 0 <= value < 1, "GradCuit takes 0, or 0.25 to 0.5"),
     )
     positions: str = setting(
         "all",

@@ -15,8 +15,10 @@ from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn, last_question, thoughts_apart, transcript
 from latent_agent.model.engine import Completion
+from latent_agent.model.prompt import encode_text
 from latent_agent.model.registry import SharedModel
 from latent_agent.model.sampling import Sampler
+from latent_agent.model.soft_prefix import SoftPass, SoftPrefix
 from latent_agent.model.thinking import Thinking
 from latent_agent.recall.warm_start import WarmStart
 from latent_agent.reward import Case, Reward
@@ -153,14 +155,14 @@ class Call:
             tried.append(Tried(sampled, prefix, "sample", latents))
         return tried
 
-    def attempt(self, prefix: tuple[int, ...], sampler: Sampler, source: str = "search") -> Trial:
-        """Continue a prefix to a whole answer and score it; raises what `attempts` does."""
-        (trial,) = self.attempts([(prefix, sampler)], source)
+    def attempt(self, row: Row, source: str = "search") -> Trial:
+        """Write one whole answer and score it; raises what `attempts` does."""
+        (trial,) = self.attempts([row], source)
         assert trial is not None
         return trial
 
     def attempts(self, rows: Sequence[Row], source: str = "search") -> Iterator[Trial | None]:
-        """Continue prefixes to whole answers, in one batch, and score them; see `Searchable`.
+        """Write whole answers, in one batch, and score them; see `Searchable`.
 
         With a budget of tokens one is written after the other, so that each is judged before the
         next one spends what that takes.
@@ -171,8 +173,8 @@ class Call:
             block = rows[first : first + at_once]
             written = self.writer.continue_all(block)
             tried = [
-                Tried(completion, prefix, source)
-                for (prefix, _), completion in zip(block, written, strict=True)
+                self._tried(row, completion, source)
+                for row, completion in zip(block, written, strict=True)
             ]
             try:
                 for trial in self._trials(tried):
@@ -182,6 +184,22 @@ class Call:
                 failure = error
         if failure is not None and not scored:
             raise failure
+
+    def _tried(self, row: Row, completion: Completion, source: str) -> Tried:
+        if row.soft is None:
+            return Tried(completion, row.prefix, source)
+        # A memory keeps answers' own latents, whatever led to an answer.
+        prefix, latents = self.writer.as_latents(completion)
+        return Tried(completion, prefix, source, latents)
+
+    def soft_prefix(self, text: str, depth: float) -> SoftPrefix:
+        """Return a text behind the prompt, with its own states; see `Searchable`."""
+        ids = encode_text(self.model.tokenizer, text)
+        return self.writer.soft_prefix(tuple(ids), int(depth * self.engine.blocks))
+
+    def soft_pass(self, soft: SoftPrefix, answers: Sequence[tuple[int, ...]]) -> SoftPass:
+        """Read answers behind the prompt and a soft prefix; see `Searchable`."""
+        return self.writer.soft_pass(soft, answers)
 
     def _trials(self, tried: Sequence[Tried]) -> Iterator[Trial | None]:
         """Score whole answers as one round; None where the reward failed for one alone.

@@ -41,6 +41,7 @@ class Tried:
             finish=self.completion.finish,
             source=self.source,
             calls=calls,
+            latents=self.latents if self.source == "search" else None,
         )
 
     def start(self, trial: Trial) -> Start:

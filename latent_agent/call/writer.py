@@ -6,11 +6,13 @@ from dataclasses import replace
 import torch
 
 from latent_agent.call.progress import Report
+from latent_agent.errors import BudgetSpent, ModelError
 from latent_agent.model.budget import Budget, Stage
-from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
+from latent_agent.model.engine import AnswerLimits, Completion, Engine, SoftSequence, Writing
 from latent_agent.model.generate import common_length
 from latent_agent.model.logits_mask import Constraint
 from latent_agent.model.sampling import Sampler
+from latent_agent.model.soft_prefix import SoftPass, SoftPrefix
 from latent_agent.search.prefix import read_prefix, until_change
 from latent_agent.search.token_flip import turned
 from latent_agent.search.types import Row
@@ -189,10 +191,13 @@ class Writer:
         """
         self._budget.charge("refine", 0)  # time runs out also where nothing is forwarded
         # Greedy rows of one prefix are one answer; each sampled row is its own.
-        keys = [prefix if sampler.greedy else place for place, (prefix, sampler) in enumerate(rows)]
+        keys = [
+            row.prefix if row.sampler.greedy and row.soft is None else place
+            for place, row in enumerate(rows)
+        ]
         new = {
-            key: replace(self._row(prefix, sampler), latents=False)
-            for key, (prefix, sampler) in zip(keys, rows, strict=True)
+            key: self._continued(row)
+            for key, row in zip(keys, rows, strict=True)
             if key not in self._completions
         }
         answers = self._sequence.write(list(new.values()), "refine") if new else ()
@@ -201,6 +206,44 @@ class Writer:
             if isinstance(key, tuple):
                 self._know(key, completion)
         return [written.get(key) or self._completions[key] for key in keys]
+
+    def soft_prefix(self, ids: tuple[int, ...], block: int) -> SoftPrefix:
+        """Return tokens behind the prompt, with their own states at a block's input.
+
+        Raises:
+            BudgetSpent: If reading them would break a budget.
+                Also if they leave no room for an answer.
+        """
+        if self._behind(len(ids)).max_tokens < 1:
+            raise BudgetSpent("tokens")
+        states = self._soft_sequence().block_states(self._prompt, ids, block, "refine")
+        return SoftPrefix(ids=ids, block=block, states=states)
+
+    def soft_pass(self, soft: SoftPrefix, answers: Sequence[tuple[int, ...]]) -> SoftPass:
+        """Read answers behind the prompt and a soft prefix, with gradients."""
+        return self._soft_sequence().soft_pass(self._prompt, soft, answers, "refine")
+
+    def _soft_sequence(self) -> SoftSequence:
+        if not isinstance(self._sequence, SoftSequence):
+            raise ModelError(
+                "a soft prefix needs states at a block's input, which the engine "
+                f"{self._engine.name} does not take; use search='gradient'"
+            )
+        return self._sequence
+
+    def _continued(self, row: Row) -> Writing:
+        written = replace(self._row(row.prefix, row.sampler), latents=row.soft is not None)
+        if row.soft is None:
+            return written
+        return replace(written, soft=row.soft, limits=self._behind(len(row.soft.ids)))
+
+    def _behind(self, length: int) -> AnswerLimits:
+        """Return the limits of an answer behind so many tokens more."""
+        window = self._engine.context_window
+        if window is None:
+            return self._limits
+        room = window - len(self._prompt) - length
+        return replace(self._limits, max_tokens=min(self._limits.max_tokens, room))
 
     def _know(self, prefix: tuple[int, ...], completion: Completion) -> None:
         if completion.whole:

@@ -50,8 +50,8 @@ def self_consistency(bench: Bench, item: Item) -> Answered:
         draft = call.scored_draft()
         trials.append(draft.trial)
         search.add_starts([draft], bench.settings.threshold)
-        for prefix, sampler in _samples(bench):
-            trials.append(call.attempt(prefix, sampler, "sample"))
+        for row in _samples(bench):
+            trials.append(call.attempt(row, "sample"))
             search.iterations += 1
     except BudgetSpent as spent:
         search.stopped = spent.reason
@@ -151,8 +151,8 @@ def _tried(
     settings, draft = bench.settings, call.scored_draft()
     if search.add_starts([draft], settings.threshold) and not through:
         return "threshold"
-    for prefix, sampler in proposals(call):
-        trial = call.attempt(prefix, sampler, source)
+    for row in proposals(call):
+        trial = call.attempt(row, source)
         search.iterations += 1
         accepted = search.add_round([(draft.latents, [trial])], settings.threshold)
         if accepted and not through:
@@ -171,7 +171,7 @@ def _samples(bench: Bench) -> list[Row]:
         return [Sampler(bench.temperature, bench.settings.seed, step) for step in steps]
 
     bench.expect(samplers())
-    return [((), sampler) for sampler in samplers()]
+    return [Row(sampler=sampler) for sampler in samplers()]
 
 
 def _ahead(bench: Bench, item: Item, *parts: Callable[[Call], object]) -> None:

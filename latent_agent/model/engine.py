@@ -15,6 +15,7 @@ import torch
 from latent_agent.errors import ModelError
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.sampling import GREEDY, Sampler
+from latent_agent.model.soft_prefix import SoftPass, SoftPrefix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,6 +46,8 @@ class Writing:
 
     Attributes:
         prompt: Ids of the prompt.
+        soft: What stands between prompt and answer. Rows that are written together all have one, of
+            the same length, behind the same prompt and without a `prefix`; or none has.
         prefix: First ids of the answer; may be empty, may already end it.
         limits: Where the answer ends at the latest.
         sampler: Chooses each token.
@@ -53,6 +56,7 @@ class Writing:
     """
 
     prompt: Sequence[int]
+    soft: SoftPrefix | None = None
     prefix: Sequence[int] = ()
     limits: AnswerLimits
     sampler: Sampler = GREEDY
@@ -115,6 +119,37 @@ class TokenSequence(ABC):
         """
 
 
+class SoftSequence(TokenSequence):
+    """A sequence that takes states at a block's input, with gradients back to them.
+
+    What the engines give that are capable of ``block_states`` and ``block_gradients``.
+    """
+
+    @abstractmethod
+    def block_states(
+        self, prompt: Sequence[int], ids: Sequence[int], block: int, stage: Stage
+    ) -> torch.Tensor:
+        """Return the states of ids behind a prompt at a block's input, (P, d) float32.
+
+        Raises:
+            BudgetSpent: If reading them would break a budget.
+        """
+
+    @abstractmethod
+    def soft_pass(
+        self,
+        prompt: Sequence[int],
+        soft: SoftPrefix,
+        answers: Sequence[Sequence[int]],
+        stage: Stage,
+    ) -> SoftPass:
+        """Read answers, none of them empty, behind a prompt and a soft prefix.
+
+        Raises:
+            BudgetSpent: If reading them would break a budget.
+        """
+
+
 class Engine(ABC):
     """A frozen causal LM with its tokenizer.
 
@@ -129,6 +164,7 @@ class Engine(ABC):
         survives_fork: Whether a child that is forked can use it too.
         threads: How many threads of the CPU compute.
         good_width: How many answers it writes for little more time than one.
+        blocks: At how many blocks' inputs it takes states.
         vocabulary: How many logits the head makes.
         width: How many numbers a latent has (d).
     """
@@ -143,6 +179,7 @@ class Engine(ABC):
     survives_fork: bool
     threads: int
     good_width: int = 1
+    blocks: int = 0
 
     @property
     def identity(self) -> str:

@@ -4,7 +4,7 @@ For engines that make one token after the other; one that writes whole answers n
 """
 
 import itertools
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -131,20 +131,35 @@ def _write_one(sequence: Steps, answer: "_Answer", stage: Stage) -> None:
 def _write_forked(sequence: Steps, answers: Sequence["_Answer"], stage: Stage) -> None:
     going = [answer for answer in answers if answer.finish is None]
     for places, rows in _forks(sequence, [answer.ids for answer in going], stage):
-        block = [going[place] for place in places]
-        with rows.joined():
-            output = rows.read(latents=any(answer.row.latents for answer in block))
-            while True:
-                for number, answer in enumerate(block):
-                    if answer.finish is None:
-                        answer.take(
-                            (output[0][number : number + 1], output[1][number : number + 1])
-                        )
-                        answer.choose()
-                if all(answer.finish for answer in block):
-                    break
-                last = [None if answer.finish else answer.tokens[-1] for answer in block]
-                output = rows.step(last)
+        _decode(rows, [going[place] for place in places])
+
+
+def write_forked(
+    sequence: Steps, rows: Sequence[Writing], fork: Callable[[Sequence[Writing]], Rows]
+) -> list[Completion]:
+    """Write each row's answer, where a caller forks the rows."""
+    answers = [_Answer(sequence.engine, row) for row in rows]
+    going = [answer for answer in answers if answer.finish is None]
+    try:
+        for first in range(0, len(going), sequence.rows_at_once):
+            block = going[first : first + sequence.rows_at_once]
+            _decode(fork([answer.row for answer in block]), block)
+    except BudgetSpent as spent:
+        _end(answers, spent)
+    return [answer.completion() for answer in answers]
+
+
+def _decode(rows: Rows, answers: Sequence["_Answer"]) -> None:
+    with rows.joined():
+        output = rows.read(latents=any(answer.row.latents for answer in answers))
+        while True:
+            for number, answer in enumerate(answers):
+                if answer.finish is None:
+                    answer.take((output[0][number : number + 1], output[1][number : number + 1]))
+                    answer.choose()
+            if all(answer.finish for answer in answers):
+                return
+            output = rows.step([None if answer.finish else answer.tokens[-1] for answer in answers])
 
 
 def _forks(

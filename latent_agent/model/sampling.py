@@ -23,6 +23,12 @@ def nucleus(scores: torch.Tensor, top_p: float) -> torch.Tensor:
     return warper(None, scores)
 
 
+def random_stream(seed: int, step: int, sample: int) -> torch.Generator:
+    """Return the random numbers of one sample of a step."""
+    digest = hashlib.sha256(f"{seed}/{step}/{sample}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:6]))
+
+
 class Sampler:
     """Chooses tokens; with a temperature, by its own random stream.
 
@@ -55,8 +61,7 @@ class Sampler:
         self.greedy, self.free = temperature == 0, constraint is FREE
         self._temperature, self.constraint = temperature, constraint
         self._top_p = top_p
-        digest = hashlib.sha256(f"{seed}/{step}/{sample}".encode()).digest()
-        self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:6]))
+        self._generator = random_stream(seed, step, sample)
 
     @property
     def state(self) -> Hashable:

@@ -1,4 +1,8 @@
-"""One walk through the latents, and the places that a gradient step of it leads to."""
+"""LatentSeek: policy gradient on the latents of an answer's first tokens.
+
+arXiv 2505.13308, section 3: ascend ``J(z) = E[R(x, c)]`` with the REINFORCE gradient
+``E[R(x, c) * grad log pi(x_t | z_t)]``, positions independent; decode; continue; score again.
+"""
 
 from collections.abc import Sequence
 from copy import copy
@@ -13,7 +17,7 @@ from latent_agent.search.boundary_step import lengths, to_the_edge
 from latent_agent.search.policy_gradient import policy_gradient
 from latent_agent.search.position_selection import updated
 from latent_agent.search.prefix import read_prefix
-from latent_agent.search.types import Searchable, Start, Trial
+from latent_agent.search.types import Row, Searchable, Start, Trial
 from latent_agent.settings import Settings
 
 
@@ -37,8 +41,12 @@ class Line:
         self._adam = Adam(self.z, settings.learning_rate)
         self._moving = updated(self.z, self._space.logits, settings)
         begun = start.trial.tokens[: len(self.z)]
-        self.prefix = partial(read_prefix, call.decode, begun, settings)
-        """Takes latents and a sampler; returns the prefix that they stand for."""
+        # Takes latents and a sampler; returns the prefix that they stand for.
+        self._prefix = partial(read_prefix, call.decode, begun, settings)
+
+    def row(self, sampler: Sampler) -> Row:
+        """Return what an answer is written from here."""
+        return Row(self._prefix(self.z, sampler), sampler)
 
     def step(self, count: int) -> list[Self]:
         """Take one gradient step; return where it leads, at up to ``count`` lengths of it.
@@ -50,7 +58,7 @@ class Line:
         gradient = policy_gradient(self.z, self.trials, space, settings, constraint)
         first = self._at(self.z.clone())
         first._adam.ascend(gradient if self._moving is None else gradient * self._moving)
-        greedily = partial(self.prefix, sampler=Sampler(0.0, constraint=constraint))
+        greedily = partial(self._prefix, sampler=Sampler(0.0, constraint=constraint))
         step = first.z - self.z
         if settings.step == "margin":
             first.z.copy_(to_the_edge(self.z, step, space.logits, greedily, constraint))

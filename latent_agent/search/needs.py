@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from latent_agent.errors import SettingError
 from latent_agent.model.engine import Capability, Engine
 
-NEEDS: Mapping[str, frozenset[Capability]] = {"gradient": frozenset(), "flip": frozenset()}
+NEEDS: Mapping[str, frozenset[Capability]] = {
+    "gradient": frozenset(),
+    "flip": frozenset(),
+    "soft_prefix": frozenset({"block_states", "block_gradients"}),
+    "soft_walk": frozenset({"block_states"}),
+}
 """Capabilities by the setting ``search``; what runs by default needs none."""
 
 
@@ -17,10 +22,10 @@ def check_needs(search: str, engine: Engine) -> None:
     """
     missing = sorted(NEEDS[search] - engine.capabilities)
     if missing:
-        able = sorted(name for name, needs in NEEDS.items() if needs <= engine.capabilities)
         raise SettingError(
             f"search={search!r} needs an engine with {', '.join(missing)}, got {engine.name}, "
-            f"which cannot do that; use search={able[0]!r}"
+            f"which cannot do that; use search='gradient', or "
+            "a model that transformers runs"
         )
 
 

@@ -35,7 +35,27 @@ def policy_gradient(
     settings: Settings,
     constraint: Constraint = FREE,
 ) -> torch.Tensor:
-    """Return the gradient of ``J`` at ``z``, (N, d): the mean over trials of R * grad log pi.
+    """Return the gradient of ``J`` at ``z``, (N, d): the mean over trials of R * grad log pi."""
+    weights = [one / len(trials) for one in advantages(rewards_of(trials), settings)]
+    prefixes = [trial.prefix for trial in trials]
+    return likelihood_gradient(z, prefixes, weights, space, settings, constraint)
+
+
+def rewards_of(trials: Sequence[Trial]) -> list[float]:
+    """Return what answers scored."""
+    return [trial.score.value for trial in trials]
+
+
+@torch.no_grad()
+def likelihood_gradient(
+    z: torch.Tensor,
+    answers: Sequence[Sequence[int]],
+    weights: Sequence[float],
+    space: LatentSpace,
+    settings: Settings,
+    constraint: Constraint = FREE,
+) -> torch.Tensor:
+    """Return the gradient of the weighted sum of answers' log-likelihoods at ``z``, (N, d).
 
     ``pi`` is the policy that chose the tokens, so it is masked by the constraint, and holds no
     more than the nucleus where ``top_p`` cuts the sampling: where only one token may follow, there
@@ -43,13 +63,12 @@ def policy_gradient(
     are taken at a time: with a large vocabulary, the logits of all N would take more memory than
     the model's own work.
     """
-    weights = advantages([trial.score.value for trial in trials], settings)
     top_p = settings.top_p if settings.temperature else 1.0  # greedy decoding has no nucleus
     parts: list[torch.Tensor] = []
     for first in range(0, len(z), ROWS):
         rows = z[first : first + ROWS]
         logits = space.logits(rows).div_(settings.temperature or 1.0)
-        pull = _logits_gradient(logits, first, trials, weights, constraint, top_p)
+        pull = _logits_gradient(logits, first, answers, weights, constraint, top_p)
         parts.append(space.pull_back(rows, pull.div_(settings.temperature or 1.0)))
     return torch.cat(parts)
 
@@ -57,7 +76,7 @@ def policy_gradient(
 def _logits_gradient(
     logits: torch.Tensor,
     first: int,
-    trials: Sequence[Trial],
+    answers: Sequence[Sequence[int]],
     weights: Sequence[float],
     constraint: Constraint,
     top_p: float,
@@ -66,18 +85,18 @@ def _logits_gradient(
     chosen = [
         Chosen(
             tokens=torch.tensor(
-                trial.prefix[first : first + len(logits)], dtype=torch.long, device=logits.device
+                answer[first : first + len(logits)], dtype=torch.long, device=logits.device
             ),
-            weight=weight / len(trials),
+            weight=weight,
         )
-        for trial, weight in zip(trials, weights, strict=True)
+        for answer, weight in zip(answers, weights, strict=True)
     ]
     if constraint is FREE:
-        return likelihood_gradient(nucleus(logits, top_p), chosen)
+        return softmax_gradient(nucleus(logits, top_p), chosen)
     total = torch.zeros_like(logits)
-    for trial, one in zip(trials, chosen, strict=True):
-        masked = mask_along(constraint, logits, trial.prefix, first)
-        total[: len(masked)] += likelihood_gradient(nucleus(masked, top_p), [one])
+    for answer, one in zip(answers, chosen, strict=True):
+        masked = mask_along(constraint, logits, answer, first)
+        total[: len(masked)] += softmax_gradient(nucleus(masked, top_p), [one])
     return total
 
 
@@ -89,7 +108,7 @@ class Chosen:
     weight: float
 
 
-def likelihood_gradient(logits: torch.Tensor, chosen: Sequence[Chosen]) -> torch.Tensor:
+def softmax_gradient(logits: torch.Tensor, chosen: Sequence[Chosen]) -> torch.Tensor:
     """Return the gradient of ``sum_k weight_k * sum_t log softmax(logits_t)[token_kt]``.
 
     At each position that is ``sum_k weight_k * (onehot(token_k) - p)``. With a large vocabulary

@@ -1,11 +1,10 @@
-"""LatentSeek: policy gradient on the latents of an answer's first tokens.
+"""A search for an answer that passes the threshold, in rounds.
 
-arXiv 2505.13308, section 3: ascend ``J(z) = E[R(x, c)]`` with the REINFORCE gradient
-``E[R(x, c) * grad log pi(x_t | z_t)]``, positions independent; decode; continue; score again. Each
-round tries ``width`` sets of latents in one batch; the published search tries one.
+Each round tries ``width`` places in one batch, by default one: steps of walks through the latents
+(`Line`, LatentSeek), of a soft prefix (`SoftLine`, GradCuit; `SoftWalk`), or token flips.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,9 +13,17 @@ import torch
 from latent_agent.errors import BudgetSpent, RewardError
 from latent_agent.model.sampling import Sampler
 from latent_agent.search.line import Line
+from latent_agent.search.soft_prefix import SoftLine, SoftWalk
 from latent_agent.search.token_flip import flips, turned
-from latent_agent.search.types import Found, Row, Searchable, SearchRecord, Start, Trial
+from latent_agent.search.types import Found, Row, Searchable, SearchRecord, Start, Trial, Walk
 from latent_agent.settings import Settings
+
+WALKS: Mapping[str, type[Line | SoftLine]] = {
+    "gradient": Line,
+    "soft_prefix": SoftLine,
+    "soft_walk": SoftWalk,
+}
+"""What takes a search's steps, by the setting ``search``."""
 
 
 class _Ended(Exception):  # noqa: N818 - an event of the search, not a mistake
@@ -83,7 +90,8 @@ class Search:
         if self._settings.search == "flip":
             self._flip(starts[0])
         else:
-            self._ascend([Line(self._call, self._settings, start) for start in starts])
+            walk = WALKS[self._settings.search]
+            self._step([walk(self._call, self._settings, start) for start in starts])
 
     def _chosen(self) -> list[Start]:
         """Return where the search goes on from, the best first.
@@ -98,8 +106,8 @@ class Search:
         different = {start.trial.tokens[: len(start.latents)]: start for start in reversed(ranked)}
         return list(reversed(different.values()))[: self._width]
 
-    def _ascend(self, lines: Sequence[Line]) -> None:
-        """Take gradient steps along lines."""
+    def _step(self, lines: Sequence[Walk]) -> None:
+        """Take steps of walks, side by side."""
         best = lines[0], lines[0].trials[0]
         for number in range(1, self._settings.max_iterations + 1):
             shares = _shares(self._width, len(lines))
@@ -119,7 +127,7 @@ class Search:
                     best = one
             lines = [best[0].seeing([trial for _, trial in answers])]
 
-    def _try(self, number: int, lines: Sequence[Line]) -> list[tuple[Line, Sequence[Trial]]]:
+    def _try(self, number: int, lines: Sequence[Walk]) -> list[tuple[Walk, Sequence[Trial]]]:
         """Score a round: each line's samples, all in one batch."""
         settings, samples = self._settings, self._settings.samples
         rows: list[Row] = []
@@ -132,8 +140,7 @@ class Search:
                 settings.top_p,
                 self._call.constraint,
             )
-            line = lines[place // samples]
-            rows.append((line.prefix(line.z, sampler), sampler))
+            rows.append(lines[place // samples].row(sampler))
         found = self._round(rows, [line.z for line in lines], samples)
         return [(line, trials) for line, (_, trials) in zip(lines, found, strict=True) if trials]
 
@@ -148,7 +155,7 @@ class Search:
         for first in range(0, len(pairs), width):
             self.record.iterations += 1
             some = pairs[first : first + width]
-            rows = [((*prefix[:place], token), greedy) for place, token in some]
+            rows = [Row((*prefix[:place], token), greedy) for place, token in some]
             latents = [
                 torch.cat([z[:place], turned(z[place], token, logits)[None]])
                 for place, token in some

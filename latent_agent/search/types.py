@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
 from latent_agent.model.logits_mask import Constraint
-from latent_agent.model.sampling import Sampler
+from latent_agent.model.sampling import GREEDY, Sampler
+from latent_agent.model.soft_prefix import SoftPass, SoftPrefix
 from latent_agent.reward.base import Score
 from latent_agent.tools.call import ToolCall
 
@@ -25,6 +26,7 @@ class Trial:
         source: Where it comes from: ``draft``, ``sample`` (a sampled draft), ``prior``,
             ``memory`` or ``search``.
         calls: The tool calls that it makes.
+        latents: Those that its prefix stands for, (N, d), where the search moves something else.
     """
 
     prefix: tuple[int, ...]
@@ -34,6 +36,7 @@ class Trial:
     finish: str
     source: str = "search"
     calls: Sequence[ToolCall] = ()
+    latents: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +76,12 @@ class LatentSpace(Protocol):
         ...
 
 
-Row = tuple[tuple[int, ...], Sampler]
-"""A prefix, and what chooses the tokens after it."""
+class Row(NamedTuple):
+    """What an answer is written from: its first tokens, or a soft prefix before it."""
+
+    prefix: tuple[int, ...] = ()
+    sampler: Sampler = GREEDY
+    soft: SoftPrefix | None = None
 
 
 class Searchable(Protocol):
@@ -95,7 +102,7 @@ class Searchable(Protocol):
         ...
 
     def attempts(self, rows: Sequence[Row]) -> Iterator[Trial | None]:
-        """Continue prefixes to whole answers, in one batch, and score them as one round.
+        """Write whole answers, in one batch, and score them as one round.
 
         Yields:
             Each row's answer, in their order; None where the reward failed for it alone.
@@ -106,9 +113,46 @@ class Searchable(Protocol):
         """
         ...
 
+    def soft_prefix(self, text: str, depth: float) -> SoftPrefix:
+        """Return a text behind the prompt, with its own states at a block's input.
+
+        Args:
+            text: The text.
+            depth: Share of the blocks that lie before that one; 0: the embeddings.
+        """
+        ...
+
+    def soft_pass(self, soft: SoftPrefix, answers: Sequence[tuple[int, ...]]) -> SoftPass:
+        """Read answers behind the prompt and a soft prefix; see `SoftSequence.soft_pass`."""
+        ...
+
+
+class Walk(Protocol):
+    """One walk of a search: places that steps lead to, and what is written there.
+
+    Attributes:
+        z: Where it is.
+        trials: The answers that the next step learns from.
+    """
+
+    z: torch.Tensor
+    trials: Sequence[Trial]
+
+    def row(self, sampler: Sampler) -> Row:
+        """Return what an answer is written from here."""
+        ...
+
+    def step(self, count: int) -> Sequence["Walk"]:
+        """Take one step; return up to ``count`` places that it may lead to."""
+        ...
+
+    def seeing(self, trials: Sequence[Trial]) -> "Walk":
+        """Return the same walk, whose next step learns from these answers."""
+        ...
+
 
 Found = tuple[torch.Tensor, Sequence[Trial]]
-"""Latents that were tried, (N, d), and the answers that they led to."""
+"""What was tried, (N, d), and the answers that it led to."""
 
 
 @dataclass(kw_only=True)
@@ -151,7 +195,8 @@ class SearchRecord:
         self.rewards.append(tuple(trial.score.value for _, trials in found for trial in trials))
         for latents, trials in found:
             for trial in trials:
-                self._consider(Start(trial=trial, latents=latents), threshold)
+                its = latents if trial.latents is None else trial.latents
+                self._consider(Start(trial=trial, latents=its), threshold)
         return self.accepts(threshold)
 
     def accepts(self, threshold: float) -> bool:

@@ -63,15 +63,15 @@ def searched(
     tokens = space.decode(z, GREEDY)
     start = Start(trial=replace(trial(tokens), tokens=tokens), latents=z)
 
-    def attempt(prefix, sampler):
-        tried.append(prefix)
-        return trial(prefix)
+    def attempt(row):
+        tried.append(row.prefix)
+        return trial(row.prefix)
 
     call: Any = SimpleNamespace(
         engine=space,
         constraint=FREE,
         attempt=attempt,
-        attempts=lambda rows: (attempt(*row) for row in rows),
+        attempts=lambda rows: map(attempt, rows),
         decode=space.decode,
     )
     with Search(call, Settings(max_iterations=6, **given)) as search:

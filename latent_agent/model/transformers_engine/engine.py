@@ -23,6 +23,7 @@ from latent_agent.model.transformers_engine.memory_room import (
 from latent_agent.model.transformers_engine.padded_passes import PaddedPasses
 from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
 from latent_agent.model.transformers_engine.prompt_pooling import pool
+from latent_agent.model.transformers_engine.soft_states import blocks_of, caught, replaced
 
 _GOOD_WIDTH = 8  # docs/speed.md says how it was measured
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -42,7 +43,6 @@ class TransformersEngine(CachingEngine):
     """
 
     name = "transformers"
-    capabilities = frozenset()
 
     def __init__(
         self,
@@ -70,6 +70,9 @@ class TransformersEngine(CachingEngine):
                 "use a class whose name ends in ForCausalLM"
             )
         self._head = head_of(linear, text_config)
+        self._blocks = blocks_of(self._body, text_config)
+        self.blocks = len(self._blocks)
+        self.capabilities = frozenset({"block_states", "block_gradients"} if self._blocks else ())
         can_batch = self._probe() and not self.slides  # padding would stretch a sliding window
         self.passes = PaddedPasses(_held_weakly(self.step))
         self.scheduler = BatchScheduler(self.passes, can_batch=can_batch)
@@ -148,6 +151,37 @@ class TransformersEngine(CachingEngine):
         """
         given = {} if mask is None else {"attention_mask": mask, "position_ids": positions}
         with self._threads.used():
+            output = self._body(input_ids=ids, past_key_values=cache, use_cache=True, **given)
+        return output.last_hidden_state
+
+    @torch.no_grad()
+    def block_states(self, ids: torch.Tensor, cache: Cache, block: int) -> torch.Tensor:
+        """Run token ids (rows, length) through the body; return a block's inputs, of that shape."""
+        with caught(self._blocks[block]) as seen:
+            self.states(ids, cache)
+        return seen[0]
+
+    def states_behind(
+        self,
+        ids: torch.Tensor,
+        cache: Cache,
+        block: int,
+        soft: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Like `states`, but the first inputs of a block are others, and gradients are kept.
+
+        Args:
+            ids: The prefix's tokens, then those that follow it, (rows, length).
+            cache: Of the prompt.
+            block: Whose inputs.
+            soft: The prefix's states at that input, (rows, P, d).
+            mask: Over all that is cached and read, (rows, length).
+            positions: Of ``ids``.
+        """
+        given = {} if mask is None else {"attention_mask": mask, "position_ids": positions}
+        with self._threads.used(), replaced(self._blocks[block], soft):
             output = self._body(input_ids=ids, past_key_values=cache, use_cache=True, **given)
         return output.last_hidden_state
 

@@ -12,12 +12,14 @@ from transformers import Cache, DynamicCache
 from latent_agent.model import generate
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget, Stage
-from latent_agent.model.engine import Completion, Engine, TokenSequence, Writing
+from latent_agent.model.engine import Completion, Engine, SoftSequence, Writing
 from latent_agent.model.generate import PassOutput, common_length, spread
+from latent_agent.model.soft_prefix import SoftPrefix
 from latent_agent.model.transformers_engine.batched_cache import SequenceGroup
 from latent_agent.model.transformers_engine.padded_passes import PaddedPasses
 from latent_agent.model.transformers_engine.preallocated_cache import PreallocatedCache
 from latent_agent.model.transformers_engine.prompt_pooling import pool
+from latent_agent.model.transformers_engine.soft_states import AnswersRead
 
 _ROWS = 64  # rows in one pass
 
@@ -55,8 +57,24 @@ class CachingEngine(Engine):
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
         """Like `states`, with the states after the embeddings and after each layer."""
 
+    @abstractmethod
+    def block_states(self, ids: torch.Tensor, cache: Cache, block: int) -> torch.Tensor:
+        """Run token ids (rows, length) through the body; return a block's inputs, of that shape."""
 
-class CachedSequence(TokenSequence):
+    @abstractmethod
+    def states_behind(
+        self,
+        ids: torch.Tensor,
+        cache: Cache,
+        block: int,
+        soft: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Like `states`, with other first inputs of a block, (rows, P, d), and gradients kept."""
+
+
+class CachedSequence(SoftSequence):
     """One row of token ids whose keys and values are cached.
 
     `read` crops the cache back to what is shared with the new ids, so that a prompt is read once
@@ -86,11 +104,54 @@ class CachedSequence(TokenSequence):
         A row that has ended goes on with padding: the longest prompt leaves the least room.
         """
         window = self.engine.context_window
-        longest = max((len(row.prompt) + row.limits.max_tokens for row in rows), default=0)
+        longest = max((_before(row) + row.limits.max_tokens for row in rows), default=0)
         self._most = self.engine.rows_at_once(min(len(rows), _ROWS), longest)
         if len(rows) > 1 and window is not None:
-            rows = [_shortened(row, window - max(len(row.prompt) for row in rows)) for row in rows]
+            rows = [_shortened(row, window - max(map(_before, rows))) for row in rows]
+        if any(row.soft is not None for row in rows):
+            return self._write_behind(rows, stage)
         return generate.write(self, rows, stage)
+
+    def _write_behind(self, rows: Sequence[Writing], stage: Stage) -> list[Completion]:
+        """Write answers behind soft prefixes; their common prompt is read once."""
+
+        def fork(block: Sequence[Writing]) -> SoftRows:
+            self.hold(rows[0].prompt, stage)
+            return SoftRows(self.engine, self._budget, stage, self._branch(len(block)), block)
+
+        return generate.write_forked(self, rows, fork)
+
+    def block_states(
+        self, prompt: Sequence[int], ids: Sequence[int], block: int, stage: Stage
+    ) -> torch.Tensor:
+        """Return the states of ids behind a prompt at a block's input, (P, d) float32."""
+        self.hold(prompt, stage)
+        with self.engine.scheduler.alone():
+            self._budget.charge(stage, len(ids))
+            return self.engine.block_states(self._row(ids), self._branch(1), block)[0].float()
+
+    def soft_pass(
+        self,
+        prompt: Sequence[int],
+        soft: SoftPrefix,
+        answers: Sequence[Sequence[int]],
+        stage: Stage,
+    ) -> AnswersRead:
+        """Read answers behind a prompt and a soft prefix, in one pass with gradients.
+
+        Answers are padded at their end, where a causal model does not look.
+        """
+        self.hold(prompt, stage)
+        longest = max(map(len, answers))
+        padded = [[*soft.ids, *one, *[0] * (longest - len(one))] for one in answers]
+        ids = torch.tensor(padded, device=self.engine.device)
+        states = soft.states.detach().requires_grad_()
+        cache = self._branch(len(answers), DynamicCache())  # written in place, ours keeps no graph
+        with self.engine.scheduler.alone(), torch.enable_grad():
+            self._budget.charge(stage, sum(len(soft.ids) + len(one) for one in answers))
+            rows = states.expand(len(answers), -1, -1)
+            output = self.engine.states_behind(ids, cache, soft.block, rows)
+        return AnswersRead(states, output, [len(one) for one in answers])
 
     def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
         """Return the logits of what follows each prompt, (rows, vocabulary)."""
@@ -145,9 +206,9 @@ class CachedSequence(TokenSequence):
         """Return rows that all go on from here."""
         return PaddedRows(self.engine, self._budget, stage, self._branch(len(tails)), tails)
 
-    def _branch(self, rows: int) -> DynamicCache:
+    def _branch(self, rows: int, cache: DynamicCache | None = None) -> DynamicCache:
         """Copy the cache for a batch of rows that all go on from here."""
-        cache = PreallocatedCache()
+        cache = PreallocatedCache() if cache is None else cache
         layers: list[Any] = self._cache.layers
         for index, layer in enumerate(layers):
             if layer.is_initialized:  # some architectures share states between layers
@@ -211,9 +272,12 @@ class PaddedRows:
         positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, -self._ids.shape[-1] :]
         with self._engine.scheduler.alone():
             self._budget.charge(self._stage, sum(len(tail) for tail in self._tails))
-            states = self._engine.states(self._ids, self._group.cache, mask, positions)
+            states = self._states(mask, positions)
         last = states[:, -1].float()
         return last, self._engine.logits(last)
+
+    def _states(self, mask: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return self._engine.states(self._ids, self._group.cache, mask, positions)
 
     def step(self, tokens: Sequence[int | None]) -> PassOutput:
         """Read the next token of each row; one that has ended has left the batch."""
@@ -226,6 +290,32 @@ class PaddedRows:
         self._group.ids = torch.tensor([[tokens[row]] for row in going], device=self._engine.device)
         latents, logits = self._engine.scheduler.step(self._group)
         return spread(latents, going, len(tokens)), spread(logits, going, len(tokens))
+
+
+class SoftRows(PaddedRows):
+    """A batch of rows that go on from one prompt, each behind a soft prefix of its own."""
+
+    def __init__(
+        self,
+        engine: CachingEngine,
+        budget: Budget,
+        stage: Stage,
+        cache: DynamicCache,
+        rows: Sequence[Writing],
+    ) -> None:
+        soft = [row.soft for row in rows if row.soft is not None]
+        super().__init__(engine, budget, stage, cache, [one.ids for one in soft])
+        self._block, self._soft = soft[0].block, torch.stack([one.states for one in soft])
+
+    @torch.no_grad()
+    def _states(self, mask: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        ids, cache = self._ids, self._group.cache
+        return self._engine.states_behind(ids, cache, self._block, self._soft, mask, positions)
+
+
+def _before(row: Writing) -> int:
+    """Return how many positions stand before a row's answer."""
+    return len(row.prompt) + (0 if row.soft is None else len(row.soft.ids))
 
 
 def _shortened(row: Writing, room: int) -> Writing:

@@ -1,0 +1,105 @@
+"""GradCuit: policy gradient on a soft prefix, and the random walk that it has to beat.
+
+arXiv 2608.02585: a short fixed text stands behind the prompt, and its states at the input of a
+block are moved; block 0 takes its embeddings. The answer attends to them, so the gradient is that
+of all its tokens' log-likelihood, ``R(x, c) * sum_t grad log pi(x_t | c, z, x_<t)``, through the
+blocks above.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
+from itertools import count
+from typing import Self
+
+import torch
+
+from latent_agent.model.sampling import Sampler, random_stream
+from latent_agent.search.adam import Adam
+from latent_agent.search.policy_gradient import advantages, likelihood_gradient, rewards_of
+from latent_agent.search.types import Row, Searchable, Start, Trial
+from latent_agent.settings import Settings
+
+TEXT = "Let me work this out step by step, and check each step.\n\n"
+_LONGER = 2.0  # each further length of a step is that of the one before, times this
+
+
+class SoftLine:
+    """One walk of a soft prefix along gradients.
+
+    Args:
+        call: What writes behind it, and reads answers there.
+        settings: How it is moved.
+        start: The answer that the first gradient is taken of.
+
+    Attributes:
+        z: Its states, (P, d).
+        trials: The answers that the next gradient is taken of.
+    """
+
+    def __init__(self, call: Searchable, settings: Settings, start: Start) -> None:
+        self._call, self._settings = call, settings
+        self._soft = call.soft_prefix(TEXT, settings.soft_depth)
+        self.z = self._soft.states.clone()
+        self.trials: Sequence[Trial] = [start.trial]
+        self._adam = Adam(self.z, settings.learning_rate)
+
+    def row(self, sampler: Sampler) -> Row:
+        """Return what an answer is written from here."""
+        return Row(sampler=sampler, soft=replace(self._soft, states=self.z))
+
+    def step(self, width: int) -> Sequence[Self]:
+        """Take one gradient step; return where it leads, at ``width`` lengths of it."""
+        first = self._at(self.z.clone())
+        first._adam.ascend(self._gradient())
+        step = first.z - self.z
+        further = [first._at(self.z + step * _LONGER**power) for power in range(1, width)]
+        return [first, *further]
+
+    def _gradient(self) -> torch.Tensor:
+        """Return that of ``J``, (P, d): the mean over trials of R * grad log pi."""
+        call, settings, trials = self._call, self._settings, self.trials
+        soft = replace(self._soft, states=self.z)
+        read = call.soft_pass(soft, [trial.tokens for trial in trials])
+        weights = advantages(rewards_of(trials), settings)
+        gradients = [
+            likelihood_gradient(
+                latents,
+                [trial.tokens],
+                [weight / len(trials)],
+                call.engine,
+                settings,
+                call.constraint,
+            )
+            for latents, trial, weight in zip(read.latents, trials, weights, strict=True)
+        ]
+        return read.pull_back(gradients)
+
+    def _at(self, z: torch.Tensor) -> Self:
+        """Return the same walk at another place."""
+        other = copy(self)
+        other.z, other._adam = z, self._adam.at(z)
+        return other
+
+    def seeing(self, trials: Sequence[Trial]) -> Self:
+        """Return the same walk, whose next gradient is taken of these answers."""
+        other = copy(self)
+        other.trials = trials
+        return other
+
+
+class SoftWalk(SoftLine):
+    """One random walk of a soft prefix: steps as long as Adam's first one, to no side."""
+
+    def __init__(self, call: Searchable, settings: Settings, start: Start) -> None:
+        super().__init__(call, settings, start)
+        self._drawn = count()  # of all places of this walk: none is tried twice
+
+    def step(self, width: int) -> Sequence[Self]:
+        """Take one step; return ``width`` places that lie about as far from here."""
+        places: list[Self] = []
+        for _ in range(width):
+            numbers = random_stream(self._settings.seed, next(self._drawn), 0)
+            noise = torch.randn(self.z.shape, generator=numbers).to(self.z.device)
+            places.append(self._at(self.z + self._settings.learning_rate * noise))
+        return places
