@@ -1,0 +1,219 @@
+"""Who asks, in which namespace, for how much: decided here and nowhere else."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from latent_agent.server.errors import ApiError
+from latent_agent.server.keys import Key, Right
+from latent_agent.server.requests import ChatRequest
+from latent_agent.server.service import Service
+
+LOCAL = Key(name="local", namespaces=None, rights=frozenset(Right))
+"""Who asks where there are no keys: somebody on this machine."""
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Access:
+    """Who may do what with a service.
+
+    Args:
+        service: What is asked for.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._lock = threading.Lock()
+        self._unanswered: Counter[str] = Counter()
+        self._due: dict[str, float] = {}  # by key: when the next request of an even flow is due
+
+    def demand(self, request: Request, right: Right) -> Key:
+        """Return who asks; ``request.state.key`` is their name from then on.
+
+        Raises:
+            ApiError: If nobody knows them, or they lack the right.
+        """
+        self._refuse_other_pages(request)
+        key = LOCAL if self._service.keys is None else self._known(request)
+        request.state.key = key.name
+        if not key.may(right):
+            rights = ", ".join(sorted(key.rights))
+            raise ApiError(
+                403,
+                f"this needs a key with the right {right.value!r}, got {key.name!r} with "
+                f"{rights or 'none'}; ask the operator for it",
+                "missing_right",
+            )
+        return key
+
+    def _known(self, request: Request) -> Key:
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        assert self._service.keys is not None
+        key = self._service.keys.find(secret.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            raise ApiError(
+                401,
+                "a request must carry a key that this server knows, got "
+                f"{'none' if not secret else 'an unknown one'}; send the header Authorization: "
+                "Bearer KEY (api_key=... in the openai package)",
+                "invalid_api_key",
+                headers={"www-authenticate": "Bearer"},
+            )
+        return key
+
+    def _refuse_other_pages(self, request: Request) -> None:
+        """A browser names the page that asks: one from elsewhere may not use who sits here."""
+        origin, host = request.headers.get("origin"), request.headers.get("host", "")
+        if self._service.keys is None and (urlsplit(f"//{host}").hostname not in LOOPBACK):
+            raise ApiError(
+                403,
+                f"without keys only this machine is served, got a request for host {host!r}; ask "
+                "http://127.0.0.1, or start the server with --keys FILE",
+                "local_only",
+            )
+        own = origin is None or urlsplit(origin).netloc == host
+        if not own and origin not in self._service.origins:
+            raise ApiError(
+                403,
+                f"web pages from elsewhere are not served, got one from {origin!r}; start the "
+                "server with --allow-origin to let it ask",
+                "origin_not_allowed",
+            )
+
+    @contextmanager
+    def turn(self, key: Key) -> Generator[None]:
+        """Count a request among its key's until it is answered.
+
+        Raises:
+            ApiError: If the key has had, or has, as many as it may.
+        """
+        with self._lock:
+            self._check_rate(key)
+            if key.max_waiting is not None and self._unanswered[key.name] >= key.max_waiting:
+                raise ApiError(
+                    429,
+                    f"at most {key.max_waiting} requests of key {key.name!r} may be unanswered at "
+                    "once, and so many are; wait for one of them",
+                    "too_many_unanswered",
+                    kind="rate_limit_error",
+                    headers={"retry-after": "1"},
+                )
+            self._unanswered[key.name] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._unanswered[key.name] -= 1
+
+    def _check_rate(self, key: Key) -> None:
+        """Hold a key to its rate; a minute's worth may come at once (GCRA)."""
+        if key.requests_per_minute is None:
+            return
+        now, apart = time.monotonic(), 60.0 / key.requests_per_minute
+        due = max(self._due.get(key.name, now), now)
+        wait = due + apart - 60.0 - now
+        if wait > 1e-6:
+            seconds = int(wait) + 1
+            raise ApiError(
+                429,
+                f"at most {key.requests_per_minute} requests a minute of key {key.name!r} are "
+                f"answered, and it sent more; try again in {seconds} s",
+                "rate_limit_exceeded",
+                kind="rate_limit_error",
+                headers={"retry-after": str(seconds)},
+            )
+        self._due[key.name] = due + apart
+
+    def namespace(self, key: Key, wanted: str | None) -> str:
+        """Return whose memory a request reaches: the one that it names, or the key's own.
+
+        Raises:
+            ApiError: If the key does not reach it, or reaches several and none is named.
+        """
+        if wanted is None and key.namespaces is not None:
+            if len(key.namespaces) != 1:
+                raise ApiError(
+                    400,
+                    f"key {key.name!r} reaches {len(key.namespaces)} namespaces, so a request must "
+                    'name one, got none; send "latent_agent": {"namespace": ...}',
+                    "missing_namespace",
+                    param="latent_agent.namespace",
+                )
+            (wanted,) = key.namespaces
+        namespace = self._service.chat.namespace if wanted is None else wanted
+        if not key.sees(namespace):
+            raise ApiError(
+                403,
+                f"key {key.name!r} does not reach namespace {namespace!r}; leave it out, or name "
+                "one of your own",
+                "namespace_not_allowed",
+                param="latent_agent.namespace",
+            )
+        return namespace
+
+    def check_model(self, name: str) -> None:
+        """Hold a request to the model that is served.
+
+        Raises:
+            ApiError: If it names another.
+        """
+        if name != self._service.model:
+            raise ApiError(
+                404,
+                f"model must be {self._service.model!r}, the one that this server serves, got "
+                f"{name[:200]!r}; start another server for another model",
+                "model_not_found",
+                kind="invalid_request_error",
+                param="model",
+            )
+
+    def allowed(self, sent: ChatRequest) -> dict[str, Any]:
+        """Return the settings that a request asks for, within the operator's bounds.
+
+        Raises:
+            ApiError: If one is beyond its bound.
+        """
+        own, bounds = sent.latent_agent, self._service.bounds
+        if own.recipe is not None:
+            raise ApiError(
+                400,
+                f"a recipe is the server's own, got {own.recipe!r}; leave it out, or start the "
+                "server with --recipe",
+                "unsupported_value",
+                param="latent_agent.recipe",
+            )
+        tokens = sent.max_completion_tokens or sent.max_tokens
+        for name, value, most, option in (
+            ("max_tokens", tokens, bounds.tokens, "--most-tokens"),
+            ("n", sent.n, bounds.answers, "--most-answers"),
+            ("latent_agent.timeout", own.timeout, bounds.seconds, "--most-seconds"),
+            (
+                "latent_agent.max_iterations",
+                own.max_iterations,
+                bounds.iterations,
+                "--most-iterations",
+            ),
+            ("latent_agent.width", own.width, bounds.width, "--most-width"),
+            ("latent_agent.drafts", own.drafts, bounds.width, "--most-width"),
+        ):
+            if value is not None and value > most:
+                raise ApiError(
+                    400,
+                    f"{name} must be at most {most:g}, got {value:g}; ask for less, or start the "
+                    f"server with {option}",
+                    "beyond_bounds",
+                    param=name,
+                )
+        given = own.model_dump(exclude={"namespace", "recipe", "progress"}, exclude_none=True)
+        usual = self._service.chat.max_tokens or bounds.tokens
+        return {
+            **given,
+            "timeout": own.timeout or min(self._service.chat.timeout or bounds.seconds, bounds.seconds),
+            "max_tokens": tokens or min(usual, bounds.tokens),
+        }
