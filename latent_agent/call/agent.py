@@ -7,6 +7,7 @@ from typing import Self
 
 from latent_agent.call.answer_format import FREE_TEXT, Form
 from latent_agent.call.call import Call
+from latent_agent.call.log_probabilities import answer_tokens
 from latent_agent.call.outcome import Outcome, outcome_of, unjudged
 from latent_agent.call.progress import Progress
 from latent_agent.errors import PromptError
@@ -50,6 +51,8 @@ class LatentAgent:
         memory: What past calls left behind; None: nothing is recalled or stored.
         form: What form the answers have. Those that a grammar holds neither recall nor leave
             traces: they can be rated, that is all.
+        top_logprobs: How many tokens to name with their log-probabilities in each token's place;
+            0: the answer's own alone. None: none.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class LatentAgent:
         reward: Reward | None = None,
         memory: CallMemory | None = None,
         form: Form = FREE_TEXT,
+        top_logprobs: int | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
@@ -66,7 +70,7 @@ class LatentAgent:
         self.memory = memory or NO_MEMORY
         if form.constrained:
             self.memory = self.memory.for_rating(held=True)
-        self.form = form
+        self.form, self._top_logprobs = form, top_logprobs
 
     def having(self, settings: Settings | None = None, memory: CallMemory | None = None) -> Self:
         """Return the agent with other settings, or another memory."""
@@ -91,16 +95,23 @@ class LatentAgent:
         call = self._open(turns, progress)
         if self.settings.max_iterations == 0:
             memory = self.memory.for_rating(held=self.form.constrained)
-            recalled, outcome = memory.recall(call), unjudged(call)
+            recalled, outcome = memory.recall(call), self._told(call, unjudged(call))
             return outcome.with_memory(recalled, memory.remember(call, recalled, SearchRecord()))
         recalled = self.memory.recall(call)
         search = Search(call, self.settings, call.width, call.report_step)
         with search:  # until an answer is accepted, a budget is spent, or the reward fails
             search.start_from(call.starts(recalled.warm_starts))
             search.refine()
-        outcome = outcome_of(call, search.record)
+        outcome = self._told(call, outcome_of(call, search.record))
         stored = self.memory.remember(call, recalled, search.record)
         return outcome.with_memory(recalled, stored)
+
+    def _told(self, call: Call, outcome: Outcome) -> Outcome:
+        """Add the log-probabilities of an answer's text, if they are asked for."""
+        if self._top_logprobs is None or outcome.calls:
+            return outcome
+        answered = answer_tokens(call, outcome.tokens, outcome.text, self._top_logprobs)
+        return outcome.with_likely(answered)
 
     def _open(self, turns: Sequence[Turn], progress: Progress | None) -> Call:
         window, tokenizer = self.model.context_window, self.model.tokenizer

@@ -8,6 +8,7 @@ from latent_agent.tools.call import ToolCall
 
 if TYPE_CHECKING:
     from latent_agent.call.call import Call
+    from latent_agent.call.log_probabilities import Answered, AnswerToken
     from latent_agent.recall.types import Recalled, Stored
     from latent_agent.search.types import SearchRecord, Trial
 
@@ -44,6 +45,8 @@ class Outcome:
         prompt_tokens: Length of the prompt.
         answer_tokens: Length of the answer, the thought included.
         thinking_tokens: Length of the thought, its tags included.
+        tokens: Ids of all that was written, thought and stop token included.
+        likely: The answer's tokens with their log-probabilities; None: nobody asked for them.
     """
 
     text: str
@@ -69,6 +72,13 @@ class Outcome:
     prompt_tokens: int
     answer_tokens: int
     thinking_tokens: int = 0
+    tokens: Sequence[int] = ()
+    likely: "Sequence[AnswerToken] | None" = None
+
+    def with_likely(self, answered: "Answered") -> "Outcome":
+        """Return the outcome with its tokens' log-probabilities, and what it took to get them."""
+        spent = {**self.forwarded_tokens, "logprobs": answered.forwarded}
+        return replace(self, likely=answered.tokens, forwarded_tokens=spent)
 
     def with_memory(self, recalled: "Recalled", stored: "Stored") -> "Outcome":
         """Return the outcome with what was recalled and stored."""
@@ -141,5 +151,6 @@ def _outcome(call: "Call", tokens: Sequence[int], text: str, **details: Any) -> 
         prompt_tokens=len(call.prompt),
         answer_tokens=len(tokens),
         thinking_tokens=parts.thinking_tokens,
+        tokens=tuple(tokens),
         **details,
     )

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Arguments = Mapping[str, Any]
 
+MOST_LOGPROBS = 20
+"""Tokens that may be named with their log-probabilities in one token's place."""
+
 
 def call_arguments(own: Arguments, given: Arguments, stop: object = None) -> dict[str, Any]:
     """Return a chat model's own arguments with those of one call over them.
@@ -64,7 +67,24 @@ def agent_of(arguments: Arguments, settings: Settings, model: SharedModel) -> "L
     memory = _memory(arguments, reward, form)
     if isinstance(reward, FeedbackReward):  # the first start stands: others would be for nothing
         settings = replace(settings, width=1, drafts=1, starts="draft", ties="first")
-    return LatentAgent(model, settings, reward, memory, form)
+    return LatentAgent(model, settings, reward, memory, form, _top_logprobs(arguments))
+
+
+def _top_logprobs(arguments: Arguments) -> int | None:
+    """Read OpenAI's ``logprobs`` and ``top_logprobs``."""
+    top = arguments.get("top_logprobs")
+    if not isinstance(top or 0, int) or not 0 <= (top or 0) <= MOST_LOGPROBS:
+        raise SettingError(
+            f"top_logprobs must be a whole number from 0 to {MOST_LOGPROBS}, got {top!r}; 5 names "
+            "the five likeliest tokens"
+        )
+    if not arguments.get("logprobs"):
+        if top:
+            raise SettingError(
+                f"top_logprobs needs logprobs=True, got top_logprobs={top!r} alone; give both"
+            )
+        return None
+    return top or 0
 
 
 def _memory(arguments: Arguments, reward: Reward, form: Form) -> "TraceMemory | None":

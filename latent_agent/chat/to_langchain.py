@@ -3,13 +3,14 @@
 import json
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolCallChunk
 from langchain_core.messages.ai import OutputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
+from latent_agent.call.log_probabilities import AnswerToken, LikelyToken
 from latent_agent.call.outcome import Outcome
 
 REASONING = "reasoning_content"
@@ -30,10 +31,12 @@ def _usage(outcome: Outcome) -> UsageMetadata:
 
 def _metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
     """Return the response metadata: LangChain's own keys, and how the answer was made."""
+    likely = {} if outcome.likely is None else {"logprobs": _logprobs(outcome.likely)}
     return {
         "model_name": model_name,
         "model_provider": "latent-agent",
         "finish_reason": _finish_reason(outcome),
+        **likely,
         "latent_agent": {
             "draft": outcome.draft,
             "rewards": [list(rewards) for rewards in outcome.rewards],
@@ -49,6 +52,22 @@ def _metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
             "forwarded_tokens": dict(outcome.forwarded_tokens),
         },
     }
+
+
+def _logprobs(tokens: Sequence[AnswerToken]) -> dict[str, Any]:
+    """Return log-probabilities in OpenAI's form."""
+    content = [
+        {**_likely(one.chosen), "top_logprobs": [_likely(other) for other in one.top]}
+        for one in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _likely(token: LikelyToken) -> dict[str, Any]:
+    """Return one token; a part of a character has no bytes that its text would tell."""
+    known = "\ufffd" not in token.text
+    text = list(token.text.encode()) if known else None
+    return {"token": token.text, "logprob": token.logprob, "bytes": text}
 
 
 def message_of(outcome: Outcome, model_name: str) -> AIMessage:

@@ -17,7 +17,7 @@ from latent_agent.cli.migrate import migrate
 from latent_agent.cli.prior import prior
 from latent_agent.cli.rate import rate
 from latent_agent.cli.report import report
-from latent_agent.cli.serve import serve
+from latent_agent.cli.serve import serve, serve_key
 from latent_agent.errors import LatentAgentError
 from latent_agent.model.load_watch import watching_loads
 from latent_memory import LatentMemoryError
@@ -34,6 +34,7 @@ app.command()(evaluate)
 app.command()(calibrate)
 app.command()(consolidate)
 app.command()(serve)
+app.command()(serve_key)
 app.command()(report)
 app.command()(migrate)
 app.command()(doctor)

@@ -16,6 +16,10 @@ class Budget:
         max_tokens: Budget in forwarded tokens; None: no limit.
         timeout: Budget in seconds from now on; None: no limit.
         cancelled: Once it is set, no further pass is made.
+
+    Attributes:
+        spent: Forwarded tokens by stage.
+        cancelled: As given.
     """
 
     def __init__(
@@ -25,7 +29,7 @@ class Budget:
         cancelled: threading.Event | None = None,
     ) -> None:
         self.spent: dict[Stage, int] = {"draft": 0, "refine": 0, "judge": 0}
-        self._max_tokens, self._cancelled = max_tokens, cancelled
+        self._max_tokens, self.cancelled = max_tokens, cancelled
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
     @property
@@ -49,7 +53,7 @@ class Budget:
             BudgetSpent: If the pass would break a budget; nothing is booked then.
             CallCancelled: If the answer is no longer wanted.
         """
-        if self._cancelled is not None and self._cancelled.is_set():
+        if self.cancelled is not None and self.cancelled.is_set():
             raise CallCancelled
         if self._max_tokens is not None and self.total + tokens > self._max_tokens:
             raise BudgetSpent("tokens")

@@ -1,12 +1,12 @@
 """Who asks, in which namespace, for how much: decided here and nowhere else."""
 
+import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import Request
 
@@ -33,14 +33,25 @@ class Access:
         self._unanswered: Counter[str] = Counter()
         self._due: dict[str, float] = {}  # by key: when the next request of an even flow is due
 
+    def asker(self, right: Right) -> Callable[[Request], Awaitable[Key]]:
+        """Return the dependency of a route that needs a right: it gives who asks."""
+
+        async def demanded(request: Request) -> Key:
+            return self.demand(request, right)
+
+        return demanded
+
     def demand(self, request: Request, right: Right) -> Key:
         """Return who asks; ``request.state.key`` is their name from then on.
 
         Raises:
             ApiError: If nobody knows them, or they lack the right.
         """
-        self._refuse_other_pages(request)
-        key = LOCAL if self._service.keys is None else self._known(request)
+        if self._service.keys is None:
+            self._refuse_others(request)
+            key = LOCAL
+        else:
+            key = self._known(request)
         request.state.key = key.name
         if not key.may(right):
             rights = ", ".join(sorted(key.rights))
@@ -67,17 +78,21 @@ class Access:
             )
         return key
 
-    def _refuse_other_pages(self, request: Request) -> None:
-        """A browser names the page that asks: one from elsewhere may not use who sits here."""
+    def _refuse_others(self, request: Request) -> None:
+        """Refuse what a web page from elsewhere sends through the browser of who sits here.
+
+        Such a page may have a name of its own for this machine; what a browser sends for it bears
+        that name, or the page's.
+        """
         origin, host = request.headers.get("origin"), request.headers.get("host", "")
-        if self._service.keys is None and (urlsplit(f"//{host}").hostname not in LOOPBACK):
+        if _machine(host) not in LOOPBACK:
             raise ApiError(
                 403,
                 f"without keys only this machine is served, got a request for host {host!r}; ask "
                 "http://127.0.0.1, or start the server with --keys FILE",
                 "local_only",
             )
-        own = origin is None or urlsplit(origin).netloc == host
+        own = origin is None or origin.partition("://")[2] == host
         if not own and origin not in self._service.origins:
             raise ApiError(
                 403,
@@ -180,6 +195,7 @@ class Access:
             ApiError: If one is beyond its bound.
         """
         own, bounds = sent.latent_agent, self._service.bounds
+        self._check_length(sent)
         if own.recipe is not None:
             raise ApiError(
                 400,
@@ -190,30 +206,53 @@ class Access:
             )
         tokens = sent.max_completion_tokens or sent.max_tokens
         for name, value, most, option in (
-            ("max_tokens", tokens, bounds.tokens, "--most-tokens"),
-            ("n", sent.n, bounds.answers, "--most-answers"),
-            ("latent_agent.timeout", own.timeout, bounds.seconds, "--most-seconds"),
-            (
-                "latent_agent.max_iterations",
-                own.max_iterations,
-                bounds.iterations,
-                "--most-iterations",
-            ),
-            ("latent_agent.width", own.width, bounds.width, "--most-width"),
-            ("latent_agent.drafts", own.drafts, bounds.width, "--most-width"),
+            ("max_tokens", tokens, bounds.tokens, "tokens"),
+            ("n", sent.n, bounds.answers, "answers"),
+            ("latent_agent.timeout", own.timeout, bounds.seconds, "seconds"),
+            ("latent_agent.max_iterations", own.max_iterations, bounds.iterations, "iterations"),
+            ("latent_agent.width", own.width, bounds.width, "width"),
+            ("latent_agent.drafts", own.drafts, bounds.width, "width"),
         ):
             if value is not None and value > most:
                 raise ApiError(
                     400,
                     f"{name} must be at most {most:g}, got {value:g}; ask for less, or start the "
-                    f"server with {option}",
+                    f"server with --most-{option}",
                     "beyond_bounds",
                     param=name,
                 )
         given = own.model_dump(exclude={"namespace", "recipe", "progress"}, exclude_none=True)
-        usual = self._service.chat.max_tokens or bounds.tokens
+        chat = self._service.chat
         return {
             **given,
-            "timeout": own.timeout or min(self._service.chat.timeout or bounds.seconds, bounds.seconds),
-            "max_tokens": tokens or min(usual, bounds.tokens),
+            "timeout": own.timeout or min(chat.timeout or bounds.seconds, bounds.seconds),
+            "max_tokens": tokens or min(chat.max_tokens or bounds.tokens, bounds.tokens),
         }
+
+    def _check_length(self, sent: ChatRequest) -> None:
+        parts = sent.model_dump(include={"messages", "tools", "response_format"}, exclude_none=True)
+        text, most = json.dumps(parts, ensure_ascii=False), self._service.bounds.characters
+        if len(text) > most:
+            raise ApiError(
+                413,
+                f"a prompt must have at most {most:,} characters, tools and schemas included, got "
+                f"{len(text):,}; send less, or start the server with --most-characters",
+                "prompt_too_long",
+                param="messages",
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ApiError(
+                400,
+                "a prompt must be valid Unicode, got a lone surrogate; remove it, for example "
+                "with .encode(errors='replace').decode()",
+                "invalid_value",
+                param="messages",
+            ) from None
+
+
+def _machine(host: str) -> str:
+    """Return the name in a Host header, without port and brackets."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    return name.removeprefix("[").removesuffix("]").lower()

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from langchain_core.messages import AIMessage
 
@@ -12,16 +13,17 @@ from latent_agent.chat.to_langchain import REASONING
 Json = dict[str, Any]
 
 
-class Completion:
-    """One answer to a request, whole or in chunks.
+class Answer:
+    """What one request is answered, whole or in chunks.
 
     Args:
-        id: Of the completion: the call's run, by which feedback finds the answer too.
+        prefix: What its id begins with.
+        run: The call's run, which follows; feedback finds the answer by it.
         model: As the request named it.
     """
 
-    def __init__(self, id: str, model: str) -> None:
-        self.id, self._model, self._created = id, model, int(time.time())
+    def __init__(self, prefix: str, run: UUID, model: str) -> None:
+        self._id, self._model, self._created = f"{prefix}{run}", model, int(time.time())
 
     def whole(self, messages: Sequence[AIMessage]) -> Json:
         """Return the body of an answer at once."""
@@ -30,49 +32,44 @@ class Completion:
                 "index": at,
                 "message": _message(one),
                 "logprobs": one.response_metadata.get("logprobs"),
-                "finish_reason": finish_of(one),
+                "finish_reason": one.response_metadata["finish_reason"],
             }
             for at, one in enumerate(messages)
         ]
         return {
             **self._head("chat.completion", choices),
             "usage": usage_of(messages),
-            "latent_agent": own_of(messages),
+            "latent_agent": _own(messages),
         }
 
     def chunk(self, choices: Sequence[Json], **more: Any) -> Json:
         """Return one chunk."""
         return {**self._head("chat.completion.chunk", choices), **more}
 
+    def piece(self, text: str, *, begins: bool) -> list[Json]:
+        """Return a piece of an only answer, while it is written."""
+        start = [self.chunk([_choice(0, _START)])] if begins else []
+        return [*start, self.chunk([_choice(0, {"content": text})])]
+
     def deltas(self, messages: Sequence[AIMessage], sent: int = 0) -> Iterator[Json]:
         """Yield the chunks of whole answers.
 
         Args:
             messages: The answers.
-            sent: Characters of the first one that were sent while it was written.
+            sent: Characters of an only answer that were sent while it was written.
         """
         for at, one in enumerate(messages):
-            if not sent:
-                yield self.chunk([choice(at, {"role": "assistant", "content": ""})])
-            whole = _message(one)
-            if thought := whole.get(REASONING):
-                yield self.chunk([choice(at, {REASONING: thought})])
-            text, logprobs = one.text[sent:], one.response_metadata.get("logprobs")
-            if text or logprobs:
-                yield self.chunk([{**choice(at, {"content": text}), "logprobs": logprobs}])
-            for number, call in enumerate(whole.get("tool_calls", ())):
-                yield self.chunk([choice(at, {"tool_calls": [{"index": number, **call}]})])
-            sent = 0
-        last = [choice(at, {}, finish_of(one)) for at, one in enumerate(messages)]
-        yield self.chunk(last, latent_agent=own_of(messages))
-
-    def usage(self, messages: Sequence[AIMessage]) -> Json:
-        """Return the chunk that says what was read and written."""
-        return self.chunk([], usage=usage_of(messages))
+            for delta in _deltas(one, sent):
+                yield self.chunk([{**_choice(at, delta), **_logprobs(one, delta)}])
+        ends = [
+            _choice(at, {}, one.response_metadata["finish_reason"])
+            for at, one in enumerate(messages)
+        ]
+        yield self.chunk(ends, latent_agent=_own(messages))
 
     def _head(self, kind: str, choices: Sequence[Json]) -> Json:
         return {
-            "id": self.id,
+            "id": self._id,
             "object": kind,
             "created": self._created,
             "model": self._model,
@@ -80,34 +77,48 @@ class Completion:
         }
 
 
-def choice(at: int, delta: Mapping[str, Any], finish: str | None = None) -> Json:
-    """Return a piece of one answer."""
-    return {"index": at, "delta": dict(delta), "finish_reason": finish}
-
-
-def finish_of(message: AIMessage) -> str:
-    """Return why an answer ended."""
-    return message.response_metadata["finish_reason"]
-
-
-def own_of(messages: Sequence[AIMessage]) -> Json:
-    """Return what the search did; of more than one answer, the others stand beside the first."""
-    first, *others = (one.response_metadata["latent_agent"] for one in messages)
-    return {**first, "others": others} if others else first
+_START = {"role": "assistant", "content": ""}
 
 
 def usage_of(messages: Sequence[AIMessage]) -> Json:
     """Count the prompt once, and all answers with their thoughts."""
-    counted = [one.usage_metadata for one in messages]
-    prompt = counted[0]["input_tokens"] if counted[0] else 0
-    written = sum(one["output_tokens"] for one in counted if one)
-    thought = sum(one.get("output_token_details", {}).get("reasoning", 0) for one in counted if one)
+    counted = [one.usage_metadata for one in messages if one.usage_metadata is not None]
+    prompt = counted[0]["input_tokens"]
+    written = sum(one["output_tokens"] for one in counted)
+    thought = sum(one.get("output_token_details", {}).get("reasoning", 0) for one in counted)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": written,
         "total_tokens": prompt + written,
         "completion_tokens_details": {"reasoning_tokens": thought},
     }
+
+
+def _choice(at: int, delta: Mapping[str, Any], finish: str | None = None) -> Json:
+    return {"index": at, "delta": dict(delta), "finish_reason": finish}
+
+
+def _deltas(message: AIMessage, sent: int) -> Iterator[Json]:
+    whole = _message(message)
+    if not sent:
+        yield _START
+    if thought := whole.get(REASONING):
+        yield {REASONING: thought}
+    if text := message.text[sent:]:
+        yield {"content": text}
+    for number, call in enumerate(whole.get("tool_calls", ())):
+        yield {"tool_calls": [{"index": number, **call}]}
+
+
+def _logprobs(message: AIMessage, delta: Json) -> Json:
+    likely = message.response_metadata.get("logprobs")
+    return {"logprobs": likely} if likely is not None and delta.get("content") else {}
+
+
+def _own(messages: Sequence[AIMessage]) -> Json:
+    """Return what the search did; of more than one answer, the others stand beside the first."""
+    first, *others = (one.response_metadata["latent_agent"] for one in messages)
+    return {**first, "others": others} if others else first
 
 
 def _message(message: AIMessage) -> Json:
@@ -122,12 +133,17 @@ def _message(message: AIMessage) -> Json:
 
 
 def _calls(message: AIMessage) -> list[Json]:
+    """Return a message's calls, those that are no JSON as they were written."""
     whole = [
         (one["id"], one["name"], json.dumps(one["args"], ensure_ascii=False))
         for one in message.tool_calls
     ]
     broken = [(one["id"], one["name"], one["args"]) for one in message.invalid_tool_calls]
     return [
-        {"id": id, "type": "function", "function": {"name": name or "", "arguments": arguments}}
+        {
+            "id": id,
+            "type": "function",
+            "function": {"name": name or "", "arguments": arguments or ""},
+        }
         for id, name, arguments in (*whole, *broken)
     ]

@@ -7,13 +7,20 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from fastapi import Request
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    message_chunk_to_message,
+)
 
 from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.errors import CallCancelled
 
 T = TypeVar("T")
+Event = tuple[str, Mapping[str, Any]]
+TEXT = "text"
+"""The event of a piece of plain generation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +43,14 @@ class Asked:
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     run: UUID = field(default_factory=uuid4)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the draft is the answer, so that it can be sent while it is written."""
+        given = self.arguments
+        rounds = given.get("max_iterations", self.chat.max_iterations)
+        formed = any(given.get(name) for name in ("tools", "response_format", "logprobs"))
+        return rounds == 0 and given.get("n", 1) == 1 and not formed
+
     async def answers(self, **more: Any) -> list[AIMessage]:
         """Return the answers."""
         result = await self.chat.agenerate(
@@ -46,38 +61,71 @@ class Asked:
             **self.arguments,
             **more,
         )
-        made: list[AIMessage] = []
-        for one in result.generations[0]:
-            assert isinstance(one, ChatGeneration)
-            assert isinstance(one.message, AIMessage)
-            made.append(one.message)
-        return made
+        made: list[Any] = [one for one in result.generations[0]]
+        return [one.message for one in made]
+
+    async def written(self, listener: "Listener") -> list[AIMessage]:
+        """Return the answer of plain generation, telling its pieces meanwhile."""
+        config: Any = {"run_id": self.run, "metadata": dict(self.notes)}
+        given = {**self.arguments, "stream_draft": True, "on_progress": listener}
+        whole: AIMessageChunk | None = None
+        async for chunk in self.chat.astream(self.messages, config, stop=self.stop, **given):
+            if piece := chunk.additional_kwargs.get("draft"):
+                listener(TEXT, {TEXT: piece})
+            whole = chunk if whole is None else whole + chunk
+        assert whole is not None
+        message = message_chunk_to_message(whole)
+        assert isinstance(message, AIMessage)
+        return [message]
 
 
-Event = tuple[str, Mapping[str, Any]]
+class Listener:
+    """Takes a call's events, from whichever thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.events: asyncio.Queue[Event | None] = asyncio.Queue()
+
+    def __call__(self, event: str, details: Mapping[str, Any]) -> None:
+        """Take an event."""
+        self._loop.call_soon_threadsafe(self.events.put_nowait, (event, details))
+
+    def end(self, task: "asyncio.Task[Any]") -> None:
+        """Take the end; a failure that nobody waits for any more is nobody's."""
+        if not task.cancelled():
+            task.exception()
+        self._loop.call_soon(self.events.put_nowait, None)  # behind what threads still told
 
 
 class Listened:
-    """A call that goes on in a task, with its events as they come; it waits for no listener.
+    """A call that goes on in a task, with its events as they come; it waits for no reader.
 
     Args:
         asked: What to ask.
     """
 
     def __init__(self, asked: Asked) -> None:
-        loop, self._events = asyncio.get_running_loop(), asyncio.Queue[Event | None]()
+        self._listener = listener = Listener()
+        answers = asked.written(listener) if asked.plain else asked.answers(on_progress=listener)
+        self._task = asyncio.create_task(answers)
+        self._task.add_done_callback(listener.end)
 
-        def on_progress(event: str, details: Mapping[str, Any]) -> None:
-            loop.call_soon_threadsafe(self._events.put_nowait, (event, details))
-
-        self._task = asyncio.create_task(asked.answers(on_progress=on_progress))
-        self._task.add_done_callback(lambda _: self._events.put_nowait(None))
+    async def begun(self, patience: float) -> None:
+        """Wait until it is at work, and raise what it failed with before."""
+        events = self._listener.events
+        try:
+            event = await asyncio.wait_for(events.get(), patience)
+        except TimeoutError:
+            return
+        events.put_nowait(event)
+        if event is None:
+            await self.answers()
 
     async def events(self, silence: float) -> AsyncIterator[Event | None]:
         """Yield events; None after so many seconds without one."""
         while True:
             try:
-                event = await asyncio.wait_for(self._events.get(), silence)
+                event = await asyncio.wait_for(self._listener.events.get(), silence)
             except TimeoutError:
                 yield None
                 continue
@@ -85,24 +133,13 @@ class Listened:
                 return
             yield event
 
-    async def begun(self, patience: float) -> None:
-        """Wait until it is at work, and raise what it failed with before."""
-        try:
-            event = await asyncio.wait_for(self._events.get(), patience)
-        except TimeoutError:
-            return
-        self._events.put_nowait(event)
-        if event is None:
-            await self.answers()
-
     async def answers(self) -> list[AIMessage]:
         """Return the answers once they stand."""
         return await self._task
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Stop the call unless it has ended."""
         self._task.cancel()
-        await asyncio.wait([self._task])
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
@@ -118,9 +155,8 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
             raise CallCancelled
         return task.result()
     finally:
-        for one in (task, gone):
-            one.cancel()
-        await asyncio.wait([task, gone])
+        task.cancel()
+        gone.cancel()
 
 
 async def _hung_up(request: Request) -> None:

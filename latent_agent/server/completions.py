@@ -1,95 +1,127 @@
 """``/v1/chat/completions``."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from langchain_core.messages import AIMessage
 
 from latent_agent.server.access import Access
-from latent_agent.server.answers import Completion
-from latent_agent.server.call import Asked, Listened, unless_gone
-from latent_agent.server.errors import ApiError, api_error
-from latent_agent.server.keys import Right
-from latent_agent.server.messages import characters_of, form_arguments, messages_of, stop_of
+from latent_agent.server.answers import Answer, usage_of
+from latent_agent.server.call import TEXT, Asked, Listened, unless_gone
+from latent_agent.server.errors import api_error
+from latent_agent.server.feedback import ID
+from latent_agent.server.keys import Key, Right
+from latent_agent.server.live import LiveText
+from latent_agent.server.messages import form_arguments, messages_of, stop_of
+from latent_agent.server.metrics import Metrics
 from latent_agent.server.requests import ChatRequest
 from latent_agent.server.service import Service
+from latent_agent.setting_rules import stop_texts
+
+# pyright: reportUnusedFunction=false
 
 
-def completions(service: Service, access: Access) -> APIRouter:
+def completions(service: Service, access: Access, metrics: Metrics) -> APIRouter:
     """Return the route that answers conversations."""
     router = APIRouter(tags=["chat"])
+    asking = access.asker(Right.ASK)
 
     @router.post("/v1/chat/completions")
-    async def complete(request: Request, sent: ChatRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def complete(
+        request: Request, key: Annotated[Key, Depends(asking)], sent: ChatRequest
+    ) -> Response:
         """Answer a conversation; ``latent_agent`` says how the answer came about."""
-        key = access.demand(request, Right.ASK)
-        access.check_model(sent.model)
-        if (length := characters_of(sent)) > service.bounds.characters:
-            raise ApiError(
-                413,
-                f"a prompt must have at most {service.bounds.characters:,} characters, got "
-                f"{length:,}; send less, or start the server with --most-characters",
-                "prompt_too_long",
-                param="messages",
-            )
-        namespace = access.namespace(key, sent.latent_agent.namespace)
-        asked = Asked(
-            chat=service.chat,
-            messages=messages_of(sent.messages),
-            stop=stop_of(sent),
-            arguments={
-                **form_arguments(sent),
-                **access.allowed(sent),
-                "namespace": namespace,
-            },
-            notes={**(sent.metadata or {}), "key": key.name, "user": sent.user},
-        )
-        completion = Completion(f"chatcmpl-{asked.run}", sent.model)
+        asked = _asked(service, access, key, sent)
         with ExitStack() as held:
             held.enter_context(access.turn(key))
             if not sent.stream:
                 answers = await unless_gone(request, asked.answers())
-                return JSONResponse(completion.whole(answers))
+                _count(metrics, answers)
+                return JSONResponse(Answer(ID, asked.run, sent.model).whole(answers))
             call = Listened(asked)
-            try:
-                await unless_gone(request, call.begun(service.keep_alive))
-            except BaseException:
-                await call.stop()
-                raise
+            held.callback(call.stop)
+            await unless_gone(request, call.begun(service.keep_alive))
             later = held.pop_all()
-        return StreamingResponse(
-            _stream(service, sent, completion, call, later), media_type="text/event-stream"
-        )
+        live = LiveText(stop_texts(service.chat.stop if asked.stop is None else asked.stop))
+        lines = _lines(service, metrics, sent, Answer(ID, asked.run, sent.model), call, live)
+        return StreamingResponse(_closing(lines, later), media_type="text/event-stream")
 
     return router
 
 
-async def _stream(
-    service: Service, sent: ChatRequest, completion: Completion, call: Listened, held: ExitStack
-) -> AsyncIterator[str]:
+def _asked(service: Service, access: Access, key: Key, sent: ChatRequest) -> Asked:
+    """Return what the chat model is asked, once the request may ask it."""
+    access.check_model(sent.model)
+    namespace = access.namespace(key, sent.latent_agent.namespace)
+    allowed = access.allowed(sent)
+    return Asked(
+        chat=service.chat,
+        messages=messages_of(sent.messages),
+        stop=stop_of(sent),
+        arguments={**form_arguments(sent), **allowed, "namespace": namespace},
+        notes={**(sent.metadata or {}), "key": key.name, "user": sent.user},
+    )
+
+
+async def _closing(lines: AsyncIterator[str], held: ExitStack) -> AsyncIterator[str]:
     """Yield a stream's lines; the call stops with it."""
     with held:
-        try:
-            async for event in call.events(service.keep_alive):
-                if event is None:
-                    yield _line(completion.chunk([]))
-                elif sent.latent_agent.progress:
-                    name, details = event
-                    yield _line(completion.chunk([], latent_agent={"event": name, **details}))
-            answers = await call.answers()
-            for delta in completion.deltas(answers):
-                yield _line(delta)
-            if sent.stream_options and sent.stream_options.include_usage:
-                yield _line(completion.usage(answers))
-            yield "data: [DONE]\n\n"
-        except Exception as error:
-            yield _line(api_error(error).body)
-        finally:
-            await call.stop()
+        async for line in lines:
+            yield line
+
+
+async def _lines(
+    service: Service,
+    metrics: Metrics,
+    sent: ChatRequest,
+    answer: Answer,
+    call: Listened,
+    live: LiveText,
+) -> AsyncIterator[str]:
+    usage = sent.stream_options
+    try:
+        async for event in call.events(service.keep_alive):
+            for chunk in _told(answer, sent, live, event):
+                yield _line(chunk)
+        answers = await call.answers()
+        _count(metrics, answers)
+        for chunk in answer.deltas(answers, live.sent):
+            yield _line(chunk)
+        if usage is not None and usage.include_usage:
+            yield _line(answer.chunk([], usage=usage_of(answers)))
+    except Exception as error:
+        yield _line(api_error(error).body)
+    yield "data: [DONE]\n\n"
+
+
+def _told(
+    answer: Answer, sent: ChatRequest, live: LiveText, event: tuple[str, Any] | None
+) -> Sequence[dict[str, Any]]:
+    """Return the chunks of an event; None: nothing happened for a while."""
+    if event is None:
+        return [answer.chunk([])]
+    name, details = event
+    if name == TEXT:
+        begins = live.sent == 0
+        text = live.take(details[TEXT])
+        return answer.piece(text, begins=begins) if text else []
+    if sent.latent_agent.progress:
+        return [answer.chunk([], latent_agent={"event": name, **details})]
+    return []
+
+
+def _count(metrics: Metrics, answers: Sequence[AIMessage]) -> None:
+    usage = usage_of(answers)
+    metrics.tokens.labels("prompt").inc(usage["prompt_tokens"])
+    metrics.tokens.labels("answer").inc(usage["completion_tokens"])
+    for one in answers:
+        for stage, spent in one.response_metadata["latent_agent"]["forwarded_tokens"].items():
+            metrics.forwarded.labels(stage).inc(spent)
 
 
 def _line(body: Any) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False, default=str)}\n\n"
+    return f"data: {json.dumps(body, default=str)}\n\n"

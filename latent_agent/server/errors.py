@@ -90,8 +90,16 @@ def api_error(error: Exception) -> ApiError:
     return ApiError(500, "the server failed; its log says where", "internal_error")
 
 
-async def on_error(_: Request, error: Exception) -> JSONResponse:
+async def on_error(request: Request, error: Exception) -> JSONResponse:
     """Answer with an error."""
+    given = request.headers.get("content-type", "none")
+    if isinstance(error, RequestValidationError) and "json" not in given.lower():
+        error = ApiError(
+            415,
+            f"a body must be JSON and say so, got content-type {given[:100]!r}; send the header "
+            "Content-Type: application/json",
+            "not_json",
+        )
     return api_error(error).response()
 
 

@@ -151,6 +151,23 @@ class Keys:
             _log.warning("the keys stay as they were: %s", error)
 
 
+def written_key(**given: Any) -> WrittenKey:
+    """Return a key as it is written down.
+
+    Raises:
+        SettingError: If a name, a right or a limit is none.
+    """
+    try:
+        return WrittenKey(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise SettingError(
+            f"a key's {place} must be what it is for ({first['msg']}), got {first['input']!r}; "
+            "see: latent-agent serve-key --help"
+        ) from error
+
+
 def hash_of(secret: str) -> str:
     """Return what is kept of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -104,6 +104,8 @@ def form_arguments(sent: ChatRequest) -> dict[str, Any]:
         }
     elif sent.response_format is not None:
         given["response_format"] = sent.response_format.model_dump()
+    if sent.logprobs or sent.top_logprobs:
+        given |= {"logprobs": bool(sent.logprobs), "top_logprobs": sent.top_logprobs}
     if sent.store is False:
         given["memory_mode"] = "read"
     return {name: value for name, value in given.items() if value is not None}
@@ -118,9 +120,3 @@ def _tool(spec: dict[str, Any]) -> dict[str, Any]:
 def stop_of(sent: ChatRequest) -> list[str] | None:
     """Return the texts at which an answer ends."""
     return [sent.stop] if isinstance(sent.stop, str) else sent.stop
-
-
-def characters_of(sent: ChatRequest) -> int:
-    """Return how long a prompt is: its messages, tools and schemas."""
-    parts = sent.model_dump(include={"messages", "tools", "response_format"}, exclude_none=True)
-    return len(json.dumps(parts, ensure_ascii=False))

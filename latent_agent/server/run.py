@@ -1,12 +1,17 @@
 """The process: one port, one model, a graceful end."""
 
+import os
 import socket
+import threading
+from collections.abc import Callable
 
 import uvicorn
+from fastapi import FastAPI
 
 from latent_agent.errors import SettingError
-from latent_agent.server.app import make_app
-from latent_agent.server.service import Service
+from latent_agent.server.protocol import ImpatientProtocol
+
+_FILES = 65_536  # open files, so that idle connections leave room for others
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -29,14 +34,48 @@ def bound(host: str, port: int) -> socket.socket:
     return taken
 
 
-def run(service: Service, listening: socket.socket, *, deadline: float) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way have so many seconds to finish then."""
+def run(
+    app: FastAPI, listening: socket.socket, load: Callable[[], object], *, deadline: float
+) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way have so many seconds to finish then.
+
+    Args:
+        app: What answers.
+        listening: Where it listens.
+        load: Reads the model's weights, meanwhile; what it raises ends the server.
+        deadline: Seconds.
+    """
+    _allow_files()
     config = uvicorn.Config(
-        make_app(service),
-        http="h11",
+        app,
+        http=ImpatientProtocol,
         ws="none",
         access_log=False,
-        log_level="warning",
+        log_config=None,
+        server_header=False,
         timeout_graceful_shutdown=int(deadline),
     )
-    uvicorn.Server(config).run([listening])
+    server, failures = uvicorn.Server(config), list[BaseException]()
+
+    def loading() -> None:
+        try:
+            load()
+        except BaseException as failure:
+            failures.append(failure)
+            server.should_exit = True
+
+    threading.Thread(target=loading, daemon=True).start()
+    server.run([listening])
+    if failures:
+        raise failures[0]
+
+
+def _allow_files() -> None:
+    if os.name != "posix":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

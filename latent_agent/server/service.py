@@ -7,6 +7,7 @@ from latent_agent.server.keys import Keys
 
 if TYPE_CHECKING:
     from latent_agent.chat.chat_model import ChatLatentSeek
+    from latent_agent.model.registry import SharedModel
     from latent_memory import LatentMemory
 
 
@@ -19,7 +20,8 @@ class Bounds:
         tokens: Of an answer, each of ``n``.
         iterations: Rounds of the search.
         width: Sets of latents of a round, and sampled drafts.
-        answers: To one conversation (``n``), and texts of one request for embeddings.
+        answers: To one conversation (``n``).
+        texts: Of one request for embeddings.
         body: Bytes of a request.
         characters: Of a prompt: all messages, tools and schemas together.
     """
@@ -29,6 +31,7 @@ class Bounds:
     iterations: int = 10
     width: int = 8
     answers: int = 8
+    texts: int = 256
     body: int = 2_000_000
     characters: int = 400_000
 
@@ -45,6 +48,8 @@ class Service:
         model: The model's name, as requests give it.
         origins: Web pages from elsewhere that a browser may let ask (CORS).
         keep_alive: Seconds of silence in a stream after which it says that it is at work.
+        nights: Cron expression of its nights; None: they run elsewhere, or not at all.
+        if_new: New traces that make a night due.
     """
 
     chat: "ChatLatentSeek"
@@ -54,3 +59,11 @@ class Service:
     model: str = "bundled"
     origins: tuple[str, ...] = ()
     keep_alive: float = 10.0
+    nights: str | None = None
+    if_new: int = 20
+
+    @property
+    def shared(self) -> "SharedModel":
+        """The model, which all of the server shares."""
+        chat = self.chat
+        return chat.held_models.open(chat.model, chat.tokenizer, chat.load_options)

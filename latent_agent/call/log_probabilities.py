@@ -1,0 +1,116 @@
+"""How likely the model finds each token of an answer, read once more after the answer stands."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from latent_agent.model.budget import Budget
+from latent_agent.model.engine import AnswerLimits, Engine, Writing
+from latent_agent.model.sampling import Sampler
+
+if TYPE_CHECKING:
+    from latent_agent.call.call import Call
+
+_BEFORE = 8  # tokens that a token's text is decoded after: a word's blank, parts of a character
+
+
+@dataclass(frozen=True)
+class LikelyToken:
+    """A token and how likely it is.
+
+    Attributes:
+        text: What it adds to the text before it; of a part of a character the replacement sign.
+        logprob: Natural logarithm of its probability, at a temperature of 1 and unconstrained.
+    """
+
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True)
+class AnswerToken:
+    """A token of an answer, and the likeliest ones in its place."""
+
+    chosen: LikelyToken
+    top: Sequence[LikelyToken]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer's tokens, and the tokens forwarded to read them once more."""
+
+    tokens: Sequence[AnswerToken]
+    forwarded: int
+
+
+class _Recorder(Sampler):
+    """Chooses given tokens, and notes how likely each was."""
+
+    def __init__(self, tokens: Sequence[int], top: int) -> None:
+        super().__init__(0.0)
+        self._tokens, self._top = tokens, top
+        self.seen: list[tuple[float, list[float], list[int]]] = []
+
+    def choose(self, logits: torch.Tensor, tokens: Sequence[int] = ()) -> int:
+        token = self._tokens[len(tokens)]
+        likely = torch.log_softmax(logits.float(), dim=-1)
+        best = likely.topk(min(self._top, len(likely)))
+        self.seen.append((float(likely[token]), best.values.tolist(), best.indices.tolist()))
+        return token
+
+
+def answer_tokens(call: "Call", tokens: Sequence[int], text: str, top: int) -> Answered:
+    """Return how likely each token of an answer is; thought, stop token and stop text are none.
+
+    It takes as many passes as the answer has tokens, on no budget: the answer stands already.
+
+    Args:
+        call: The call.
+        tokens: Ids of all that it wrote.
+        text: The answer.
+        top: How many of the likeliest to name for each.
+
+    Raises:
+        CallCancelled: If nobody waits for it any more.
+    """
+    engine, begins = call.engine, call.thinking.parts(tokens).thinking_tokens
+    budget, recorder = Budget(None, None, call.budget.cancelled), _Recorder(tokens, top)
+    row = Writing(
+        prompt=call.prompt,
+        limits=AnswerLimits(max_tokens=len(tokens)),
+        sampler=recorder,
+        latents=False,
+    )
+    engine.sequence(budget).write([row], "draft")
+    made: list[AnswerToken] = []
+    for place in range(begins, begins + _length(engine, tokens[begins:], text)):
+        piece = _piece(engine, tokens[max(begins, place - _BEFORE) : place])
+        own, values, ids = recorder.seen[place]
+        likeliest = [LikelyToken(piece(id), value) for id, value in zip(ids, values, strict=True)]
+        made.append(AnswerToken(LikelyToken(piece(tokens[place]), own), likeliest))
+    return Answered(made, budget.total)
+
+
+def _length(engine: Engine, tokens: Sequence[int], text: str) -> int:
+    """Return how many tokens a text takes, which may end before them."""
+    kept = [token for token in tokens if token not in engine.stop_ids]
+    lead = len(engine.text(kept)) - len(engine.text(kept).lstrip()) if text == text.lstrip() else 0
+    return bisect_left(
+        range(len(kept)), len(text) + lead, key=lambda count: len(engine.text(kept[:count]))
+    )
+
+
+def _piece(engine: Engine, before: Sequence[int]) -> Callable[[int], str]:
+    """Return what tells the text that a token adds."""
+    known = engine.text(before)
+
+    def text(token: int) -> str:
+        whole = engine.text([*before, token])
+        shared = next((at for at, (a, b) in enumerate(zip(known, whole, strict=False)) if a != b),
+                      min(len(known), len(whole)))  # fmt: skip
+        return whole[shared:]
+
+    return text
