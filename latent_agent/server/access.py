@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import Request
 
+from latent_agent.server.depth import MOST, too_deep
 from latent_agent.server.errors import ApiError
 from latent_agent.server.keys import Key, Right
 from latent_agent.server.requests import ChatRequest
@@ -195,7 +196,7 @@ class Access:
             ApiError: If one is beyond its bound.
         """
         own, bounds = sent.latent_agent, self._service.bounds
-        self._check_length(sent)
+        self._check_prompt(sent)
         if own.recipe is not None:
             raise ApiError(
                 400,
@@ -216,7 +217,7 @@ class Access:
             if value is not None and value > most:
                 raise ApiError(
                     400,
-                    f"{name} must be at most {most:g}, got {value:g}; ask for less, or start the "
+                    f"{name} must be at most {most:g}, got {value}; ask for less, or start the "
                     f"server with --most-{option}",
                     "beyond_bounds",
                     param=name,
@@ -229,27 +230,24 @@ class Access:
             "max_tokens": tokens or min(chat.max_tokens or bounds.tokens, bounds.tokens),
         }
 
-    def _check_length(self, sent: ChatRequest) -> None:
-        parts = sent.model_dump(include={"messages", "tools", "response_format"}, exclude_none=True)
-        text, most = json.dumps(parts, ensure_ascii=False), self._service.bounds.characters
-        if len(text) > most:
+    def _check_prompt(self, sent: ChatRequest) -> None:
+        """Hold a prompt to its length, and to text that a model can read."""
+        parts, most = sent.prompt, self._service.bounds.characters
+        problem = None
+        if parts is None or too_deep(parts):
+            problem = 400, f"have at most {MOST} levels of lists and objects, got more"
+        elif (length := len(text := json.dumps(parts, ensure_ascii=False))) > most:
+            problem = 413, f"have at most {most:,} characters with its tools, got {length:,}"
+        elif text != text.encode(errors="ignore").decode():
+            problem = 400, "be valid Unicode, got a lone surrogate"
+        if problem is not None:
+            status, rule = problem
             raise ApiError(
-                413,
-                f"a prompt must have at most {most:,} characters, tools and schemas included, got "
-                f"{len(text):,}; send less, or start the server with --most-characters",
-                "prompt_too_long",
+                status,
+                f"a prompt must {rule}; send less, or see latent-agent serve --help",
+                "invalid_prompt",
                 param="messages",
             )
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ApiError(
-                400,
-                "a prompt must be valid Unicode, got a lone surrogate; remove it, for example "
-                "with .encode(errors='replace').decode()",
-                "invalid_value",
-                param="messages",
-            ) from None
 
 
 def _machine(host: str) -> str:

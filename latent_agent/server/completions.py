@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from langchain_core.messages import AIMessage
+from starlette.types import Receive, Scope, Send
 
 from latent_agent.server.access import Access
 from latent_agent.server.answers import Answer, usage_of
@@ -48,7 +49,7 @@ def completions(service: Service, access: Access, metrics: Metrics) -> APIRouter
             later = held.pop_all()
         live = LiveText(stop_texts(service.chat.stop if asked.stop is None else asked.stop))
         lines = _lines(service, metrics, sent, Answer(ID, asked.run, sent.model), call, live)
-        return StreamingResponse(_closing(lines, later), media_type="text/event-stream")
+        return _Stream(lines, later)
 
     return router
 
@@ -67,11 +68,16 @@ def _asked(service: Service, access: Access, key: Key, sent: ChatRequest) -> Ask
     )
 
 
-async def _closing(lines: AsyncIterator[str], held: ExitStack) -> AsyncIterator[str]:
-    """Yield a stream's lines; the call stops with it."""
-    with held:
-        async for line in lines:
-            yield line
+class _Stream(StreamingResponse):
+    """A stream that holds what it needs until its end, whoever ends it, and whenever."""
+
+    def __init__(self, lines: AsyncIterator[str], held: ExitStack) -> None:
+        super().__init__(lines, media_type="text/event-stream")
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            await super().__call__(scope, receive, send)
 
 
 async def _lines(

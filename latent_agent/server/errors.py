@@ -1,11 +1,12 @@
 """Errors in OpenAI's shape: each says the rule, the value received and the remedy."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from latent_agent.errors import (
@@ -26,7 +27,7 @@ _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (PromptError, 400, "invalid_request_error", "invalid_prompt"),
     (FeedbackError, 400, "invalid_request_error", "invalid_feedback"),
     (TraceError, 400, "invalid_request_error", "invalid_value"),
-    (CallCancelled, 503, "server_error", "cancelled"),
+    (CallCancelled, 499, "invalid_request_error", "cancelled"),
     (ModelError, 503, "server_error", "model_error"),
     (EmbedderError, 503, "server_error", "embedder_error"),
     (LatentMemoryError, 503, "server_error", "memory_error"),
@@ -68,9 +69,10 @@ class ApiError(Exception):
             }
         }
 
-    def response(self) -> JSONResponse:
-        """Return it as it is sent."""
-        return JSONResponse(self.body, self.status, self.headers)
+    def response(self) -> Response:
+        """Return it as it is sent: in ASCII, since it may quote what is no valid Unicode."""
+        text = json.dumps(self.body)
+        return Response(text, self.status, self.headers, media_type="application/json")
 
 
 def api_error(error: Exception) -> ApiError:
@@ -90,7 +92,7 @@ def api_error(error: Exception) -> ApiError:
     return ApiError(500, "the server failed; its log says where", "internal_error")
 
 
-async def on_error(request: Request, error: Exception) -> JSONResponse:
+async def on_error(request: Request, error: Exception) -> Response:
     """Answer with an error."""
     given = request.headers.get("content-type", "none")
     if isinstance(error, RequestValidationError) and "json" not in given.lower():

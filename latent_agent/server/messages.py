@@ -15,12 +15,14 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
+from latent_agent.server.depth import too_deep
 from latent_agent.server.errors import ApiError
 from latent_agent.server.requests import (
     ChatRequest,
     NamedTool,
     SchemaFormat,
     SentMessage,
+    SentSchema,
     SentToolCall,
 )
 
@@ -73,7 +75,7 @@ def _calls(sent: Sequence[SentToolCall]) -> tuple[list[ToolCall], list[InvalidTo
             arguments: Any = json.loads(source or "{}")
         except (ValueError, RecursionError):
             arguments = None
-        if isinstance(arguments, dict):
+        if isinstance(arguments, dict) and not too_deep(arguments):
             calls.append(tool_call(name=name, args=arguments, id=one.id))
         else:
             broken.append(invalid_tool_call(name=name, args=source, id=one.id, error="not JSON"))
@@ -97,11 +99,7 @@ def form_arguments(sent: ChatRequest) -> dict[str, Any]:
         choice = sent.tool_choice
         given["tool_choice"] = choice.model_dump() if isinstance(choice, NamedTool) else choice
     if isinstance(sent.response_format, SchemaFormat):
-        schema = sent.response_format.json_schema
-        given["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"schema": schema.schema_, "strict": bool(schema.strict)},
-        }
+        given["response_format"] = _format(sent.response_format.json_schema)
     elif sent.response_format is not None:
         given["response_format"] = sent.response_format.model_dump()
     if sent.logprobs or sent.top_logprobs:
@@ -109,6 +107,15 @@ def form_arguments(sent: ChatRequest) -> dict[str, Any]:
     if sent.store is False:
         given["memory_mode"] = "read"
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _format(sent: SentSchema) -> dict[str, Any]:
+    # These two mean nothing in a schema, but would make a tool of it.
+    schema = {key: part for key, part in sent.schema_.items() if key not in ("name", "function")}
+    return {
+        "type": "json_schema",
+        "json_schema": {"schema": schema, "strict": bool(sent.strict)},
+    }
 
 
 def _tool(spec: dict[str, Any]) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class OwnOptions(_Sent):
     max_forwarded_tokens: int | None = None
     threshold: float | None = None
     neighbours: Annotated[int, Field(ge=0, le=100)] | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
+    chat_template_kwargs: dict[str, bool | int | str] | None = None
     progress: bool = False
 
 
@@ -179,6 +179,15 @@ class ChatRequest(_Neutral):
     metadata: dict[str, str] | None = Field(default=None, max_length=16)
     store: bool | None = None
     latent_agent: OwnOptions = OwnOptions()
+
+    @property
+    def prompt(self) -> Any:
+        """All of it that the model reads, as JSON; None: it is nested too deep to be written."""
+        parts = {"messages", "tools", "response_format"}
+        try:
+            return self.model_dump(include=parts, exclude_none=True, by_alias=True)
+        except (ValueError, RecursionError):
+            return None
 
 
 class EmbeddingsRequest(_Sent):
