@@ -72,6 +72,9 @@ def serve(
         list[str] | None,
         typer.Option(help="Web page from elsewhere that may ask (CORS); repeatable."),
     ] = None,
+    keep_alive: Annotated[
+        float, typer.Option(help="Seconds of silence after which a stream says that it works.")
+    ] = 10.0,
     deadline: Annotated[
         int, typer.Option(help="Seconds for requests under way once it is to stop.", min=0)
     ] = 30,
@@ -119,6 +122,7 @@ def serve(
         ),
         model=name or Path(model).name.removesuffix(".gguf"),
         origins=tuple(allow_origin or ()),
+        keep_alive=keep_alive,
         nights=nights,
         if_new=if_new,
     )

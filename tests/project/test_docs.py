@@ -72,6 +72,17 @@ NOT_RUN: dict[str, list[str]] = {
         "python -m tests.soak --minutes 30 --threads 8 --folder soaked --seed 0 --plot memory.png: "
         "takes half an hour"
     ],
+    "docs/how-to/server.md": [
+        'pip install "latent-agent[server,llama-cpp]": serves until it is stopped',
+        "from openai import OpenAI: wants the server",
+        "curl http://127.0.0.1:8321/v1/chat/completions -H 'Content-Type: application/json' \\: "
+        "wants the server",
+        "answer = client.chat.completions.create(: wants the server",
+        "curl http://127.0.0.1:8321/v1/feedback -H 'Content-Type: application/json' \\: "
+        "wants the server",
+        "# The server. Copy it to ~/.config/systemd/user/, then:: a systemd unit",
+        "python -m tests.server.load --clients 32 --minutes 10: takes an hour",
+    ],
     "docs/how-to/slow-answer.md": [
         "python -m dev.bench call --model bundled --questions 10 --answer-tokens 64: "
         "takes a minute; tests/developers/test_bench_call.py runs it",

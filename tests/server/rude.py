@@ -7,6 +7,7 @@ Their median may double at most. Once all rude clients have gone, the server mus
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -124,10 +125,8 @@ async def rude(place: Place, clients: int, idle: int, stop: threading.Event) -> 
         kind = KINDS[number % len(KINDS)]
         await asyncio.sleep(random.uniform(0, 2))
         while not stop.is_set():
-            try:
+            with contextlib.suppress(OSError):  # the server closes the connection, as it should
                 await kind(place)
-            except OSError:
-                pass  # the server closed the connection, as it should
             place.done[kind.__name__] += 1
             await asyncio.sleep(1)
 
