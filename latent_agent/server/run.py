@@ -1,9 +1,11 @@
 """The process: one port, one model, a graceful end."""
 
 import os
+import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
@@ -11,6 +13,7 @@ from fastapi import FastAPI
 from latent_agent.errors import SettingError
 from latent_agent.server.protocol import ImpatientProtocol
 
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 _FILES = 65_536  # open files, so that idle connections leave room for others
 
 
@@ -65,9 +68,21 @@ def run(
             server.should_exit = True
 
     threading.Thread(target=loading, daemon=True).start()
-    server.run([listening])
+    with _signals_end_nothing_else():
+        server.run([listening])
     if failures:
         raise failures[0]
+
+
+@contextmanager
+def _signals_end_nothing_else() -> Generator[None]:
+    """Uvicorn sends the signal that ended it again, which would end the process in its midst."""
+    before = {number: signal.signal(number, lambda *_: None) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _allow_files() -> None:
