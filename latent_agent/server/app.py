@@ -19,6 +19,7 @@ from latent_agent.server.metrics import Metrics
 from latent_agent.server.nights import NightsInside
 from latent_agent.server.service import Service
 from latent_agent.server.status import models, status
+from latent_agent.server.turns import Turns
 from latent_memory import LatentMemoryError
 
 _OURS = (ApiError, RequestValidationError, HTTPException, LatentAgentError, LatentMemoryError)
@@ -30,7 +31,7 @@ def make_app(service: Service) -> FastAPI:
     Raises:
         SettingError: If the schedule of its nights is none.
     """
-    access, metrics = Access(service), Metrics(service)
+    access, turns, metrics = Access(service), Turns(), Metrics(service)
     nights = None
     if service.nights is not None:
         nights = NightsInside(service, service.nights, service.if_new, metrics)
@@ -45,9 +46,9 @@ def make_app(service: Service) -> FastAPI:
 
     app = FastAPI(title="latent-agent", version="1", lifespan=lifespan, redoc_url=None)
     for router in (
-        completions(service, access, metrics),
-        embeddings(service, access),
-        feedback(service, access, metrics),
+        completions(service, access, turns, metrics),
+        embeddings(service, access, turns),
+        feedback(service, access, turns, metrics),
         models(service, access),
         status(service, access, metrics),
         # pages.router(service),

@@ -21,12 +21,13 @@ from latent_agent.server.messages import form_arguments, messages_of, stop_of
 from latent_agent.server.metrics import Metrics
 from latent_agent.server.requests import ChatRequest
 from latent_agent.server.service import Service
+from latent_agent.server.turns import Turns
 from latent_agent.setting_rules import stop_texts
 
 # pyright: reportUnusedFunction=false
 
 
-def completions(service: Service, access: Access, metrics: Metrics) -> APIRouter:
+def completions(service: Service, access: Access, turns: Turns, metrics: Metrics) -> APIRouter:
     """Return the route that answers conversations."""
     router = APIRouter(tags=["chat"])
     asking = access.asker(Right.ASK)
@@ -38,7 +39,7 @@ def completions(service: Service, access: Access, metrics: Metrics) -> APIRouter
         """Answer a conversation; ``latent_agent`` says how the answer came about."""
         asked = _asked(service, access, key, sent)
         with ExitStack() as held:
-            held.enter_context(access.turn(key))
+            held.enter_context(turns.turn(key))
             if not sent.stream:
                 answers = await unless_gone(request, asked.answers())
                 _count(metrics, answers)

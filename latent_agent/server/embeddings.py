@@ -13,11 +13,12 @@ from latent_agent.server.errors import ApiError
 from latent_agent.server.keys import Key, Right
 from latent_agent.server.requests import EmbeddingsRequest
 from latent_agent.server.service import Service
+from latent_agent.server.turns import Turns
 
 # pyright: reportUnusedFunction=false
 
 
-def embeddings(service: Service, access: Access) -> APIRouter:
+def embeddings(service: Service, access: Access, turns: Turns) -> APIRouter:
     """Return the route that embeds texts."""
     router, chat = APIRouter(tags=["embeddings"]), service.chat
     asking = access.asker(Right.ASK)
@@ -30,7 +31,7 @@ def embeddings(service: Service, access: Access) -> APIRouter:
         access.check_model(sent.model)
         texts = [sent.input] if isinstance(sent.input, str) else sent.input
         _check(service, texts)
-        with access.turn(key):
+        with turns.turn(key):
             rows = embedder.embed_documents(texts)
         if sent.dimensions not in (None, len(rows[0])):
             raise ApiError(

@@ -9,6 +9,7 @@ from latent_agent.server.keys import Key, Right
 from latent_agent.server.metrics import Metrics
 from latent_agent.server.requests import FeedbackRequest
 from latent_agent.server.service import Service
+from latent_agent.server.turns import Turns
 
 # pyright: reportUnusedFunction=false
 
@@ -16,7 +17,7 @@ ID = "chatcmpl-"
 """What a completion's id begins with; the run that gave the answer follows."""
 
 
-def feedback(service: Service, access: Access, metrics: Metrics) -> APIRouter:
+def feedback(service: Service, access: Access, turns: Turns, metrics: Metrics) -> APIRouter:
     """Return the route that takes ratings and corrections."""
     router = APIRouter(tags=["feedback"])
     who = access.asker(Right.RATE)
@@ -26,7 +27,7 @@ def feedback(service: Service, access: Access, metrics: Metrics) -> APIRouter:
         """Store feedback on an answer; it is on disk once this returns."""
         namespace = access.namespace(key, sent.namespace)
         answer = sent.id.removeprefix(ID) if isinstance(sent.id, str) else sent.id
-        with access.turn(key):
+        with turns.turn(key):
             rating = service.chat.feedback(
                 answer,
                 sent.score,

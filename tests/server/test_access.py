@@ -13,6 +13,7 @@ from latent_agent.server.access import Access
 from latent_agent.server.errors import ApiError
 from latent_agent.server.keys import Key, Keys, Right, WrittenKey, add_key, hash_of, new_secret
 from latent_agent.server.service import Service
+from latent_agent.server.turns import Turns
 from tests.support.served import Served, served
 
 
@@ -139,10 +140,10 @@ def access() -> Access:
 def test_a_minute_has_so_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    allowed, ann = access(), Key("ann", None, frozenset(Right), requests_per_minute=3)
+    turns, ann = Turns(), Key("ann", None, frozenset(Right), requests_per_minute=3)
 
     def request() -> None:
-        with allowed.turn(ann):
+        with turns.turn(ann):
             pass
 
     for _ in range(3):
@@ -162,14 +163,14 @@ def test_a_minute_has_so_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_key_has_so_many_unanswered_requests() -> None:
-    allowed, ann = access(), Key("ann", None, frozenset(Right), max_waiting=2)
+    turns, ann = Turns(), Key("ann", None, frozenset(Right), max_waiting=2)
     bob = Key("bob", None, frozenset(Right), max_waiting=2)
-    with allowed.turn(ann), allowed.turn(ann):
-        with pytest.raises(ApiError, match="at most 2 requests"), allowed.turn(ann):
+    with turns.turn(ann), turns.turn(ann):
+        with pytest.raises(ApiError, match="at most 2 requests"), turns.turn(ann):
             pass
-        with allowed.turn(bob):
+        with turns.turn(bob):
             pass
-    with allowed.turn(ann):
+    with turns.turn(ann):
         pass
 
 
