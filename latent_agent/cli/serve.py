@@ -90,6 +90,7 @@ def serve(
     from latent_agent.chat.chat_model import ChatLatentSeek
     from latent_agent.recall.open_memory import open_memory
     from latent_agent.server.app import make_app
+    from latent_agent.server.loading import load
     from latent_agent.server.run import bound, run
     from latent_agent.server.service import Bounds, Service
 
@@ -132,7 +133,7 @@ def serve(
     logging.getLogger("latent_agent.server").setLevel(logging.WARNING if quiet else logging.INFO)
     _say(service, *listening.getsockname()[:2])
     try:
-        run(app, listening, service.shared.engine, deadline=deadline)
+        run(app, listening, lambda: load(service.shared), deadline=deadline)
     finally:
         chat.close()
         if service.memory is not None:

@@ -110,6 +110,16 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path: Path) -> None:
     assert isinstance(refused("--no-memory", "--model", folder), ModelError)
 
 
+def test_a_model_that_does_not_fit_ends_the_server(tmp_path: Path) -> None:
+    folder = tmp_path / "huge"
+    shutil.copytree(model_path(), folder)
+    (weights,) = folder.glob("*.safetensors")
+    os.truncate(weights, 2**40)  # a file with a hole takes no room
+    told = str(refused("--no-memory", "--model", folder))
+    assert "must fit into the memory" in told
+    assert "quantised" in told
+
+
 def test_a_page_from_elsewhere_may_be_let_in(tmp_path: Path) -> None:
     """CORS is off unless an origin is named, and then for that one alone."""
     from fastapi.testclient import TestClient
