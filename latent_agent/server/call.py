@@ -90,10 +90,8 @@ class Listener:
         """Take an event."""
         self._loop.call_soon_threadsafe(self.events.put_nowait, (event, details))
 
-    def end(self, task: "asyncio.Task[Any]") -> None:
-        """Take the end; a failure that nobody waits for any more is nobody's."""
-        if not task.cancelled():
-            task.exception()
+    def end(self, _: object) -> None:
+        """Take the end."""
         self._loop.call_soon(self.events.put_nowait, None)  # behind what threads still told
 
 
@@ -109,6 +107,7 @@ class Listened:
         answers = asked.written(listener) if asked.plain else asked.answers(on_progress=listener)
         self._task = asyncio.create_task(answers)
         self._task.add_done_callback(listener.end)
+        self._task.add_done_callback(_heard)
 
     async def begun(self, patience: float) -> None:
         """Wait until it is at work, and raise what it failed with before."""
@@ -149,6 +148,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         CallCancelled: If the client hung up.
     """
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(request))
+    task.add_done_callback(_heard)
     try:
         await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -162,3 +162,9 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
 async def _hung_up(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _heard(task: "asyncio.Task[Any]") -> None:
+    """Hear of a failure: one that nobody waits for would be logged, with the text in it."""
+    if not task.cancelled():
+        task.exception()
