@@ -77,7 +77,10 @@ def run(
 @contextmanager
 def _signals_end_nothing_else() -> Generator[None]:
     """Uvicorn sends the signal that ended it again, which would end the process in its midst."""
-    before = {number: signal.signal(number, lambda *_: None) for number in _ENDING}
+
+    def ignore(_number: int, _frame: object) -> None: ...
+
+    before = {number: signal.signal(number, ignore) for number in _ENDING}
     try:
         yield
     finally:

@@ -64,6 +64,7 @@ def test_they_are_given_only_if_asked_for() -> None:
     assert "logprobs" not in chat.invoke(QUESTION).response_metadata
     none = chat.invoke(QUESTION, logprobs=True).response_metadata["logprobs"]["content"]
     assert none[0]["top_logprobs"] == []
-    for wrong in ({"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 21}):
+    wrongs: list[Any] = [{"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 21}]
+    for wrong in wrongs:
         with pytest.raises(SettingError, match="top_logprobs"):
             chat.invoke(QUESTION, **wrong)

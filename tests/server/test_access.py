@@ -35,6 +35,7 @@ def test_a_key_is_found_by_its_secret_alone(path: Path) -> None:
     add_key(path, key("bob", "other", rights=["read", "operate"]))
     keys = Keys.read(path)
     ann = keys.find(secret)
+    assert ann is not None
     assert ann == Key("ann", frozenset({"ann"}), frozenset({Right.ASK, Right.RATE}))
     assert ann.may(Right.ASK)
     assert not ann.may(Right.READ)

@@ -30,6 +30,8 @@ def error_of(answer: Any) -> dict[str, Any]:
         (b'{"model": "bundled", "messages": [{"role": "root", "content": "x"}]}', 400, "role"),
         (b'{"model": "bundled", "messages": [{"role": "tool", "content": "x"}]}', 400, "call"),
         (b'{"model": "bundled", "\\ud800": 1, "messages": []}', 400, ""),
+        (json.dumps(asked("\ud800")).encode(), 400, "Unicode"),
+        (json.dumps(asked([{"type": "text", "text": "\ud800"}])).encode(), 400, "Unicode"),
         (
             json.dumps(asked(tools=[{"type": "function", "function": {
                 "name": "f", "parameters": {"type": "object", "x": json.loads(

@@ -9,13 +9,14 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from tests.support.served import QUESTION, Served
 
+KEY: Any = "none"  # a text will do, whatever the type says
 UNABLE = {
     "test_unicode_tool_call_integration": "the bundled model copies no long word of another script",
 }
 
 
 def chat(server: Served, **given: Any) -> ChatOpenAI:
-    return ChatOpenAI(model="bundled", base_url=server.base, api_key="none", **given)
+    return ChatOpenAI(model="bundled", base_url=server.base, api_key=KEY, **given)
 
 
 def test_a_chat_model_of_langchain_streams_and_keeps_what_is_ours(server: Served) -> None:
@@ -29,7 +30,7 @@ def test_a_chat_model_of_langchain_streams_and_keeps_what_is_ours(server: Served
 def test_embeddings_of_langchain(server: Served) -> None:
     """Texts are sent as they are: another's tokens mean nothing to this model."""
     embeddings = OpenAIEmbeddings(
-        model="bundled", base_url=server.base, api_key="none", check_embedding_ctx_length=False
+        model="bundled", base_url=server.base, api_key=KEY, check_embedding_ctx_length=False
     )
     rows = embeddings.embed_documents([QUESTION, "Hello."])
     assert len(rows) == 2
@@ -52,7 +53,7 @@ class TestChatOpenAI(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": "bundled", "api_key": "none", "max_tokens": 128}
+        return {"model": "bundled", "api_key": KEY, "max_tokens": 128}
 
     @pytest.fixture
     def model(self, request: Any) -> BaseChatModel:

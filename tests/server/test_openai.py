@@ -85,7 +85,7 @@ def test_a_tool_is_called_and_its_result_read(client: openai.OpenAI) -> None:
     messages: Any = [{"role": "user", "content": "How is the weather in Oslo?"}]
     given: Any = {"model": "bundled", "tools": [WEATHER]}
     first = client.chat.completions.create(messages=messages, tool_choice="required", **given)
-    (call,) = first.choices[0].message.tool_calls or ()
+    (call,) = list(first.choices[0].message.tool_calls or [])
     assert first.choices[0].finish_reason == "tool_calls"
     assert first.choices[0].message.content is None
     assert call.type == "function"
@@ -223,14 +223,14 @@ def test_models(client: openai.OpenAI) -> None:
             "must end with what is to be answered",
         ),
         ({"tools": [WEATHER, WEATHER]}, openai.BadRequestError, "twice"),
-        ({"messages": [{"role": "user", "content": "\ud800"}]}, openai.BadRequestError, "Unicode"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told(
     client: openai.OpenAI, given: Any, error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says) as caught:
-        client.chat.completions.create(**{"model": "bundled", "messages": ASKED, **given})
+        create: Any = client.chat.completions.create
+        create(**{"model": "bundled", "messages": ASKED, **given})
     assert isinstance(caught.value, openai.APIStatusError)
     assert isinstance(caught.value.body, dict)
     assert set(caught.value.body) == {"message", "type", "param", "code"}

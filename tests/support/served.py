@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +70,7 @@ class Served:
         return self.process.wait(PATIENCE)
 
 
-def asked(text: str = QUESTION, **given: Any) -> dict[str, Any]:
+def asked(text: Any = QUESTION, **given: Any) -> dict[str, Any]:
     """A request's body."""
     return {"model": "bundled", "messages": [{"role": "user", "content": text}], **given}
 
@@ -88,7 +88,7 @@ def served(
     memory: Path | None = None,
     environment: Mapping[str, str] | None = None,
     wait: bool = True,
-) -> Iterator[Served]:
+) -> Generator[Served]:
     """Start a server on the bundled model, and end it."""
     at: Sequence[object] = ["--no-memory"] if memory is None else ["--memory", memory]
     began = time.monotonic()
