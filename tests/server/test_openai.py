@@ -228,8 +228,8 @@ def test_models(client: openai.OpenAI) -> None:
 def test_what_is_wrong_is_told(
     client: openai.OpenAI, given: Any, error: type[Exception], says: str
 ) -> None:
+    create: Any = client.chat.completions.create
     with pytest.raises(error, match=says) as caught:
-        create: Any = client.chat.completions.create
         create(**{"model": "bundled", "messages": ASKED, **given})
     assert isinstance(caught.value, openai.APIStatusError)
     assert isinstance(caught.value.body, dict)
