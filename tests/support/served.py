@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ class Served:
     lines: list[str]
     ready: float = 0.0
     key: str = "none"
-    extra: dict[str, str] = field(default_factory=dict)
 
     @property
     def base(self) -> str:
@@ -58,7 +57,7 @@ class Served:
 
     @property
     def _headers(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self.key}"}
+        return {"authorization": f"Bearer {self.key}"} if self.key else {}
 
     def ask(self, text: str = QUESTION, **given: Any) -> httpx.Response:
         """Ask one question."""
