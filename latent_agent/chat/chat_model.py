@@ -174,6 +174,11 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         ``message.usage_metadata`` counts the prompt and the answer that the user sees; all that was
         spent is in ``response_metadata["latent_agent"]["forwarded_tokens"]``.
 
+    Log-probabilities:
+        ``chat.invoke("...", logprobs=True, top_logprobs=5)``: those of the answer's tokens, in
+        OpenAI's form, in ``message.response_metadata["logprobs"]``. The model reads its answer once
+        more for them. A call of tools has none.
+
     Response metadata:
         ``message.response_metadata["latent_agent"]`` is a plain dict: draft, rewards, iterations,
         source, stopped, checks, error, warm_start, trace_id, answer_id, memory_error,
