@@ -13,6 +13,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call
 from latent_agent.call.log_probabilities import AnswerToken, LikelyToken
 from latent_agent.call.outcome import Outcome
 
+_LEAST = -9999.0  # as OpenAI writes what cannot be: JSON knows no infinity
 REASONING = "reasoning_content"
 """Where LangChain looks for a thought beside a message's content."""
 
@@ -67,7 +68,7 @@ def _likely(token: LikelyToken) -> dict[str, Any]:
     """Return one token; a part of a character has no bytes that its text would tell."""
     known = "\ufffd" not in token.text
     text = list(token.text.encode()) if known else None
-    return {"token": token.text, "logprob": token.logprob, "bytes": text}
+    return {"token": token.text, "logprob": max(token.logprob, _LEAST), "bytes": text}
 
 
 def message_of(outcome: Outcome, model_name: str) -> AIMessage:

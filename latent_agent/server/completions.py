@@ -44,11 +44,11 @@ def completions(service: Service, access: Access, turns: Turns, metrics: Metrics
                 answers = await unless_gone(request, asked.answers())
                 _count(metrics, answers)
                 return JSONResponse(Answer(ID, asked.run, sent.model).whole(answers))
+            live = LiveText(stop_texts(service.chat.stop if asked.stop is None else asked.stop))
             call = Listened(asked)
             held.callback(call.stop)
             await unless_gone(request, call.begun(service.keep_alive))
             later = held.pop_all()
-        live = LiveText(stop_texts(service.chat.stop if asked.stop is None else asked.stop))
         lines = _lines(service, metrics, sent, Answer(ID, asked.run, sent.model), call, live)
         return _Stream(lines, later)
 
