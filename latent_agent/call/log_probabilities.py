@@ -39,7 +39,7 @@ class AnswerToken:
 
 
 @dataclass(frozen=True)
-class Answered:
+class ReadAgain:
     """An answer's tokens, and the tokens forwarded to read them once more."""
 
     tokens: Sequence[AnswerToken]
@@ -62,7 +62,7 @@ class _Recorder(Sampler):
         return token
 
 
-def answer_tokens(call: "Call", tokens: Sequence[int], text: str, top: int) -> Answered:
+def answer_tokens(call: "Call", tokens: Sequence[int], text: str, top: int) -> ReadAgain:
     """Return how likely each token of an answer is; thought, stop token and stop text are none.
 
     It takes as many passes as the answer has tokens, on no budget: the answer stands already.
@@ -91,7 +91,7 @@ def answer_tokens(call: "Call", tokens: Sequence[int], text: str, top: int) -> A
         own, values, ids = recorder.seen[place]
         likeliest = [LikelyToken(piece(id), value) for id, value in zip(ids, values, strict=True)]
         made.append(AnswerToken(LikelyToken(piece(tokens[place]), own), likeliest))
-    return Answered(made, budget.total)
+    return ReadAgain(made, budget.total)
 
 
 def _length(engine: Engine, tokens: Sequence[int], text: str) -> int:

@@ -8,7 +8,7 @@ from latent_agent.tools.call import ToolCall
 
 if TYPE_CHECKING:
     from latent_agent.call.call import Call
-    from latent_agent.call.log_probabilities import Answered, AnswerToken
+    from latent_agent.call.log_probabilities import AnswerToken, ReadAgain
     from latent_agent.recall.types import Recalled, Stored
     from latent_agent.search.types import SearchRecord, Trial
 
@@ -75,7 +75,7 @@ class Outcome:
     tokens: Sequence[int] = ()
     likely: "Sequence[AnswerToken] | None" = None
 
-    def with_likely(self, answered: "Answered") -> "Outcome":
+    def with_likely(self, answered: "ReadAgain") -> "Outcome":
         """Return the outcome with its tokens' log-probabilities, and what it took to get them."""
         spent = {**self.forwarded_tokens, "logprobs": answered.forwarded}
         return replace(self, likely=answered.tokens, forwarded_tokens=spent)

@@ -4,14 +4,16 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolCallChunk
 from langchain_core.messages.ai import OutputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
-from latent_agent.call.log_probabilities import AnswerToken, LikelyToken
 from latent_agent.call.outcome import Outcome
+
+if TYPE_CHECKING:
+    from latent_agent.call.log_probabilities import AnswerToken, LikelyToken
 
 _LEAST = -9999.0  # as OpenAI writes what cannot be: JSON knows no infinity
 REASONING = "reasoning_content"
@@ -55,7 +57,7 @@ def _metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
     }
 
 
-def _logprobs(tokens: Sequence[AnswerToken]) -> dict[str, Any]:
+def _logprobs(tokens: "Sequence[AnswerToken]") -> dict[str, Any]:
     """Return log-probabilities in OpenAI's form."""
     content = [
         {**_likely(one.chosen), "top_logprobs": [_likely(other) for other in one.top]}
@@ -64,7 +66,7 @@ def _logprobs(tokens: Sequence[AnswerToken]) -> dict[str, Any]:
     return {"content": content, "refusal": None}
 
 
-def _likely(token: LikelyToken) -> dict[str, Any]:
+def _likely(token: "LikelyToken") -> dict[str, Any]:
     """Return one token; a part of a character has no bytes that its text would tell."""
     known = "\ufffd" not in token.text
     text = list(token.text.encode()) if known else None

@@ -13,20 +13,20 @@ class _Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _Open(BaseModel):
+class _Extended(BaseModel):
     """A part of a request to which providers add fields of their own."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class CalledFunction(_Open):
+class CalledFunction(_Extended):
     """The function of a tool call."""
 
     name: str
     arguments: str = "{}"
 
 
-class SentToolCall(_Open):
+class SentToolCall(_Extended):
     """A call that an assistant made."""
 
     id: str = ""
@@ -34,7 +34,7 @@ class SentToolCall(_Open):
     function: CalledFunction
 
 
-class SentMessage(_Open):
+class SentMessage(_Extended):
     """One message of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -45,7 +45,7 @@ class SentMessage(_Open):
     reasoning_content: str | None = None
 
 
-class SentFunction(_Open):
+class SentFunction(_Extended):
     """What a tool is."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -54,27 +54,27 @@ class SentFunction(_Open):
     strict: bool | None = None
 
 
-class SentTool(_Open):
+class SentTool(_Extended):
     """A tool that the model may call."""
 
     type: Literal["function"]
     function: SentFunction
 
 
-class NamedFunction(_Open):
+class NamedFunction(_Extended):
     """The name of a function."""
 
     name: str
 
 
-class NamedTool(_Open):
+class NamedTool(_Extended):
     """A tool that must be called."""
 
     type: Literal["function"] = "function"
     function: NamedFunction
 
 
-class SentSchema(_Open):
+class SentSchema(_Extended):
     """A schema that an answer must fit."""
 
     model_config = ConfigDict(populate_by_name=True)

@@ -1,6 +1,5 @@
 """How often a key may ask, and how many of its requests may be unanswered at once."""
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Generator
@@ -8,13 +7,14 @@ from contextlib import contextmanager
 
 from latent_agent.server.errors import ApiError
 from latent_agent.server.keys import Key
+from latent_memory.fork_renewal import ForkSafeLock
 
 
 class Turns:
     """The requests of all keys."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._unanswered: Counter[str] = Counter()
         self._due: dict[str, float] = {}  # by key: when the next request of an even flow is due
 
