@@ -23,7 +23,7 @@ from tests.crash.check import require
 from tests.support.served import PATIENCE, Served, served
 
 CLIENTS = 8
-LONGEST = 3.0  # seconds that a server is at work until it is killed
+LONGEST = 5.0  # seconds that a server is at work until it is killed
 RESTART = 5.0  # seconds that it may take to be ready, beside loading the model
 
 
