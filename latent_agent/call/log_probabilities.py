@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import torch
@@ -109,8 +110,8 @@ def _piece(engine: Engine, before: Sequence[int]) -> Callable[[int], str]:
 
     def text(token: int) -> str:
         whole = engine.text([*before, token])
-        shared = next((at for at, (a, b) in enumerate(zip(known, whole, strict=False)) if a != b),
-                      min(len(known), len(whole)))  # fmt: skip
+        pairs = zip(known, whole, strict=False)
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         return whole[shared:]
 
     return text
