@@ -6,6 +6,7 @@ import typer
 
 from latent_agent.cli.ask import ask
 from latent_agent.cli.calibrate import calibrate
+from latent_agent.cli.chat import chat
 from latent_agent.cli.consolidate import consolidate
 from latent_agent.cli.demo import demo
 from latent_agent.cli.doctor import doctor
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(ask)
+app.command()(chat)
 app.command()(evaluate)
 app.command()(calibrate)
 app.command()(consolidate)

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Json, MaxIterations, MemoryAt, Model, Recipe, built_in_reward
-from latent_agent.cli.plain_text import rewards_text
+from latent_agent.cli.way import way_table
 from latent_agent.model.options import LoadOptions
 
 if TYPE_CHECKING:
@@ -64,17 +63,7 @@ def ask(
         return
     message = _streamed(chat, question)
     trace = message.response_metadata["latent_agent"]
-    table = Table(show_header=False, box=None, padding=(0, 1))
-    for name, text in (
-        ("rewards", "  ".join(map(rewards_text, trace["rewards"])) or "none"),
-        ("steps", f"{trace['iterations']}, stopped by {trace['stopped']}"),
-        ("forwarded", ", ".join(f"{n} {stage}" for stage, n in trace["forwarded_tokens"].items())),
-        ("from", _origin(trace)),
-        ("error", trace["error"] or trace["memory_error"]),
-    ):
-        if text is not None:
-            table.add_row(f"[dim]{name}[/dim]", str(text).replace("[", r"\["))
-    Console(stderr=True).print(table)
+    Console(stderr=True).print(way_table(trace, lambda _trace: None))
     typer.echo(message.text)
 
 
@@ -91,16 +80,3 @@ def _streamed(chat: "ChatLatentSeek", question: str) -> Any:
     if message is not None and "draft" in message.additional_kwargs:
         console.print()
     return message
-
-
-def _origin(trace: dict[str, Any]) -> str:
-    """Say what the answer started from, and under which id it is remembered."""
-    neighbours, prior = trace["warm_start"]["neighbours"], trace["warm_start"]["prior"]
-    parts = [trace["source"]]
-    if neighbours:
-        parts.append(f"recalled traces {', '.join(map(str, neighbours))}")
-    if prior is not None:
-        parts.append(f"prior {prior}")
-    if trace["trace_id"] is not None:
-        parts.append(f"stored as trace {trace['trace_id']}")
-    return "; ".join(parts)

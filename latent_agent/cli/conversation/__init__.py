@@ -1,0 +1,1 @@
+"""A conversation: who answers, where its lines come from, what is shown."""
