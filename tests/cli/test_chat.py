@@ -297,7 +297,7 @@ def test_a_terminal_shows_stops_rates_and_corrects(path: Path) -> None:
     reward = ("--reward", "tests.support.slow_reward:slow")
     with AtTerminal("chat", "--memory", str(path), *reward, cwd=ROOT) as terminal:
         terminal.wait_for("Ctrl-D leaves.")
-        terminal.wait_for("> ")
+        terminal.wait_for(">")
         terminal.type(f"{QUESTION}\r")
         terminal.wait_for("searching, round 2")
         terminal.type("\x03")

@@ -1,7 +1,7 @@
 """Where a conversation's lines come from: a person at a terminal, or a pipe."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from latent_agent.errors import SettingError
@@ -50,32 +50,31 @@ class Typed:
     What was asked is in no file but the memory's: it can be forgotten there for good.
 
     Args:
-        commands: Names of the commands and what they do, to be offered behind a slash.
+        commands: Names of the commands, which Tab completes.
         terminal: Input and output of prompt_toolkit, if not those of the process.
     """
 
     terminal = True
 
-    def __init__(self, commands: Mapping[str, str], **terminal: Any) -> None:
+    def __init__(self, commands: Iterable[str], **terminal: Any) -> None:
         try:
             from prompt_toolkit import PromptSession
             from prompt_toolkit.completion import WordCompleter
+            from prompt_toolkit.shortcuts import CompleteStyle
         except ImportError as error:
             raise SettingError(
                 "a conversation on a terminal needs prompt_toolkit, but it cannot be found; run: "
                 "pip install 'latent-agent[chat]', or send questions through a pipe"
             ) from error
-        words = [f"/{name}" for name in commands]
-        told = {f"/{name}": text for name, text in commands.items()}
         self._session: PromptSession[str] = PromptSession(
             [("class:prompt", "> ")],
-            completer=WordCompleter(words, meta_dict=told, sentence=True),
-            complete_while_typing=True,
+            completer=WordCompleter([f"/{name}" for name in commands], sentence=True),
+            complete_while_typing=False,
+            complete_style=CompleteStyle.READLINE_LIKE,  # a menu would keep lines free for itself
             multiline=True,
             prompt_continuation="  ",
             key_bindings=_keys(),
             style=_style(),
-            reserve_space_for_menu=len(words),
             **terminal,
         )
 
