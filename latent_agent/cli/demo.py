@@ -12,8 +12,8 @@ from rich.table import Table
 
 from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Json, MaxIterations, Model, Recipe, built_in_reward
-from latent_agent.cli.plain_text import rewards_text
 from latent_agent.model.options import LoadOptions
+from latent_agent.server.memory_page.texts import rewards_text
 
 if TYPE_CHECKING:
     from latent_agent.cli.rows import Row

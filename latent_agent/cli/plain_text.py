@@ -1,21 +1,10 @@
-"""Stored texts on a terminal: none of them is a command to it, or markup to us."""
-
-from collections.abc import Sequence
+"""Stored texts on a terminal: none of them is markup to us."""
 
 from rich.markup import escape
 
-
-def clean(text: str) -> str:
-    """Replace what a terminal might take for a command; line breaks stay."""
-    return "".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text)
+from latent_agent.server.memory_page.texts import clean
 
 
 def plain(text: str) -> str:
     """Return a text that rich prints as it stands."""
     return escape(clean(text))
-
-
-def rewards_text(rewards: Sequence[float]) -> str:
-    """Return a round's rewards in few characters: its own, or the best of several."""
-    best = f"{max(rewards):.2f}"
-    return best if len(rewards) == 1 else f"{best} (best of {len(rewards)})"

@@ -25,7 +25,7 @@ def report(
 
     The page needs nothing else: no network, no scripts. It may be mailed or printed.
     """
-    from latent_agent.cli.memory_page.page import page_of
+    from latent_agent.server.memory_page.page import page_of
 
     with open_memory(at, read=True) as memory:
         if _same_file(out, memory.path):

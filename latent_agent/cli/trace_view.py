@@ -1,9 +1,8 @@
 """One trace as a person wants to see it: draft beside answer, and the way from one to the other."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import SequenceMatcher
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -11,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from latent_agent.call.stored_call import call_of
-from latent_agent.cli.plain_text import clean, rewards_text
 from latent_agent.model.conversation import transcript
+from latent_agent.server.memory_page.rounds import rounds
+from latent_agent.server.memory_page.texts import clean, rewards_text
 from latent_memory import GivenFeedback, StoredTrace, Trace
 from latent_memory.feedback.values import effective
 
@@ -205,23 +205,3 @@ class Rewards:
         yield table
         if len(rows) > _MOST:
             yield Text(f"and {len(rows) - _MOST} more; --json has them all", style="dim")
-
-
-def rounds(trace: Trace) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """Name the rounds of a search with their rewards; equal rounds in a row are one."""
-    starts = len(trace.rewards) - trace.steps
-    for at, rewards in enumerate(trace.rewards[: max(starts, 0)]):
-        yield _start(trace, at, starts), rewards
-    first = 1
-    for rewards, same in groupby(trace.rewards[max(starts, 0) :]):
-        last = first + len(list(same)) - 1
-        yield (f"step {first}" if first == last else f"steps {first}-{last}"), rewards
-        first = last + 1
-
-
-def _start(trace: Trace, at: int, starts: int) -> str:
-    """Name a start: the draft comes last, and not at all where a warm start passed."""
-    warm = trace.prior is not None or trace.neighbours
-    if at == starts - 1 and (trace.steps or not warm):
-        return "draft"
-    return f"start {at + 1}"

@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from latent_agent.cli.plain_text import clean, rewards_text
+from latent_agent.server.memory_page.texts import clean, rewards_text
 
 _MOST = 12  # rounds shown
 _WIDE = 60  # characters of a question

@@ -9,6 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 
 from latent_agent.errors import LatentAgentError
+from latent_agent.server import pages
 from latent_agent.server.access import Access
 from latent_agent.server.around import Around
 from latent_agent.server.completions import completions
@@ -51,7 +52,7 @@ def make_app(service: Service) -> FastAPI:
         feedback(service, access, turns, metrics),
         models(service, access),
         status(service, access, metrics),
-        # pages.router(service),
+        pages.router(service),
     ):
         app.include_router(router)
     for kind in _OURS:

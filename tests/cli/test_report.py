@@ -14,8 +14,8 @@ from sqlalchemy import Engine, event
 from typer.testing import CliRunner
 
 from latent_agent.cli import app
-from latent_agent.cli.memory_page.charts import Chart
-from latent_agent.cli.memory_page.page import template
+from latent_agent.server.memory_page.charts import Chart
+from latent_agent.server.memory_page.page import template
 from latent_memory import LatentMemory
 from latent_memory.overview import overview
 from latent_memory.priors.nights import Result, begin_night, end_night

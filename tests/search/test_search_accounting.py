@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from latent_agent import ChatLatentSeek
-from latent_agent.cli.trace_view import rounds
+from latent_agent.server.memory_page.rounds import rounds
 from latent_memory import LatentMemory, Trace
 
 QUESTION = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip?"

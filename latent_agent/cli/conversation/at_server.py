@@ -10,8 +10,8 @@ import httpx
 
 from latent_agent.cli.conversation.partner import Answer, Role, Said, Show, Turn
 from latent_agent.cli.conversation.words import doing_text, rated_text
-from latent_agent.cli.plain_text import clean
 from latent_agent.errors import LatentAgentError, SettingError
+from latent_agent.server.memory_page.texts import clean
 
 _ROLES: dict[Role, str] = {"human": "user", "ai": "assistant"}
 _OURS = "latent-agent"

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from latent_agent.cli.plain_text import clean
+from latent_agent.server.memory_page.texts import clean
 
 _KEPT_FREE = 4  # lines of the terminal that a growing answer leaves free
 _KINDS = {"draft": "dim", "thought": "dim italic", "answer": ""}

@@ -4,31 +4,37 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
-from latent_agent.cli.memory_page.charts import charts_of
-from latent_agent.cli.memory_page.facts import Facts, read, verdict_of
-from latent_agent.cli.plain_text import clean
+from latent_agent.server.memory_page.charts import charts_of
+from latent_agent.server.memory_page.facts import Facts, read, verdict_of
+from latent_agent.server.memory_page.texts import clean
 from latent_memory import LatentMemory, Ratings
 from latent_memory.listing import TraceInfo
 from latent_memory.priors.nights import NightInfo
 from latent_memory.priors.priors import PriorInfo, priors_folder
 
+_PLACE = "latent_agent.server.memory_page"
 _ROWS = 12  # of nights and of priors, the newest
 _LONGEST = 300  # characters of a question
 
 
-def template(name: str) -> Template:
-    """Return one of the page's templates."""
-    environment = Environment(
-        loader=PackageLoader("latent_agent.cli.memory_page"),
+def environment(*places: str) -> Environment:
+    """Return where templates are found: in these packages, then among the page's own."""
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(place) for place in (*places, _PLACE)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name)
+
+
+def template(name: str) -> Template:
+    """Return one of the page's templates."""
+    return environment().get_template(name)
 
 
 def page_of(memory: LatentMemory, *, namespace: str | None = None, texts: bool = False) -> str:
@@ -39,23 +45,39 @@ def page_of(memory: LatentMemory, *, namespace: str | None = None, texts: bool =
         namespace: Only this one.
         texts: Show questions too.
     """
-    facts = read(memory, namespace)
     return template("memory.html.j2").render(
-        name="all namespaces" if namespace is None else f"namespace {clean(namespace)}",
-        path=clean(str(memory.path)),
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        tiles=tiles(facts),
-        charts=charts_of(facts),
-        stopped=[(clean(why), f"{count:,}") for why, count in facts.figures.stopped.items()],
-        nights=nights(facts.nights[:_ROWS]),
-        verdicts=Counter(verdict_of(night) for night in facts.nights).most_common(),
-        priors=[prior(info, state) for info, state in facts.priors[:_ROWS]],
-        more_priors=max(0, len(facts.priors) - _ROWS),
-        shelves=shelves(facts),
-        sizes=sizes(memory, facts),
-        lists=lists(facts, texts),
-        texts=texts,
+        **contents(memory, namespace=namespace, texts=texts), path=clean(str(memory.path))
     )
+
+
+def contents(
+    memory: LatentMemory, *, namespace: str | None = None, texts: bool = False, whole: bool = True
+) -> dict[str, Any]:
+    """Return what the template ``body.html.j2`` shows of a memory, or of one namespace of it.
+
+    Args:
+        memory: The memory; it is only read.
+        namespace: Only this one.
+        texts: Show questions too.
+        whole: Show sizes, which are those of all namespaces together.
+    """
+    facts = read(memory, namespace)
+    return {
+        "name": "all namespaces" if namespace is None else f"namespace {clean(namespace)}",
+        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "tiles": tiles(facts),
+        "charts": charts_of(facts),
+        "stopped": [(clean(why), f"{count:,}") for why, count in facts.figures.stopped.items()],
+        "nights": nights(facts.nights[:_ROWS]),
+        "verdicts": Counter(verdict_of(night) for night in facts.nights).most_common(),
+        "priors": [prior(info, state) for info, state in facts.priors[:_ROWS]],
+        "more_priors": max(0, len(facts.priors) - _ROWS),
+        "shelves": shelves(facts),
+        "sizes": sizes(memory, facts) if whole else [],
+        "lists": lists(facts, texts),
+        "texts": texts,
+        "links": {},
+    }
 
 
 def tiles(facts: Facts) -> list[tuple[str, str]]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
-from latent_agent.cli.memory_page.facts import Facts, verdict_of
-from latent_agent.cli.plain_text import clean
+from latent_agent.server.memory_page.facts import Facts, verdict_of
+from latent_agent.server.memory_page.texts import clean
 from latent_memory import Ratings
 from latent_memory.overview import Overview, Stretch
 from latent_memory.priors.nights import NightInfo

@@ -1,0 +1,68 @@
+"""Logging in with a key, and out again."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from latent_agent.server.keys import Right
+from latent_agent.server.pages.guard import COOKIE, Form, Guard, PageError, sent_form
+from latent_agent.server.pages.rendering import BASE, go, page
+from latent_agent.server.pages.sessions import HOURS
+from latent_agent.server.service import Service
+
+# pyright: reportUnusedFunction=false
+
+_OURS = re.compile(rf"{BASE}((?:/[\w/]*)?(?:\?[\w=&%+.-]*)?)", re.ASCII)
+
+
+def add_login(router: APIRouter, service: Service, guard: Guard) -> None:
+    """Add what logs a browser in and out."""
+
+    @router.get("/login")
+    def form(request: Request, next: str = "") -> Response:
+        guard.check_host(request)
+        return page("login.html.j2", None, next=next) if guard.logs_in else go("")
+
+    @router.post("/login")
+    def begin(request: Request, form: Annotated[Form, Depends(sent_form)]) -> Response:
+        guard.check_origin(request)
+        if service.keys is None:
+            return go("")
+        address = request.client.host if request.client else ""
+        if wait := guard.attempts.wait(address):
+            raise PageError(
+                429, "Too many tries", f"Too many logins failed. Try again in {wait} s.", wait
+            )
+        secret, wanted = form.get("key", "").strip(), form.get("next", "")
+        key = service.keys.find(secret)
+        if key is None:
+            guard.attempts.failed(address)
+            said = "This server does not know that key."
+            return page("login.html.j2", None, 401, next=wanted, said=said)
+        if not key.may(Right.READ):
+            said = f"Key {key.name} lacks the right to read the memory. Use one that has it."
+            return page("login.html.j2", None, 403, next=wanted, said=said)
+        guard.sessions.end(request.cookies.get(COOKIE, ""))
+        ours = _OURS.fullmatch(wanted)
+        response = go(ours[1] if ours else "")
+        response.set_cookie(
+            COOKIE,
+            guard.sessions.begin(secret),
+            max_age=HOURS * 3600,
+            path=BASE,
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+    @router.post("/logout")
+    def end(request: Request, form: Annotated[Form, Depends(sent_form)]) -> Response:
+        visitor = guard.changes(request, form, Right.READ)
+        if visitor.session is not None:
+            guard.sessions.end(visitor.session)
+        response = go("/login")
+        response.delete_cookie(COOKIE, path=BASE)
+        return response

@@ -1,0 +1,37 @@
+"""The pages' routes."""
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from latent_agent.server.pages.changing import add_changes
+from latent_agent.server.pages.guard import Guard, PageError
+from latent_agent.server.pages.login import add_login
+from latent_agent.server.pages.looking import add_looks
+from latent_agent.server.pages.rendering import BASE, PageRoute, stylesheet
+from latent_agent.server.service import Service
+
+# pyright: reportUnusedFunction=false
+
+
+def router(service: Service) -> APIRouter:
+    """Return the routes of the memory pages, under ``/memory``.
+
+    Without keys whoever is on this machine may do everything. With keys a browser logs in with
+    one: ``read`` to look, ``rate`` to rate, ``operate`` for priors and to forget.
+    """
+    made = APIRouter(prefix=BASE, include_in_schema=False, route_class=PageRoute)
+    guard = Guard(service)
+
+    @made.get("/style.css")
+    def style() -> Response:
+        return stylesheet()
+
+    add_login(made, service, guard)
+    add_looks(made, guard)
+    add_changes(made, service, guard)
+
+    @made.get("/{rest:path}")
+    def nothing(rest: str) -> Response:
+        raise PageError(404, "No such page", "The way on is the overview, at /memory.")
+
+    return made
