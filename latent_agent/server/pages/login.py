@@ -12,44 +12,53 @@ from latent_agent.server.pages.rendering import BASE, go, page
 from latent_agent.server.pages.sessions import HOURS
 from latent_agent.server.service import Service
 
-# pyright: reportUnusedFunction=false
-
 _OURS = re.compile(rf"{BASE}((?:/[\w/]*)?(?:\?[\w=&%+.-]*)?)", re.ASCII)
 
 
-def add_login(router: APIRouter, service: Service, guard: Guard) -> None:
-    """Add what logs a browser in and out."""
+class Login:
+    """Logging in with a key, and out again."""
 
-    @router.get("/login")
-    def form(request: Request, next: str = "") -> Response:
-        guard.check_host(request)
-        return page("login.html.j2", None, next=next) if guard.logs_in else go("")
+    def __init__(self, service: Service, guard: Guard) -> None:
+        self._service = service
+        self._guard = guard
 
-    @router.post("/login")
-    def begin(request: Request, form: Annotated[Form, Depends(sent_form)]) -> Response:
-        guard.check_origin(request)
-        if service.keys is None:
+    def add_to(self, router: APIRouter) -> None:
+        """Add them."""
+        for method, path, answer in (
+            ("GET", "/login", self._form),
+            ("POST", "/login", self._begin),
+            ("POST", "/logout", self._end),
+        ):
+            router.add_api_route(path, answer, methods=[method])
+
+    def _form(self, request: Request, next: str = "") -> Response:
+        self._guard.check_host(request)
+        return page("login.html.j2", None, next=next) if self._guard.logs_in else go("")
+
+    def _begin(self, request: Request, form: Annotated[Form, Depends(sent_form)]) -> Response:
+        self._guard.check_origin(request)
+        if self._service.keys is None:
             return go("")
         address = request.client.host if request.client else ""
-        if wait := guard.attempts.wait(address):
+        if wait := self._guard.attempts.wait(address):
             raise PageError(
                 429, "Too many tries", f"Too many logins failed. Try again in {wait} s.", wait
             )
         secret, wanted = form.get("key", "").strip(), form.get("next", "")
-        key = service.keys.find(secret)
+        key = self._service.keys.find(secret)
         if key is None:
-            guard.attempts.failed(address)
+            self._guard.attempts.failed(address)
             said = "This server does not know that key."
             return page("login.html.j2", None, 401, next=wanted, said=said)
         if not key.may(Right.READ):
             said = f"Key {key.name} lacks the right to read the memory. Use one that has it."
             return page("login.html.j2", None, 403, next=wanted, said=said)
-        guard.sessions.end(request.cookies.get(COOKIE, ""))
+        self._guard.sessions.end(request.cookies.get(COOKIE, ""))
         ours = _OURS.fullmatch(wanted)
         response = go(ours[1] if ours else "")
         response.set_cookie(
             COOKIE,
-            guard.sessions.begin(secret),
+            self._guard.sessions.begin(secret),
             max_age=HOURS * 3600,
             path=BASE,
             secure=request.url.scheme == "https",
@@ -58,11 +67,10 @@ def add_login(router: APIRouter, service: Service, guard: Guard) -> None:
         )
         return response
 
-    @router.post("/logout")
-    def end(request: Request, form: Annotated[Form, Depends(sent_form)]) -> Response:
-        visitor = guard.changes(request, form, Right.READ)
+    def _end(self, request: Request, form: Annotated[Form, Depends(sent_form)]) -> Response:
+        visitor = self._guard.changes(request, form, Right.READ)
         if visitor.session is not None:
-            guard.sessions.end(visitor.session)
+            self._guard.sessions.end(visitor.session)
         response = go("/login")
         response.delete_cookie(COOKIE, path=BASE)
         return response

@@ -3,10 +3,10 @@
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from latent_agent.server.pages.changing import add_changes
+from latent_agent.server.pages.changing import Changes
 from latent_agent.server.pages.guard import Guard, PageError
-from latent_agent.server.pages.login import add_login
-from latent_agent.server.pages.looking import add_looks
+from latent_agent.server.pages.login import Login
+from latent_agent.server.pages.looking import Looks
 from latent_agent.server.pages.rendering import BASE, PageRoute, stylesheet
 from latent_agent.server.service import Service
 
@@ -26,12 +26,11 @@ def router(service: Service) -> APIRouter:
     def style() -> Response:
         return stylesheet()
 
-    add_login(made, service, guard)
-    add_looks(made, guard)
-    add_changes(made, service, guard)
+    for pages in (Login(service, guard), Looks(guard), Changes(service, guard)):
+        pages.add_to(made)
 
     @made.get("/{rest:path}")
-    def nothing(rest: str) -> Response:
+    def nothing() -> Response:
         raise PageError(404, "No such page", "The way on is the overview, at /memory.")
 
     return made
