@@ -52,6 +52,11 @@ NOT_RUN: dict[str, list[str]] = {
     "docs/bundled-model.md": [
         "python -m dev.bundled_model.train --out first --compiled: takes hours",
     ],
+    "docs/how-to/chat.md": ['pip install "latent-agent[chat]": wants a person'],
+    "docs/how-to/memory-pages.md": [
+        "latent-agent serve --model path/to/model.gguf: serves until it is stopped",
+        "latent-agent serve-key ann --keys keys.json --right read --right rate: wants the server",
+    ],
     "docs/how-to/choose-a-model.md": [
         'latent-agent ask "What is 17 * 23?" --model Qwen/Qwen2.5-0.5B-Instruct: a download',
     ],
