@@ -70,14 +70,17 @@ def _recalled(
 def summary(way: Mapping[str, Any]) -> str:
     """Say in one line where an answer came from."""
     rounds = way["iterations"]
-    searched = f", after {rounds} round{'s' * (rounds != 1)} of search" if rounds else ""
+    searched = f"{rounds} round{'s' * (rounds != 1)} of search"
     best = max((max(one) for one in way["rewards"]), default=None)
     judged = "not judged" if best is None else f"reward {best:.2f}"
+    if way["source"] == "search":
+        return f"found after {searched}, {judged}"
+    near = len(way["warm_start"]["neighbours"])
     begun = {
         "draft": "the draft stands",
         "sample": "a sampled draft",
-        "memory": f"started from {len(way['warm_start']['neighbours'])} remembered",
+        "memory": f"started from {near} remembered answer{'s' * (near != 1)}",
         "prior": f"started from prior {way['warm_start']['prior']}",
-        "search": "found by search",
     }
-    return f"{begun.get(way['source'], way['source'])}{searched}, {judged}"
+    better = f", {searched} found nothing better" if rounds else ""
+    return f"{begun.get(way['source'], way['source'])}{better}, {judged}"

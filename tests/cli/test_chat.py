@@ -306,7 +306,7 @@ def test_a_terminal_shows_stops_rates_and_corrects(path: Path) -> None:
         terminal.type("/new\r")
         terminal.wait_for("A new conversation.")
         terminal.type(f"{QUESTION}\r")
-        terminal.wait_for("10 rounds of search, reward -1.00")
+        terminal.wait_for("10 rounds of search found nothing better, reward -1.00")
         terminal.type("/correct\r")
         terminal.wait_for("The answer is")
         terminal.type("\x15It was on Friday.\r")
