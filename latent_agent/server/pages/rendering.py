@@ -33,7 +33,7 @@ _TEMPLATES.globals["base"] = BASE
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def page(name: str, visitor: Visitor | None, status: int = 200, **shown: Any) -> HTMLResponse:
+def page(name: str, visitor: Visitor | None, status: int = 200, /, **shown: Any) -> HTMLResponse:
     """Return a page, made of a template."""
     text = _TEMPLATES.get_template(name).render(**{"said": "", **shown}, visitor=visitor)
     return HTMLResponse(text.encode("utf-8", "replace"), status, HEADERS)
