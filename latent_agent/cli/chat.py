@@ -1,6 +1,7 @@
 """``latent-agent chat``: a conversation on a terminal."""
 
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,9 +81,10 @@ def chat(
         partner = AtServer(url, key, model, _given(standard), _given(ours))
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     lines = Typed(COMMANDS) if terminal else Piped()
-    partner.open()
-    talk = Talk(partner, lines, Screen(terminal=terminal))
-    talk.run()
+    with closing(partner):
+        partner.open()
+        talk = Talk(partner, lines, Screen(terminal=terminal))
+        talk.run()
     if talk.failed and not terminal:
         raise typer.Exit(1)
 

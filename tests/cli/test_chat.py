@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -234,10 +235,16 @@ def test_what_only_our_server_knows_is_not_sent_to_others(server: Foreign) -> No
 
 
 def test_a_wrong_path_and_a_server_that_is_not_there_are_told(server: Foreign) -> None:
-    with pytest.raises(LatentAgentError, match=r"404: no /v2/models .\[31mhere; see that --url"):
-        AtServer(f"{server.url}/v2", None, None, {}, {}).open()
-    with pytest.raises(LatentAgentError, match="see that it runs"):
-        AtServer("http://127.0.0.1:9", None, None, {}, {}).open()
+    with (
+        closing(AtServer(f"{server.url}/v2", None, None, {}, {})) as wrong,
+        pytest.raises(LatentAgentError, match=r"404: no /v2/models .\[31mhere; see that --url"),
+    ):
+        wrong.open()
+    with (
+        closing(AtServer("http://127.0.0.1:9", None, None, {}, {})) as nobody,
+        pytest.raises(LatentAgentError, match="see that it runs"),
+    ):
+        nobody.open()
     with pytest.raises(SettingError, match="printable ASCII") as caught:
         AtServer(server.url, "sk-secret\n", None, {}, {})
     assert "secret" not in str(caught.value)
@@ -268,9 +275,11 @@ class _Typist:
 def test_a_cancelled_answer_frees_the_server(server: Foreign, capsys: Any) -> None:
     partner = AtServer(server.url, KEY, None, {}, {})
     partner.open()
+    assert partner.title == f"echo at {server.url}/v1"
     stop = threading.Timer(0.4, lambda: __import__("_thread").interrupt_main())
     stop.start()
-    Talk(partner, _Typist(), Screen(terminal=True)).run()
+    with closing(partner):
+        Talk(partner, _Typist(), Screen(terminal=True)).run()
     assert server.gone.wait(5)
     shown = capsys.readouterr().out
     assert "Stopped." in shown

@@ -18,7 +18,7 @@ def test_our_server_tells_why_and_takes_ratings(server: Served) -> None:
     assert first.startswith(f"{ANSWER}\n rewards")
     assert "5, stopped by threshold" in first
     assert "search; stored as trace" in then
-    assert "memory; recalled traces" in result.stdout
+    assert "recalled traces" in result.stdout
     assert "reward of 0.00" in result.stderr
     assert "The correction is read already" in result.stderr
 

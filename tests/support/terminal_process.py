@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fcntl import ioctl
 from pathlib import Path
 from struct import pack
-from termios import TIOCSWINSZ
+from termios import TIOCSCTTY, TIOCSWINSZ
 from typing import Self
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[>=()][A-Z0-9]?)")
@@ -29,6 +29,7 @@ class AtTerminal:
             [sys.executable, "-c", "from latent_agent.cli import main; main()", *words],
             stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, start_new_session=True,
             env={**os.environ, "TERM": "xterm-256color", **(env or {})},
+            preexec_fn=lambda: ioctl(0, TIOCSCTTY, 0),  # so that Ctrl-C reaches it
         )  # fmt: skip
         os.close(theirs)
 

@@ -59,12 +59,12 @@ class AtServer:
             LatentAgentError: If it does not answer, or has none while none is named.
         """
         try:
-            listed = self._told("GET", "/models")
+            listed = self._told("GET", "/models").get("data")
         except LatentAgentError:
             if self._model is None:
                 raise
-            return  # some servers list none
-        found = [one for one in listed.get("data") or [] if isinstance(one, dict)]
+            listed = None  # some servers list none
+        found = [one for one in listed or [] if isinstance(one, dict)]
         named = [one for one in found if self._model in (None, one.get("id"))]
         if self._model is None and not named:
             raise LatentAgentError(
@@ -132,6 +132,10 @@ class AtServer:
         """Return None: the server shows questions on its memory pages alone."""
         return None
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     def _told(self, method: str, path: str, asked: Any = None) -> dict[str, Any]:
         with self._request(method, path, asked) as response:
             body = response.read()
@@ -151,7 +155,7 @@ class AtServer:
         """Send a request; what the network or the server refuses is an error of ours."""
         try:
             with self._client.stream(method, f"{self._url}{path}", json=asked) as response:
-                if response.status_code != httpx.codes.OK:
+                if not response.is_success:
                     raise LatentAgentError(self._refusal(response))
                 yield response
         except httpx.HTTPError as error:
@@ -225,7 +229,7 @@ def _show_way(ours: Any, show: Show) -> Mapping[str, Any] | None:
         return ours
     event = str(ours["event"])
     if event == "draft":
-        show("draft", str(ours.get("text", "")))
+        show("drafted", str(ours.get("text", "")))
     if doing := doing_text(event, ours):
         show("doing", doing)
     return None

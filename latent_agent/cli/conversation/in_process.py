@@ -62,6 +62,10 @@ class InProcess:
         rating = self._chat.feedback(answer.id, said.score, **given)
         return rated_text(rating.reward, said, pending=rating.pending)
 
+    def close(self) -> None:
+        """Release the model."""
+        self._chat.close()
+
     def question_of(self, trace: int) -> str | None:
         """Return the question of a recalled trace."""
         memory = open_memory(self._chat.memory, self._chat.memory_mode)
@@ -76,6 +80,8 @@ def _doing(show: Show) -> Any:
     """Return a listener to a call's events."""
 
     def listen(event: str, details: Mapping[str, Any]) -> None:
+        if event == "draft":
+            show("drafted", str(details["text"]))
         if doing := doing_text(event, details):
             show("doing", doing)
 

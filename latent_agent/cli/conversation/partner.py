@@ -11,7 +11,8 @@ Turn = tuple[Role, str]
 Show = Callable[[str, str], None]
 """Takes what an answer is made of while it is made, from any thread: a kind and a text.
 
-``draft``, ``thought`` and ``answer`` are pieces, to be put together; ``doing`` is what goes on.
+``draft``, ``thought`` and ``answer`` are pieces, to be put together; ``drafted`` is a whole draft;
+``doing`` is what goes on.
 """
 
 
@@ -71,6 +72,10 @@ class Partner(Protocol):
         Raises:
             LatentAgentError: If it cannot be kept.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of what was opened."""
         ...
 
     def question_of(self, trace: int) -> str | None:

@@ -21,7 +21,7 @@ class Growing:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kind, self._pieces = "", list[str]()
+        self._kind, self._pieces, self._drafted = "", list[str](), False
         self._spinner = Spinner("line", text=Text("thinking", style="dim"))
 
     def show(self, kind: str, text: str) -> None:
@@ -29,6 +29,10 @@ class Growing:
         with self._lock:
             if kind == "doing":
                 self._spinner.update(text=Text(text, style="dim"))
+            elif kind == "drafted":
+                self._kind, self._pieces, self._drafted = "draft", [text], True
+            elif kind == "draft" and self._drafted:  # its last words come late
+                pass
             elif kind != self._kind:
                 self._kind, self._pieces = kind, [text]
             else:

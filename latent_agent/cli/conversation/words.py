@@ -25,4 +25,5 @@ def doing_text(event: str, details: Mapping[str, Any]) -> str | None:
             return f"searching, reward {details['reward']:.2f}"
         case "step" if details.get("best") is not None:
             return f"searching, round {details['step']}, best reward {details['best']:.2f}"
-    return None
+        case _:
+            return None

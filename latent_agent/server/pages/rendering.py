@@ -28,7 +28,7 @@ HEADERS = {
 }
 _TEMPLATES = environment("latent_agent.server.pages")
 _TEMPLATES.filters["clean"] = clean
-_TEMPLATES.globals["base"] = BASE
+_TEMPLATES.globals.update(base=BASE)
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -61,14 +60,15 @@ class Browser(httpx.Client):
         text = self.get(path).text
         return text.split('name="token" value="')[1].split('"')[0]
 
-    def send_form(
-        self, path: str, headers: dict[str, str] | None = None, **fields: str
-    ) -> httpx.Response:
-        given = {"origin": self.origin} if headers is None else headers
-        return self.post(path, data=fields, headers=given)
+    def send_form(self, path: str, **fields: str) -> httpx.Response:
+        return self.send_from({"origin": self.origin}, path, **fields)
 
-    def change(self, path: str, **fields: Any) -> httpx.Response:
-        return self.send_form(path, token=self.token(), **fields)
+    def send_from(self, headers: dict[str, str], path: str, **fields: str) -> httpx.Response:
+        """Send a form with headers that say where it comes from."""
+        return self.post(path, data=fields, headers=headers)
+
+    def change(self, path: str, **fields: str) -> httpx.Response:
+        return self.send_form(path, **{"token": self.token(), **fields})
 
 
 @pytest.fixture

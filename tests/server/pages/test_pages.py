@@ -204,13 +204,13 @@ def test_only_our_own_pages_change_anything(
             {"sec-fetch-site": "none"},
             {},
         ):
-            sent = ann.send_form(changed, headers, token=token, score="up")
+            sent = ann.send_from(headers, changed, token=token, score="up")
             assert (sent.status_code, "Sent from elsewhere" in sent.text) == (403, True)
         for wrong in ("", "x", other.token(), "\u00e9"):
             sent = ann.send_form(changed, token=wrong, score="up")
             assert (sent.status_code, "out of date" in sent.text) == (403, True)
         assert ann.get(changed).status_code in (200, 404), "no change by GET"
-    login = ann.send_form("/memory/login", {"origin": "https://evil.test"}, key=SECRETS["all"])
+    login = ann.send_from({"origin": "https://evil.test"}, "/memory/login", key=SECRETS["all"])
     assert login.status_code == 403
     assert stored.feedback(ids["warm"]) == []
     assert ann.send_form(f"{path}/rate", token=token, score="up").status_code == 303
