@@ -45,7 +45,7 @@ def night_view(night: NightInfo) -> dict[str, Any]:
         "verdict": clean(verdict_of(night)),
         "charts": [chart] if losses else [],
         "gate": [
-            {"answered with": _NAMES.get(name, clean(name)), **_figures(means)}
+            {"with": _NAMES.get(name, clean(name)), **_figures(means)}
             for name, means in gate.get("contestants", {}).items()
         ],
         "questions": gate.get("questions"),

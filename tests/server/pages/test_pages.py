@@ -116,7 +116,7 @@ def test_nights_and_priors_show_their_figures(browser: Open) -> None:
     assert "1.50 steps a question for ann" in ann.get("/memory/nights").text
     night = ann.get("/memory/nights/1").text
     assert "no prior" in night
-    assert "p = 0.003" in night
+    assert "0.003 against no prior" in night
     assert "<svg" in night
     priors = ann.get("/memory/priors").text
     assert priors.count("Roll back") == 1
