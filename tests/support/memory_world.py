@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 
-from latent_agent.recall.prior_checkpoint import PriorCard, save_prior
-from latent_agent.recall.prior_network import LatentPrior, PriorShape
 from latent_agent.server.keys import Right, WrittenKey, hash_of
 from latent_memory import Feedback, LatentMemory, Shelf
-from latent_memory.priors.nights import Result, begin_night, end_night
-from latent_memory.priors.priors import priors_folder, source_of
-from latent_memory.priors.publishing import note_file, publish, reserve
+from latent_memory.priors.nights import Result, end_night
+from latent_memory.priors.priors import find_prior
+from tests.chat.test_feedback import publish_untrained
 from tests.support.memories import in_namespace, trace
 
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
@@ -59,19 +57,7 @@ def fill(path: Path) -> dict[str, int]:
 
 def _night(memory: LatentMemory, shelf: Shelf) -> None:
     """A night that published a prior."""
-    database = memory.database
-    source = source_of(database, shelf)
-    assert source is not None
-    night = begin_night(database, shelf, seed=0, inputs={})
-    version = reserve(database, [source], night=night, positions=3)
-    shape = PriorShape(positions=3, width=8, embedding=16)
-    card = PriorCard(
-        version=str(version), namespace=shelf.namespace, fingerprint=shelf.fingerprint,
-        reward=shelf.reward, first_trace=source.first, last_trace=source.last, shape=shape,
-    )  # fmt: skip
-    file = priors_folder(memory.path) / f"{version}.safetensors"
-    note_file(database, version, file.name, save_prior(LatentPrior(shape, 5), card, file).checksum)
-    publish(database, version)
+    version = publish_untrained(memory, shelf)
     means = {"steps": 1.5, "reward": -0.2, "accepted": 0.8, "at_once": 0.6, "forwarded_tokens": 120}
     gate = {
         "questions": 40,
@@ -82,7 +68,7 @@ def _night(memory: LatentMemory, shelf: Shelf) -> None:
         verdict="published", reason=f"1.50 steps a question for {shelf.namespace}", seconds=61.0,
         losses=(0.9, 0.5, 0.4), gate=gate,
     )  # fmt: skip
-    end_night(database, night, result)
+    end_night(memory.database, find_prior(memory.database, version).night, result)
 
 
 def write_keys(path: Path) -> Path:
