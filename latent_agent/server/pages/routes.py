@@ -7,7 +7,7 @@ from latent_agent.server.pages.changing import Changes
 from latent_agent.server.pages.guard import Guard, PageError
 from latent_agent.server.pages.login import Login
 from latent_agent.server.pages.looking import Looks
-from latent_agent.server.pages.rendering import BASE, PageRoute, stylesheet
+from latent_agent.server.pages.rendering import BASE, PageRoute, go, stylesheet
 from latent_agent.server.service import Service
 
 # pyright: reportUnusedFunction=false
@@ -28,6 +28,10 @@ def router(service: Service) -> APIRouter:
 
     for pages in (Login(service, guard), Looks(guard), Changes(service, guard)):
         pages.add_to(made)
+
+    @made.get("/")
+    def without_slash() -> Response:
+        return go("")
 
     @made.get("/{rest:path}")
     def nothing() -> Response:

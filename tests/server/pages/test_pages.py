@@ -123,6 +123,10 @@ def test_nights_and_priors_show_their_figures(browser: Open) -> None:
     assert "active" in priors
 
 
+def test_a_slash_at_the_end_is_no_other_page(browser: Open) -> None:
+    assert browser("all").get("/memory/").headers["location"] == "/memory"
+
+
 def test_a_list_goes_on_with_older_ones(browser: Open) -> None:
     ann = browser("ann")
     first = ann.get("/memory/traces").text
@@ -195,6 +199,7 @@ def test_only_our_own_pages_change_anything(
 ) -> None:
     ann, other = browser("ann"), browser("ann")
     token, path = ann.token(), f"/memory/traces/{ids['warm']}"
+    others = other.token()
     for changed in (f"{path}/rate", f"{path}/forget", "/memory/priors/1/publish", "/memory/logout"):
         for headers in (
             {"origin": "https://evil.test"},
@@ -206,7 +211,7 @@ def test_only_our_own_pages_change_anything(
         ):
             sent = ann.send_from(headers, changed, token=token, score="up")
             assert (sent.status_code, "Sent from elsewhere" in sent.text) == (403, True)
-        for wrong in ("", "x", other.token(), "\u00e9"):
+        for wrong in ("", "x", others, "\u00e9"):
             sent = ann.send_form(changed, token=wrong, score="up")
             assert (sent.status_code, "out of date" in sent.text) == (403, True)
         assert ann.get(changed).status_code in (200, 404), "no change by GET"
