@@ -28,14 +28,13 @@ HEADERS = {
 }
 _TEMPLATES = environment("latent_agent.server.pages")
 _TEMPLATES.filters["clean"] = clean
-_TEMPLATES.globals.update(base=BASE)
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def page(name: str, visitor: Visitor | None, status: int = 200, /, **shown: Any) -> HTMLResponse:
     """Return a page, made of a template."""
-    text = _TEMPLATES.get_template(name).render(**{"said": "", **shown}, visitor=visitor)
+    text = _TEMPLATES.get_template(name).render(**{"said": "", **shown}, visitor=visitor, base=BASE)
     return HTMLResponse(text.encode("utf-8", "replace"), status, HEADERS)
 
 
