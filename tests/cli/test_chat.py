@@ -216,7 +216,7 @@ def test_any_server_answers(server: Foreign) -> None:
     [
         (["one"], "sk-wrong", (), "answered 401: who are you?; give --key"),
         (["fail"], KEY, (), "out of luck"),
-        (["one", "/up"], KEY, (), "must come from a server of latent-agent"),
+        (["one", "/up"], KEY, (), "must come from a server of ours"),
     ],
 )
 def test_what_a_server_refuses_is_told(

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from latent_agent.cli.conversation.partner import Answer, Role, Said, Show, Turn
+from latent_agent.cli.conversation.partner import Reply, Role, Said, Show, Turn
 from latent_agent.cli.conversation.words import doing_text, rated_text
 from latent_agent.errors import LatentAgentError, SettingError
 from latent_agent.server.memory_page.texts import clean
@@ -80,7 +80,7 @@ class AtServer:
                 f"{self._url} is another; leave these options out"
             )
 
-    def answer(self, turns: Sequence[Turn], show: Show) -> Answer:
+    def answer(self, turns: Sequence[Turn], show: Show) -> Reply:
         """Answer a conversation."""
         asked: dict[str, Any] = {
             "model": self._model,
@@ -103,19 +103,19 @@ class AtServer:
                         show("answer", piece)
                         text += piece
                     finish = choice.get("finish_reason") or finish
-        return Answer(
+        return Reply(
             text=text,
             cut=finish == "length",
             way=way,
             id=None if way is None else way.get("answer_id"),
         )
 
-    def rate(self, answer: Answer, said: Said) -> str:
+    def rate(self, answer: Reply, said: Said) -> str:
         """Keep what is said of an answer in the server's memory."""
         if answer.way is None:
             raise LatentAgentError(
-                f"an answer must come from a server of latent-agent to be rated, but {self._url} "
-                "is another; talk to one that `latent-agent serve` started"
+                "an answer must come from a server of ours if it is to be rated, but "
+                f"{self._url} is another; talk to one that `latent-agent serve` started"
             )
         if answer.id is None:
             raise LatentAgentError(

@@ -5,7 +5,7 @@ from typing import Any
 
 from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.chat.to_langchain import REASONING
-from latent_agent.cli.conversation.partner import Answer, Said, Show, Turn
+from latent_agent.cli.conversation.partner import Reply, Said, Show, Turn
 from latent_agent.cli.conversation.words import doing_text, rated_text
 from latent_agent.errors import LatentAgentError
 from latent_agent.recall.open_memory import open_memory
@@ -32,7 +32,7 @@ class InProcess:
         chat = self._chat
         chat.held_models.open(chat.model, chat.tokenizer, chat.load_options).engine()
 
-    def answer(self, turns: Sequence[Turn], show: Show) -> Answer:
+    def answer(self, turns: Sequence[Turn], show: Show) -> Reply:
         """Answer a conversation."""
         message: Any = None
         # A call's own listener: the chat model is shared with those who rate.
@@ -48,9 +48,9 @@ class InProcess:
             message = chunk if message is None else message + chunk
         way = message.response_metadata["latent_agent"]
         cut = message.response_metadata["finish_reason"] == "length"
-        return Answer(text=message.text, cut=cut, way=way, id=way["answer_id"])
+        return Reply(text=message.text, cut=cut, way=way, id=way["answer_id"])
 
-    def rate(self, answer: Answer, said: Said) -> str:
+    def rate(self, answer: Reply, said: Said) -> str:
         """Keep what is said of an answer in the memory."""
         if answer.id is None:
             why = (answer.way or {}).get("memory_error") or "there is no memory"

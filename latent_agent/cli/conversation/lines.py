@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from latent_agent.errors import SettingError
 
 
-class Lines(Protocol):
+class LineSource(Protocol):
     """Lines, one after the other."""
 
     terminal: bool

@@ -17,7 +17,7 @@ Show = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Reply:
     """An answer.
 
     Attributes:
@@ -58,7 +58,7 @@ class Partner(Protocol):
         """Do what takes long before the first question, such as to load a model."""
         ...
 
-    def answer(self, turns: Sequence[Turn], show: Show) -> Answer:
+    def answer(self, turns: Sequence[Turn], show: Show) -> Reply:
         """Answer a conversation that ends with a question.
 
         Raises:
@@ -66,7 +66,7 @@ class Partner(Protocol):
         """
         ...
 
-    def rate(self, answer: Answer, said: Said) -> str:
+    def rate(self, answer: Reply, said: Said) -> str:
         """Keep what is said of an answer; return what became of it, in words.
 
         Raises:

@@ -5,8 +5,8 @@ import re
 from rich.table import Table
 from rich.text import Text
 
-from latent_agent.cli.conversation.lines import Lines
-from latent_agent.cli.conversation.partner import Answer, Partner, Said, Turn
+from latent_agent.cli.conversation.lines import LineSource
+from latent_agent.cli.conversation.partner import Partner, Reply, Said, Turn
 from latent_agent.cli.conversation.screen import Screen
 from latent_agent.cli.way import summary, way_table
 from latent_agent.errors import LatentAgentError, SettingError
@@ -34,10 +34,10 @@ class Talk:
         screen: Shows it.
     """
 
-    def __init__(self, partner: Partner, lines: Lines, screen: Screen) -> None:
+    def __init__(self, partner: Partner, lines: LineSource, screen: Screen) -> None:
         self._partner, self._lines, self._screen = partner, lines, screen
         self._turns: list[Turn] = []
-        self._last: Answer | None = None
+        self._last: Reply | None = None
         self.failed = 0
         """Lines that came to nothing."""
 
@@ -107,7 +107,7 @@ class Talk:
                     "that begins with a slash needs a space before it"
                 )
 
-    def _answer(self) -> Answer:
+    def _answer(self) -> Reply:
         if self._last is None:
             raise SettingError("there must be an answer first, got none yet; ask something")
         return self._last

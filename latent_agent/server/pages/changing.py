@@ -19,7 +19,7 @@ Sent = Annotated[Form, Depends(sent_form)]
 _SCORES = {"up": 1.0, "down": 0.0}
 
 
-class Changes:
+class PageChanges:
     """What changes something: each a POST that bears the visitor's token."""
 
     def __init__(self, service: Service, guard: Guard) -> None:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from latent_agent.server.pages.changing import Changes
+from latent_agent.server.pages.changing import PageChanges
 from latent_agent.server.pages.guard import Guard, PageError
 from latent_agent.server.pages.login import Login
 from latent_agent.server.pages.looking import Looks
@@ -26,7 +26,7 @@ def router(service: Service) -> APIRouter:
     def style() -> Response:
         return stylesheet()
 
-    for pages in (Login(service, guard), Looks(guard), Changes(service, guard)):
+    for pages in (Login(service, guard), Looks(guard), PageChanges(service, guard)):
         pages.add_to(made)
 
     @made.get("/")
