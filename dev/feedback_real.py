@@ -16,7 +16,6 @@ Arms:
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from dev.notes import Notes
 from latent_agent import ChatLatentSeek, FeedbackReward, LatentSeekEmbeddings
 from latent_agent.errors import LatentAgentError
 from latent_agent.evaluation.items import Item, load_items
@@ -82,25 +82,6 @@ class Examples:
             question_, answer = self._rows[place]
             turns += [HumanMessage(question_ + ASK), AIMessage(answer)]
         return turns
-
-
-class Notes:
-    """JSON Lines that outlive a kill."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_text() if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
-        if whole != text:
-            path.write_text(whole)
-        self.rows: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
-
-    def add(self, **row: Any) -> None:
-        """Note something, at once."""
-        self.rows.append(row)
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
 
 
 class Arm:

@@ -52,6 +52,7 @@ class Writing:
         limits: Where the answer ends at the latest.
         sampler: Chooses each token.
         latents: Whether the latents of what follows the prefix are wanted.
+        logprobs: Whether the log-probabilities of what follows the prefix are wanted.
         on_token: Given each token of the answer as it is made; those of a thought are left out.
     """
 
@@ -61,6 +62,7 @@ class Writing:
     limits: AnswerLimits
     sampler: Sampler = GREEDY
     latents: bool = True
+    logprobs: bool = False
     on_token: Callable[[int], None] | None = None
 
 
@@ -75,6 +77,8 @@ class Completion:
             none were wanted.
         finish: Why it ended; ``time`` and ``tokens`` are budgets.
         thought_finished: False if there is nothing but a thought.
+        logprobs: Natural log-probabilities of the tokens after the prefix, at temperature 1 and
+            without a constraint, whatever drew them; none where none were wanted.
     """
 
     tokens: tuple[int, ...]
@@ -82,6 +86,7 @@ class Completion:
     latents: torch.Tensor
     finish: Finish
     thought_finished: bool = True
+    logprobs: tuple[float, ...] = ()
 
     @property
     def whole(self) -> bool:

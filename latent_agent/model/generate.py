@@ -215,6 +215,7 @@ class _Answer:
         self._sent = 0 if self._begins is None else len(self.tokens)
         self._latents: list[torch.Tensor] = []
         self._logits: torch.Tensor | None = None
+        self._logprobs: list[float] = []
         self.finish: Finish | None = self._ended(new=len(self.tokens))
 
     @property
@@ -232,6 +233,9 @@ class _Answer:
         """Choose the next token."""
         assert self._logits is not None
         self.tokens.append(self.row.sampler.choose(self._logits, self.tokens))
+        if self.row.logprobs:
+            logits = self._logits.float()
+            self._logprobs.append(float(logits[self.tokens[-1]] - logits.logsumexp(0)))
         if self._begins is None:
             self._begins = self._thinking.answer_at(self.tokens, 1)
         if self.row.on_token is not None and self._begins is not None:
@@ -265,6 +269,7 @@ class _Answer:
             latents=torch.stack(self._latents) if self._latents else none,
             finish=self.finish or "length",
             thought_finished=parts.finished,
+            logprobs=tuple(self._logprobs),
         )
 
 

@@ -1,0 +1,1 @@
+"""Answers of a real model, sampled once; rewards are compared on them."""
