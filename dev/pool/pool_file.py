@@ -46,6 +46,7 @@ class Asked:
         question: What was asked, choices included.
         truth: The true answer.
         family: Of which kind the question is; empty if nobody says.
+        choices: The texts to choose from, if it is multiple choice.
         answers: All answers, in the order of their sampling.
         tokens: Forwarded tokens of all of it, the prompt read once.
     """
@@ -54,6 +55,7 @@ class Asked:
     question: str
     truth: str
     family: str
+    choices: tuple[str, ...]
     answers: Sequence[Answer]
     tokens: int
 
@@ -120,4 +122,4 @@ def _asked(row: Mapping[str, Any]) -> Asked:
         )
         for one in row["answers"]
     ]
-    return Asked(**{**row, "answers": answers})
+    return Asked(**{**row, "choices": tuple(row["choices"]), "answers": answers})

@@ -154,7 +154,7 @@ def checked(item: Item, written: Sequence[Completion], tokens: int) -> Asked:
     ]
     return Asked(
         key=item.key, question=item.question, truth=item.truth, family=item.family,
-        answers=answers, tokens=tokens,
+        choices=item.choices, answers=answers, tokens=tokens,
     )  # fmt: skip
 
 
