@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from latent_agent.chat.retriever import TraceRetriever as TraceRetriever
     from latent_agent.chat.runnable import as_runnable as as_runnable
     from latent_agent.errors import LatentAgentError as LatentAgentError
+    from latent_agent.reward import AgreementReward as AgreementReward
+    from latent_agent.reward import CertaintyReward as CertaintyReward
+    from latent_agent.reward import EquationReward as EquationReward
     from latent_agent.reward import ExactMatch as ExactMatch
     from latent_agent.reward import FeedbackReward as FeedbackReward
     from latent_agent.reward import FormatReward as FormatReward
     from latent_agent.reward import JudgeReward as JudgeReward
+    from latent_agent.reward import Lexicographic as Lexicographic
     from latent_agent.reward import OutcomeReward as OutcomeReward
     from latent_agent.reward import Reward as Reward
+    from latent_agent.reward import ScaleReward as ScaleReward
     from latent_agent.reward import SelfReward as SelfReward
     from latent_agent.reward import ToolCallReward as ToolCallReward
     from latent_agent.reward import WeightedSum as WeightedSum
@@ -34,7 +39,10 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ |= {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "1000"}
 
 _MODULES = {
+    "AgreementReward": "latent_agent.reward",
+    "CertaintyReward": "latent_agent.reward",
     "ChatLatentSeek": "latent_agent.chat.chat_model",
+    "EquationReward": "latent_agent.reward",
     "ExactMatch": "latent_agent.reward",
     "FeedbackReward": "latent_agent.reward",
     "FormatReward": "latent_agent.reward",
@@ -44,7 +52,9 @@ _MODULES = {
     "LatentAgentError": "latent_agent.errors",
     "LatentSeekEmbeddings": "latent_agent.chat.embeddings",
     "LatentSeekLLM": "latent_agent.chat.llm",
+    "Lexicographic": "latent_agent.reward",
     "Reward": "latent_agent.reward",
+    "ScaleReward": "latent_agent.reward",
     "SelfReward": "latent_agent.reward",
     "ToolCallReward": "latent_agent.reward",
     "TraceRetriever": "latent_agent.chat.retriever",

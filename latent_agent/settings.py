@@ -92,7 +92,9 @@ class Settings:
     )
     drafts: int = setting(
         1,
-        "Drafts written in one batch: the draft, and above 1 sampled ones beside it.",
+        "Drafts written in one batch: the draft, and above 1 sampled ones beside it. A relative "
+        "reward, such as agreement, takes at least as many as the engine writes for little more "
+        "time than one, and no fewer than 5.",
         *whole(1),
     )
     draft_temperature: float = setting(
@@ -230,9 +232,10 @@ class Settings:
     judge: str = setting(
         "checks",
         "Built-in reward used where none is given: `checks` (four yes/no checks, LatentSeek "
-        'section 3), `strict` (the same, and a failed "answer correct" is never accepted) or '
-        "`grades` (five graded scores, LatentEvolve equation 11).",
-        one_of("checks", "strict", "grades"),
+        'section 3), `strict` (the same, and a failed "answer correct" is never accepted), '
+        "`grades` (five graded scores, LatentEvolve equation 11), `agreement` (of several answers' "
+        "final statements; drafts are sampled), `scale` (one pass) or `equations` (recomputed).",
+        one_of("checks", "strict", "grades", "agreement", "scale", "equations"),
     )
     chat_template_kwargs: Mapping[str, Any] = setting(
         dict,

@@ -3,6 +3,8 @@
 import typer
 
 from dev.pool.sample import sample
+from dev.pool.score import score
+from dev.pool.table import table
 from latent_agent.cli import run_app
 
 app = typer.Typer(
@@ -12,12 +14,8 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _several() -> None:
-    """Keep the names of commands, however many there are."""
-
-
-app.command()(sample)
+for command in (sample, score, table):
+    app.command()(command)
 
 if __name__ == "__main__":
     run_app(app)

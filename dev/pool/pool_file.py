@@ -122,4 +122,12 @@ def _asked(row: Mapping[str, Any]) -> Asked:
         )
         for one in row["answers"]
     ]
-    return Asked(**{**row, "choices": tuple(row["choices"]), "answers": answers})
+    return Asked(
+        key=row["key"],
+        question=row["question"],
+        truth=row["truth"],
+        family=row["family"],
+        choices=tuple(row["choices"]),
+        answers=answers,
+        tokens=row["tokens"],
+    )

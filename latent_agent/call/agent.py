@@ -17,6 +17,7 @@ from latent_agent.model.registry import SharedModel
 from latent_agent.model.thinking import closed
 from latent_agent.recall.types import NO_MEMORY, CallMemory
 from latent_agent.reward import Reward, SelfReward, as_reward
+from latent_agent.reward.by_name import BUILT_IN
 from latent_agent.search.needs import check_needs
 from latent_agent.search.refine import Search
 from latent_agent.search.types import SearchRecord
@@ -25,6 +26,8 @@ from latent_agent.settings import Settings
 
 def default_reward(judge: str, verdict: str = "generate") -> Reward:
     """Return the built-in reward that settings name."""
+    if judge in BUILT_IN:
+        return BUILT_IN[judge]()
     if judge == "grades":
         return SelfReward("grades", verdict=verdict)
     return SelfReward("checks", strict=judge == "strict", verdict=verdict)
@@ -39,6 +42,12 @@ def reward_for(settings: Settings, given: object = None) -> Reward:
     if given is not None:
         return as_reward(given)
     return default_reward(settings.judge, settings.verdict)
+
+
+def accepting(settings: Settings, reward: Reward) -> Settings:
+    """Return settings with the reward's own threshold, where it was calibrated."""
+    known = reward.threshold
+    return settings if known is None else replace(settings, threshold=known)
 
 
 class LatentAgent:
@@ -65,8 +74,8 @@ class LatentAgent:
         top_logprobs: int | None = None,
     ) -> None:
         self.model = model
-        self.settings = settings
         self.reward = form.reward(reward_for(settings, reward))
+        self.settings = accepting(settings, self.reward)
         self.memory = memory or NO_MEMORY
         if form.constrained:
             self.memory = self.memory.for_rating(held=True)
@@ -75,7 +84,8 @@ class LatentAgent:
     def having(self, settings: Settings | None = None, memory: CallMemory | None = None) -> Self:
         """Return the agent with other settings, or another memory."""
         other = copy(self)
-        other.settings, other.memory = settings or self.settings, memory or self.memory
+        other.settings = accepting(settings or self.settings, self.reward)
+        other.memory = memory or self.memory
         return other
 
     def without(self, seconds: float) -> Self:

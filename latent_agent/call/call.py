@@ -28,6 +28,8 @@ from latent_agent.search.types import Row, SearchRecord, Start, Trial
 from latent_agent.settings import Settings
 from latent_agent.tools.call import ToolCall
 
+_COMPARED = 5  # answers at least that a relative reward is first given
+
 
 class Call:
     """What writes the answers of one call, what scores them, and what both may spend.
@@ -65,8 +67,9 @@ class Call:
 
         self.budget, self.report = budget, report
         self.writer = Writer(
-            self.engine, settings, prompt, budget, self.constraint, report, progress.on_draft
-        )
+            self.engine, settings, prompt, budget, self.constraint, report, progress.on_draft,
+            logprobs=reward.reads_logprobs,
+        )  # fmt: skip
         template = settings.chat_template_kwargs
         case = Case(
             question=self.question,
@@ -78,6 +81,9 @@ class Call:
         self.last: tuple[Completion, str] | None = None
         self.failure: RewardError | None = None
         self.width = width_of(settings.width, self.engine)
+        self._drafts = settings.drafts
+        if reward.relative:  # there is nothing to compare a lone draft with
+            self._drafts = max(settings.drafts, self.engine.good_width, _COMPARED)
 
     def read(self, tokens: Sequence[int], text: str) -> tuple[str, tuple[ToolCall, ...]]:
         """Take the tool calls out of an answer; what was thought before it calls nothing."""
@@ -98,7 +104,7 @@ class Call:
         One after the other, each written when it is asked for; or all in one batch, where a round
         has room for several and no budget of tokens wants the first one judged before the next.
         """
-        samples = range(1, self.settings.drafts)
+        samples = range(1, self._drafts)
         if self.settings.max_forwarded_tokens is not None or (self.width == 1 and not samples):
             for warm in warm_starts:
                 yield from self._start_round([warm], range(0), draft=False)

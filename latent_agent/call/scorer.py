@@ -40,6 +40,7 @@ class Scorer:
         self._reward, self._case = reward, case
         self._threshold, self._report = threshold, report
         self._scores: dict[Hashable, Score] = {}
+        self._scored: list[Case] = []  # in their order; for a relative reward alone
 
     def scores(self, answers: Sequence[Unscored]) -> Iterator[Score | RewardError]:
         """Score the answers of a round.
@@ -75,11 +76,20 @@ class Scorer:
     def _ask(self, answers: Sequence[Unscored]) -> Iterator[Score | RewardError]:
         """Score answers, none of which is known."""
         cases = [
-            replace(self._case, answer=one.answer, calls=one.calls, complete=one.complete)
+            replace(
+                self._case,
+                answer=one.answer,
+                calls=one.calls,
+                complete=one.complete,
+                logprobs=one.completion.logprobs,
+                earlier=tuple(self._scored),
+            )
             for one in answers
             if one.completion.thought_finished
         ]
         scores = checked_scores(self._reward, cases)
+        if self._reward.relative:
+            self._scored += [replace(case, earlier=()) for case in cases]
         for one in answers:
             whole = one.completion.thought_finished
             yield next(scores) if whole else Score(value=-1.0, vetoed=True)

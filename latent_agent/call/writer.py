@@ -29,6 +29,7 @@ class Writer:
     Args:
         engine, settings, prompt, budget, constraint: The call's; the prompt as ids.
         report: Called with the event ``draft`` once the draft is written.
+        logprobs: Whether answers come with the log-probabilities of their tokens.
         on_draft: Given the draft's tokens, one by one, as they are made.
 
     Attributes:
@@ -45,9 +46,12 @@ class Writer:
         constraint: Constraint,
         report: Report,
         on_draft: Callable[[int], None] | None = None,
+        *,
+        logprobs: bool = False,
     ) -> None:
         self._engine, self._settings, self._prompt = engine, settings, prompt
         self._budget, self._report, self._on_draft = budget, report, on_draft
+        self._logprobs = logprobs
         room = (engine.context_window or len(prompt) + settings.max_tokens) - len(prompt)
         self._limits = AnswerLimits(max_tokens=min(settings.max_tokens, room), stop=settings.stop)
         self._sequence = engine.sequence(budget)
@@ -113,8 +117,12 @@ class Writer:
         written = self._sequence.write(rows, stage) if rows else []
         if goes_on:
             *written, rest = written
-            before = [] if begun is None else [begun.latents]
-            begun = replace(rest, latents=torch.cat([*before, rest.latents]))
+            before = [] if begun is None else [begun]
+            begun = replace(
+                rest,
+                latents=torch.cat([one.latents for one in (*before, rest)]),
+                logprobs=sum((one.logprobs for one in (*before, rest)), ()),
+            )
         if draft and self.drafted is None and begun is not None:
             self._take(begun)
         for prefix, completion in zip(prefixes, written, strict=False):
@@ -250,4 +258,10 @@ class Writer:
             self._completions[prefix] = completion
 
     def _row(self, prefix: tuple[int, ...], sampler: Sampler) -> Writing:
-        return Writing(prompt=self._prompt, prefix=prefix, limits=self._limits, sampler=sampler)
+        return Writing(
+            prompt=self._prompt,
+            prefix=prefix,
+            limits=self._limits,
+            sampler=sampler,
+            logprobs=self._logprobs,
+        )

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from latent_agent.errors import SettingError
-from latent_agent.reward.by_name import named
 from latent_memory import LatentMemory, default_location
 
 Model = Annotated[
@@ -57,11 +56,15 @@ def built_in_reward(name: str) -> Any:
     """
     if name == "self":
         return None
+    from latent_agent.reward.by_name import BUILT_IN, named
+
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
     module, _, attribute = name.partition(":")
     if not attribute:
         raise SettingError(
-            f"reward must be 'self', 'psrm' (demo only) or module:attribute, got {name!r}; "
-            "for example --reward my_rewards:length"
+            f"reward must be 'self', 'psrm' (demo only), one of {', '.join(BUILT_IN)}, or "
+            f"module:attribute, got {name!r}; for example --reward my_rewards:length"
         )
     try:
         return named(module, attribute)
@@ -78,6 +81,8 @@ def named_embedder(name: str) -> Any:
     Raises:
         SettingError: If there is none.
     """
+    from latent_agent.reward.by_name import named
+
     module, _, attribute = name.partition(":")
     try:
         embedder = named(module, attribute)

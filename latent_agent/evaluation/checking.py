@@ -1,26 +1,16 @@
 """Is an answer right, and what does it say in the end."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from latent_agent.errors import EvaluationError
-from latent_agent.evaluation.items import LETTERS, Item
+from latent_agent.evaluation.items import Item
 from latent_agent.reward import Case, Reward, Score
 from latent_agent.reward.by_name import named
 from latent_agent.reward.equivalence import same_answer, same_text, vote
 from latent_agent.reward.final_answer import plain, statements
+from latent_agent.reward.finals import chosen
 from latent_agent.teaching.world import final_answer
-
-_LETTER = re.compile(r"(?:\(([A-Za-z])\)|([A-Za-z])[.:)])(?:\s.*)?|([A-Za-z])")
-_NAMED = re.compile(
-    r"(?i:(?:answer|choice|option)(?:\s+is)?)\s*:?\s*\**\(?([A-Z])\b(?!')"
-    r"(?!(?<=[AI])\s+(?!(?:because|since|as|is|for)\b)[a-z])"  # A dog
-    r"(?!\s*(?:or|and|,|/|&)\s*\(?[A-Z]\b)"  # A or B
-)
-_ALONE = re.compile(
-    r"(?<!\bor)(?<!\band)(?<!\bnot)(?<!,)(?:^|\s)\(?([A-Z])[).]?\**\s*$", re.MULTILINE
-)
 
 
 @dataclass(frozen=True)
@@ -47,28 +37,6 @@ def _same_words(item: Item, answer: str) -> bool:
     return any(same_text(truth, said) for said in [plain(answer), *statements(answer)])
 
 
-def _choice(item: Item, answer: str) -> str | None:
-    """Return the letter that an answer settles on."""
-    known = LETTERS[: len(item.choices)]
-    for said in statements(answer):
-        if (letter := _letter(said)) and letter in known:
-            return letter
-        for letter, choice in zip(known, item.choices, strict=True):
-            if same_text(plain(choice), said):
-                return letter
-    for pattern in (_NAMED, _ALONE):
-        letters = [letter for letter in pattern.findall(answer) if letter in known]
-        if letters:
-            return letters[-1]
-    return None
-
-
-def _letter(said: str) -> str | None:
-    """Return the letter of "B", "(B) green" and "B. green"."""
-    match = _LETTER.fullmatch(said)
-    return next(filter(None, match.groups())).upper() if match else None
-
-
 # By the text in the box, after the last "answer is", or on the last line; case is ignored.
 EXACT = Checker(_same_words, lambda _, answer: stated(answer))
 # By the truth's own kind: a number by value and unit, a formula by math-verify, a text; votes in
@@ -77,7 +45,10 @@ FORMULA = Checker(
     lambda item, answer: same_answer(item.truth, answer), lambda _, answer: vote(answer)
 )
 # By the letter of the choice, or by its text.
-CHOICE = Checker(lambda item, answer: _choice(item, answer) == item.truth, _choice)
+CHOICE = Checker(
+    lambda item, answer: chosen(item.choices, answer) == item.truth,
+    lambda item, answer: chosen(item.choices, answer),
+)
 # By the teaching world's own rule: the word after the last "answer is".
 WORLD = Checker(
     lambda item, answer: final_answer(answer) == item.truth, lambda _, answer: final_answer(answer)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_agent.errors import EvaluationError
+from latent_agent.reward.finals import LETTERS
 from latent_agent.teaching.families import PLANTED, TRAINED, UNSEEN
 from latent_memory.json_lines import json_lines
 
@@ -16,7 +17,6 @@ _QUESTION = ("question", "problem", "query", "prompt", "input")
 _ANSWER = ("answer", "answerkey", "final_answer", "expected_answer", "target", "label", "solution")
 _FAMILY = ("family", "subject", "category", "type")
 _CHOICES = ("choices", "options")
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 BUNDLED = "bundled"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from latent_agent.call.agent import reward_for
+from latent_agent.call.agent import accepting, reward_for
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.bench import Bench
 from latent_agent.evaluation.checking import checker_named
@@ -71,6 +71,7 @@ def experiment(asked: EvaluationRequest) -> Experiment:
     """
     settings = settings_for(asked.recipe, **asked.settings)
     reward = reward_for(settings, asked.reward)
+    settings = accepting(settings, reward)
     if asked.misjudge:
         reward = Misjudging(reward, asked.misjudge)
     specs = swept(parse_methods(asked.methods), asked.sweeps)

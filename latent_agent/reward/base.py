@@ -21,14 +21,15 @@ class JudgeRequest:
         max_tokens: Longest reply.
         choices: If given, no reply is written: the likelier of these words is read from the
             logits of one forward pass.
-        weighed: The reply is then the first choice's probability among the choices, as a number.
+        values: If given, one for each choice: the reply is then their mean, weighed by how likely
+            the choices are beside each other, as a number.
         whole: Of a reply that is cut off at its longest nothing is returned.
     """
 
     prompt: str
     max_tokens: int = 64
     choices: tuple[str, ...] = ()
-    weighed: bool = False
+    values: tuple[float, ...] = ()
     whole: bool = False
 
 
@@ -47,6 +48,10 @@ class Judge(Protocol):
         """
         ...
 
+    def tells_apart(self, words: Sequence[str]) -> bool:
+        """Whether each of some words is a single token of the LM, and no two are the same."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -59,6 +64,10 @@ class Case:
         judge: The LM itself; None where no model is at hand.
         calls: The tool calls that it makes.
         complete: Whether it ended by itself, and not at a limit.
+        logprobs: Natural log-probabilities of the tokens that the model chose in writing it, at
+            temperature 1; what was decoded from latents is not among them. Only for a reward that
+            reads them.
+        earlier: Answers of the same call that were scored before. Only for a relative reward.
     """
 
     question: str
@@ -67,6 +76,8 @@ class Case:
     judge: Judge | None = None
     calls: Sequence[ToolCall] = ()
     complete: bool = True
+    logprobs: Sequence[float] = ()
+    earlier: Sequence["Case"] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +100,24 @@ class Score:
 
 
 class Reward(ABC):
-    """Scores answers in [-1, 0]."""
+    """Scores answers in [-1, 0].
+
+    Attributes:
+        threshold: Above it an answer is accepted, whatever the settings say: what calibration
+            found for this model and reward. None: nobody calibrated it, the settings' holds.
+    """
+
+    threshold: float | None = None
+
+    relative: bool = False
+    """Whether a score means something beside the scores of a question's other answers alone. Calls
+    sample answers beside their draft then, and let it see what was scored before."""
+
+    reads_logprobs: bool = False
+    """Whether it reads how likely an answer's tokens were."""
+
+    objective: bool = True
+    """Whether a search may ascend it; what is not is a part of a sum alone."""
 
     deterministic: bool = True
     """Whether the same answer always gets the same score; only then is a score remembered."""
@@ -166,9 +194,15 @@ def as_reward(reward: object) -> Reward:
     """Return a reward as it is, or wrap a callable.
 
     Raises:
-        RewardError: If it is neither.
+        RewardError: If it is neither, or no objective.
     """
     if isinstance(reward, Reward):
+        if not reward.objective:
+            raise RewardError(
+                f"{type(reward).__name__} must not be the only reward: a search that ascends it "
+                "makes answers worse; put another before it, for example "
+                f"Lexicographic(AgreementReward(), {type(reward).__name__}())"
+            )
         return reward
     if callable(reward) and not isinstance(reward, type):
         function: Callable[..., Any] = reward

@@ -17,6 +17,10 @@ _AT_ONCE = _NO_ORDERS + "Reply with one word: True or False."
 _WORKED = " Work it out briefly yourself." + _NO_ORDERS + "End with one line: "
 _VERDICT = _WORKED + "VERDICT: True or VERDICT: False."
 _SCORE = _WORKED + "SCORE: and a number from 0 to 10."
+_ON_A_SCALE = (
+    _SETTING + "How sure is it that the final answer is correct?" + _NO_ORDERS + "Reply with one "
+    "sign alone, from {worst} (surely wrong) to {best} (surely correct)."
+)
 _CHECKS = {
     "correct": "Is the final answer correct?",
     "understood": "Does the answer understand the problem and set it up rightly?",
@@ -43,6 +47,7 @@ class JudgePrompts:
         grades: Graded scores.
         grade_scale: The best grade's number.
         max_tokens: Longest reply.
+        scale: A score at once, with ``{worst}`` and ``{best}`` for the ends of the scale.
     """
 
     checks: Mapping[str, str]
@@ -51,6 +56,7 @@ class JudgePrompts:
     grades: Mapping[str, str]
     grade_scale: float
     max_tokens: int
+    scale: str = _ON_A_SCALE
 
 
 DEFAULT_PROMPTS = JudgePrompts(

@@ -15,11 +15,15 @@ from operator import attrgetter
 from typing import Any
 
 from latent_agent.errors import RewardError, SettingError
+from latent_agent.reward.agreement import AgreementReward
 from latent_agent.reward.base import Reward, as_reward
+from latent_agent.reward.certainty import CertaintyReward
+from latent_agent.reward.equations import EquationReward
 from latent_agent.reward.feedback import FeedbackReward
-from latent_agent.reward.outside import WeightedSum
 from latent_agent.reward.rules import FormatReward
+from latent_agent.reward.scale import ScaleReward
 from latent_agent.reward.self_reward import SelfReward
+from latent_agent.reward.sums import Lexicographic, WeightedSum
 from latent_agent.reward.tool_calls import ToolCallReward, ToolTurnReward
 
 
@@ -69,6 +73,11 @@ _BUILDERS: Mapping[str, Callable[[dict[str, Any]], Reward]] = {
     "WeightedSum": lambda its: WeightedSum(
         *((reward_from_id(part), weight) for part, weight in its["parts"])
     ),
+    "Lexicographic": lambda its: Lexicographic(*map(reward_from_id, its["parts"])),
+    "AgreementReward": lambda its: AgreementReward(its.pop("votes"), **its),
+    "CertaintyReward": lambda its: CertaintyReward(its.pop("part"), **its),
+    "EquationReward": lambda its: EquationReward(**its),
+    "ScaleReward": lambda its: ScaleReward(**its),
     "ToolCallReward": lambda _: ToolCallReward(),
     "ToolTurnReward": lambda its: ToolTurnReward(reward_from_id(its["inner"])),
 }

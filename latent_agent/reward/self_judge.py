@@ -1,6 +1,7 @@
 """The LM as a judge: prompts that share their beginning, read once and answered in one batch."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -51,6 +52,12 @@ class SelfJudge:
         replies = self._sequence.write(rows, "judge")
         return [self._text(*pair) for pair in zip(requests, replies, strict=True)]
 
+    def tells_apart(self, words: Sequence[str]) -> bool:
+        """Whether each of some words is a single token, and no two are the same."""
+        encode = self._engine.tokenizer.encode
+        ids = [encode(word, add_special_tokens=False) for word in words]
+        return all(len(one) == 1 for one in ids) and len({one[0] for one in ids}) == len(ids)
+
     def _encode(self, request: JudgeRequest) -> list[int]:
         tokenizer = self._engine.tokenizer
         turns = [Turn("user", request.prompt)]
@@ -75,11 +82,24 @@ class SelfJudge:
         return "" if request.whole and reply.finish != "stop" else reply.text
 
     def _choose(self, request: JudgeRequest, logits: torch.Tensor) -> str:
-        firsts = [self._first_ids(choice) for choice in request.choices]
+        firsts = self._told_apart(request.choices)
         scores = [max(logits[token].item() for token in ids) for ids in firsts]
-        if request.weighed:
-            return repr(torch.tensor(scores, dtype=torch.float64).softmax(0)[0].item())
+        if request.values:
+            shares = torch.tensor(scores, dtype=torch.float64).softmax(0)
+            return repr(float(shares @ torch.tensor(request.values, dtype=torch.float64)))
         return request.choices[scores.index(max(scores))].strip()
+
+    def _told_apart(self, choices: Sequence[str]) -> list[set[int]]:
+        """Return the first tokens of each choice that begin no other one: a space tells nothing."""
+        firsts = [self._first_ids(choice) for choice in choices]
+        counts = Counter(token for ids in firsts for token in ids)
+        own = [{token for token in ids if counts[token] == 1} for ids in firsts]
+        if not all(own):
+            raise RewardError(
+                f"a judge's choices must begin with different tokens, got {list(choices)!r}; "
+                "choose words that this tokenizer tells apart"
+            )
+        return own
 
     def _first_ids(self, word: str) -> set[int]:
         """The first token of a word with and without a space before it."""

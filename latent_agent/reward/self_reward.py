@@ -105,8 +105,8 @@ class SelfReward(Reward):
     def _request(self, prompts: JudgePrompts, name: str, case: Case) -> JudgeRequest:
         if self._verdict != "generate":
             text = fill(prompts.quick[name], case.conversation, case.answer)
-            graded = self._verdict == "probability"
-            return JudgeRequest(prompt=text, choices=prompts.words, weighed=graded)
+            values = (1.0, 0.0) if self._verdict == "probability" else ()
+            return JudgeRequest(prompt=text, choices=prompts.words, values=values)
         texts = prompts.checks if self._kind == "checks" else prompts.grades
         text = fill(texts[name], case.conversation, case.answer)
         longest = self._max_tokens or prompts.max_tokens

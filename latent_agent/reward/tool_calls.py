@@ -27,6 +27,8 @@ class _WrappedReward(Reward):
     def __init__(self, reward: Reward) -> None:
         self._reward = reward
         self.deterministic = reward.deterministic
+        self.threshold, self.relative = reward.threshold, reward.relative
+        self.reads_logprobs = reward.reads_logprobs
 
     @property
     def id(self) -> str:

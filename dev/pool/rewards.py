@@ -1,0 +1,42 @@
+"""A pool's answers as rewards see them, and the rewards that need no model."""
+
+from collections.abc import Mapping, Sequence
+
+from dev.pool.pool_file import Asked
+from latent_agent import AgreementReward, CertaintyReward, EquationReward, Lexicographic
+from latent_agent.model.conversation import Turn, transcript
+from latent_agent.reward import Case, Reward
+from latent_agent.reward.base import Judge
+
+FREE: Mapping[str, Reward] = {
+    "agreement": AgreementReward(),
+    "agreement-by-probability": AgreementReward("probability"),
+    "agreement-by-perplexity": AgreementReward("perplexity"),
+    "agreement, certainty": Lexicographic(AgreementReward(), CertaintyReward()),
+    "equations": EquationReward(),
+    "certainty, worst": CertaintyReward("worst"),
+    "certainty, tail": CertaintyReward("tail"),
+    "certainty, whole": CertaintyReward("whole"),
+}
+"""Rewards that cost nothing once answers are there."""
+
+
+def cases(asked: Asked, judge: Judge | None = None) -> list[Case]:
+    """Return a question's answers as one round."""
+    conversation = transcript([Turn("user", asked.question)])
+    return [
+        Case(
+            question=asked.question,
+            answer=answer.text,
+            conversation=conversation,
+            judge=judge,
+            complete=answer.whole,
+            logprobs=answer.logprobs,
+        )
+        for answer in asked.answers
+    ]
+
+
+def scored(reward: Reward, asked: Sequence[Asked]) -> list[list[float]]:
+    """Return the scores of all answers, a row a question, by a reward that needs no model."""
+    return [[score.value for score in reward.score_round(cases(one))] for one in asked]
