@@ -9,16 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from dev.notes import Notes
-from dev.pool.figures import Baselines, Figures, Scores, baselines, figures
+from dev.pool.baselines import Baselines, baselines
 from dev.pool.pool_file import Asked, PoolFile
 from dev.pool.rewards import FREE, scored
 from latent_agent.cli.options import Json
 from latent_agent.errors import EvaluationError
+from latent_agent.evaluation.reward_figures import Figures, Scores, figures
 from latent_agent.evaluation.statistics import Estimate
 
-_HEADINGS = (
-    f"{'reward':<24} {'area':>5} {'within':>17} {'best':>5} {'over greedy':>19}",
-    f"{'':<24} {'accepted right':>14} {'wrong':>6} {'threshold':>9} {'tokens':>7}",
+_FIRST = f"{'reward':<24} {'area':>5}  {'within a question':<17}  best of all answers"
+_SECOND = (
+    f"{'':<24} {'over greedy':<21}  {'accepts right':>12} {'wrong':>5} {'above':>6} {'tokens':>6}"
 )
 
 
@@ -85,7 +86,9 @@ def compared(
     asked: Sequence[Asked], judged: Sequence[Judged], seed: int = 0
 ) -> tuple[Baselines, dict[str, Figures]]:
     """Return a pool's figures, without a reward and by each; questions not judged are left out."""
-    by_reward = {name: figures(asked, scored(reward, asked), seed) for name, reward in FREE.items()}
+    by_reward = {
+        name: figures(_rights(asked), scored(reward, asked), seed) for name, reward in FREE.items()
+    }
     for one in judged:
         both = [question for question in asked if question.key in one.rows]
         rows = [one.rows[question.key] for question in both]
@@ -93,7 +96,7 @@ def compared(
         answers = max(1, sum(map(len, scores)))
         tokens, seconds = (sum(row[name] for row in rows) for name in ("tokens", "seconds"))
         name = one.name if len(both) == len(asked) else f"{one.name} ({len(both)})"
-        by_reward[name] = figures(both, scores, seed, tokens / answers, seconds / answers)
+        by_reward[name] = figures(_rights(both), scores, seed, tokens / answers, seconds / answers)
     return baselines(asked), by_reward
 
 
@@ -109,19 +112,22 @@ def shown(
     for name, one in (("greedy", plain.greedy), ("self-consistency", plain.voted)):
         yield f"{name:<24} {_interval(one)}"
     yield f"{f'pass@{plain.answers}':<24} {_interval(plain.any)}"
-    yield _HEADINGS[0]
+    yield _FIRST
+    for name, one in by_reward.items():
+        yield f"{name:<24} {one.area:5.3f}  {_interval(one.within):<17}  {_interval(one.best)}"
+    yield _SECOND
     for name, one in by_reward.items():
         gain = one.gain.difference
         over = f"{gain.mean:+.3f} [{gain.low:+.2f}, {gain.high:+.2f}]"
-        area = f"{one.area:.3f}"
-        yield f"{name:<24} {area:>5} {_interval(one.within):>17} {one.best.mean:>5.3f} {over:>22}"
-    yield _HEADINGS[1]
-    for name, one in by_reward.items():
         yield (
-            f"{name:<24} {one.right:>14.3f} {one.wrong:>6.3f} {one.threshold:>9.3f} "
-            f"{one.tokens:>7.0f}"
+            f"{name:<24} {over:<21}  {one.right:>11.3f} {one.wrong:>6.3f} {one.threshold:>6.3f} "
+            f"{one.tokens:>6.0f}"
         )
     yield ""
+
+
+def _rights(asked: Sequence[Asked]) -> list[list[bool]]:
+    return [[answer.right for answer in one.answers] for one in asked]
 
 
 def _interval(one: Estimate) -> str:

@@ -106,4 +106,5 @@ class Scorer:
             accepted=score.passes(self._threshold),
             checks=dict(score.checks),
             text=one.completion.text,
+            complete=one.complete,
         )

@@ -100,7 +100,40 @@ def _show(figures: Mapping[str, Any]) -> None:
         ("by_truth", "Best of the answers by the truth"),
     ):
         console.print(f"{text}: {_share(figures[name])} right", highlight=False)
+    _show_free(console, figures)
     console.print(figures["recommendation"], highlight=False)
+
+
+def _show_free(console: Console, figures: Mapping[str, Any]) -> None:
+    """Show the rewards that cost nothing; thresholds are found on one half, shown on the other."""
+    if not figures["rewards"]:
+        return
+    table = Table(title="Rewards that cost nothing, on the same answers")
+    table.add_column("Reward")
+    for name in ("Ranks rightly", "Best", "Over the draft", "Right, wrong accepted above"):
+        table.add_column(name, justify="right")
+    for name, one in figures["rewards"].items():
+        gain = one["gain"]["difference"]
+        shown = "" if gain["low"] > 0 or gain["high"] < 0 else ", not shown"
+        known = one["threshold"] == one["threshold"]
+        accepts = f"{_plain(one['right'])}, {_plain(one['wrong'])} {one['threshold']:.3f}"
+        table.add_row(
+            name,
+            _share(one["within"]),
+            f"{one['best']['mean']:.1%}",
+            f"{100 * gain['mean']:+.1f} [{100 * gain['low']:.1f}, {100 * gain['high']:.1f}]{shown}",
+            accepts if known else "none found",
+        )
+    console.print(table)
+    if cut := figures["cut_off"]:
+        console.print(
+            f"{cut} answers were longer than max_tokens; here they count as wrong.",
+            highlight=False,
+        )
+
+
+def _plain(share: float) -> str:
+    return "none" if share != share else f"{share:.0%}"
 
 
 def _share(verdict: Mapping[str, float]) -> str:

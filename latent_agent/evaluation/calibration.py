@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 
 from latent_agent.evaluation.records import Point, Record
+from latent_agent.evaluation.reward_figures import Figures
+from latent_agent.evaluation.reward_figures import figures as figures_of
 from latent_agent.evaluation.statistics import compare, estimate, ratio
+from latent_agent.reward import Case
+from latent_agent.reward.by_name import BUILT_IN
 
+_FREE = ("agreement", "equations")  # rewards of the answers' texts alone
 _LITTLE = 0.02  # of accuracy: too little to be worth a judge
 _CHANCE, _SURE = 0.05, 1.96  # of a sign test: its p, and the standard deviations of that
 _ROOMLESS = 22  # questions: where none of so many shows room, a 95% interval ends below 15%
@@ -26,7 +31,10 @@ def calibrate(records: Sequence[Record]) -> dict[str, Any]:
     drafts = [float(judged(record)[0].right) for record in known]
     chosen = [float(record.right) for record in known]
     best = [float(any(point.right for point in judged(record))) for record in known]
+    everything = [point for record in known for point in judged(record)]
     figures: dict[str, Any] = {
+        "cut_off": sum(not point.complete for point in everything),
+        "rewards": {name: asdict(one) for name, one in free_rewards(known).items()},
         "questions": len(records),
         "failures": len(records) - len(known),
         "answers": sum(len(judged(record)) for record in known),
@@ -46,7 +54,31 @@ def calibrate(records: Sequence[Record]) -> dict[str, Any]:
 
 def judged(record: Record) -> list[Point]:
     """Return the answers that the judge was asked about, each different one once."""
-    return [point for point in record.points if point.reward is not None]
+    return [point for point in record.points if point.reward is not None and not point.repeated]
+
+
+def free_rewards(records: Sequence[Record]) -> dict[str, Figures]:
+    """Return how rewards that cost nothing rank the answers: an answer cut off counts as wrong."""
+    if not records:
+        return {}
+    answers = [[point for point in one.points if point.reward is not None] for one in records]
+    rights = [[point.right and point.complete for point in points] for points in answers]
+    found: dict[str, Figures] = {}
+    for name in _FREE:
+        reward = BUILT_IN[name]()
+        scores = [
+            [score.value for score in reward.score_round(_cases(record, points))]
+            for record, points in zip(records, answers, strict=True)
+        ]
+        found[name] = figures_of(rights, scores)
+    return found
+
+
+def _cases(record: Record, points: Sequence[Point]) -> list[Case]:
+    return [
+        Case(question=record.question, answer=point.text, complete=point.complete)
+        for point in points
+    ]
 
 
 def _checks(records: Sequence[Record]) -> list[str]:

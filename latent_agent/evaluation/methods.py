@@ -134,7 +134,7 @@ def propose(
     call = bench.call(item, log)
     search = SearchRecord()
     try:
-        search.stopped = _tried(call, search, bench, proposals, source, through)
+        search.stopped = _tried(call, search, bench, proposals, source, log if through else None)
     except BudgetSpent as spent:
         search.stopped = spent.reason
     except RewardError as failure:
@@ -146,16 +146,25 @@ def propose(
 
 
 def _tried(
-    call: Call, search: SearchRecord, bench: Bench, proposals: Propose, source: str, through: bool
+    call: Call,
+    search: SearchRecord,
+    bench: Bench,
+    proposals: Propose,
+    source: str,
+    through: AnswerLog | None,
 ) -> str:
+    """Try them; ``through``: go on after one was accepted, and log what is repeated."""
     settings, draft = bench.settings, call.scored_draft()
-    if search.add_starts([draft], settings.threshold) and not through:
+    if search.add_starts([draft], settings.threshold) and through is None:
         return "threshold"
     for row in proposals(call):
+        logged = 0 if through is None else len(through.answers)
         trial = call.attempt(row, source)
+        if through is not None and len(through.answers) == logged:
+            through.repeat(trial.text, call.budget.total)
         search.iterations += 1
         accepted = search.add_round([(draft.latents, [trial])], settings.threshold)
-        if accepted and not through:
+        if accepted and through is None:
             return "threshold"
     return "iterations"
 

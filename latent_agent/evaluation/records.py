@@ -24,6 +24,8 @@ class Point:
         accepted: Whether that ends a search.
         source: Where the answer comes from.
         checks: The judge's single findings.
+        complete: Whether it ended by itself, and not at a limit.
+        repeated: Whether it was judged before, word for word.
     """
 
     forwarded: int
@@ -34,6 +36,8 @@ class Point:
     accepted: bool = False
     source: str = "draft"
     checks: Mapping[str, float] = field(default_factory=dict[str, float])
+    complete: bool = True
+    repeated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,8 +126,8 @@ def test_a_call_samples_its_first_round_and_ends_where_answers_agree(votes) -> N
 
 def test_a_call_with_a_budget_of_tokens_takes_one_after_the_other() -> None:
     chat = ChatLatentSeek(
-        model="bundled", dtype="float32", memory=None, max_tokens=60, max_iterations=0 + 1,
-        max_forwarded_tokens=100_000, judge="agreement", threshold=-0.35,
+        model="bundled", dtype="float32", memory=None, max_tokens=60, max_iterations=1,
+        max_forwarded_tokens=100_000, reward=AgreementReward(), threshold=-0.35,
     )  # fmt: skip
     ours = chat.invoke(QUESTION).response_metadata["latent_agent"]
     lone, *later = [rewards[0] for rewards in ours["rewards"]]
