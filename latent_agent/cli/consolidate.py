@@ -52,7 +52,9 @@ def consolidate(
     ] = None,
     reward: Annotated[
         str | None,
-        typer.Option(help="'self' or module:attribute; by default the one the traces name."),
+        typer.Option(
+            help="A built-in's name or module:attribute; by default the one the traces name."
+        ),
     ] = None,
     share: Annotated[
         list[str] | None, typer.Option(help="Learn from this namespace too; repeatable.")

@@ -36,7 +36,7 @@ def demo(
     recipe: Recipe = "default",
     max_iterations: MaxIterations = None,
     reward: Annotated[
-        str, typer.Option(help="'self', 'psrm' (the known truth) or module:attribute.")
+        str, typer.Option(help="A built-in's name, 'psrm' (the known truth) or module:attribute.")
     ] = "self",
     memory: Annotated[
         bool,

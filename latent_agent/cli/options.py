@@ -8,6 +8,8 @@ import typer
 from latent_agent.errors import SettingError
 from latent_memory import LatentMemory, default_location
 
+REWARDS = "self, agreement, equations, scale, p-true, others of the docs, or module:attribute."
+
 Model = Annotated[
     str, typer.Option(help="'bundled', a Hugging Face id, or a local folder.", show_default=True)
 ]

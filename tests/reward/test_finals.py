@@ -12,8 +12,10 @@ ROW = {"question": "Which?", "choices": ["red", "A dog", "dark green"], "answer"
 @pytest.mark.parametrize(
     ("answer", "letter"),
     [
-        ("C. dark green", "C"), ("\\boxed{C}", "C"), ("dark green", "C"), ("The answer is (C).", "C"),
-        ("A dog is what it is", None), ("I do not know.", None), ("", None), ("The answer is D", None),
+        ("C. dark green", "C"), ("\\boxed{C}", "C"), ("dark green", "C"),
+        ("The answer is (C).", "C"),
+        ("A dog is what it is", None), ("I do not know.", None), ("", None),
+        ("The answer is D", None),
     ],
 )  # fmt: skip
 def test_rewards_and_evaluation_read_the_same_choice(answer: str, letter: str | None) -> None:
