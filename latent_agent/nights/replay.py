@@ -101,7 +101,7 @@ class Replayer:
         accepted = outcome.stopped == "threshold"
         return Replay(
             steps=outcome.iterations,
-            reward=outcome.reward if accepted else min(outcome.reward, settings.threshold),
+            reward=outcome.reward if accepted else min(outcome.reward, agent.settings.threshold),
             accepted=accepted,
             forwarded=sum(outcome.forwarded_tokens.values()),
             text=outcome.text,

@@ -17,6 +17,8 @@ class Misjudging(Reward):
 
     def __init__(self, reward: Reward, share: float, seed: int = 0) -> None:
         self._reward, self._share, self._seed = reward, share, seed
+        self.deterministic, self.threshold = reward.deterministic, reward.threshold
+        self.relative, self.reads_logprobs = reward.relative, reward.reads_logprobs
 
     @property
     def id(self) -> str:
