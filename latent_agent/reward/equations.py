@@ -19,7 +19,7 @@ _REWRITTEN = (
     (re.compile(r"[−–]"), "-"),
     (re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])"), ""),
     (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"((\1)/(\2))"),
-    (re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]*\}"), " w "),
+    (re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]*\}"), " words "),
     (re.compile(r"\\boxed\s*\{([^{}]*)\}"), r"\1"),
     (re.compile(r"\^\s*\{([^{}]*)\}"), r"^(\1)"),
     (re.compile(r"\\?[$€£]"), ""),
@@ -29,6 +29,8 @@ _REWRITTEN = (
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"(?<=[\d)%])[ \t]*[xX][ \t]*(?=[\d(.])"), "*"),
 )
+_UNIT = re.compile(r"(?<=[\d)])\s*\\(?:text|mathrm|mbox)\s*\{([^{}\d]*)\}")
+_SCALE = re.compile(r"hundred|thousand|illion|dozen|percent|half|times", re.IGNORECASE)
 _SIDE = r"[\d.+\-*/^()% \t]{1,200}"
 _CHAIN = re.compile(rf"{_SIDE}(?:(?<![=<>!:])=(?!=){_SIDE})+")
 _OPERATOR = re.compile(r"(?<=[\d)%.])\s*[-+*/^(]")
@@ -81,7 +83,7 @@ def equations(answer: str) -> list[tuple[str, bool]]:
 
     Not more than 200, of the first 20,000 characters; of ``a = b = c`` there are two.
     """
-    text = answer[:_LONGEST]
+    text = "\n".join(map(_without_units, answer[:_LONGEST].split("\n")))
     for pattern, to in _REWRITTEN:
         text = pattern.sub(to, text)
     found: list[tuple[str, bool]] = []
@@ -90,6 +92,17 @@ def equations(answer: str) -> list[tuple[str, bool]]:
         if len(found) == _MOST:
             break
     return found
+
+
+def _without_units(line: str) -> str:
+    r"""Drop units such as ``\text{ days}`` behind numbers, where they change no value.
+
+    They may where different ones are added: 3 hours - 150 minutes.
+    """
+    units = {unit.strip() for unit in _UNIT.findall(line)}
+    bare = _UNIT.sub("", line)
+    added = len(units) > 1 and re.search(r"[-+−–]", bare)
+    return line if added or any(map(_SCALE.search, units)) else bare
 
 
 def _stated(text: str) -> Iterator[tuple[str, bool]]:
