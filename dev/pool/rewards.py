@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from dev.pool.pool_file import Asked
-from latent_agent import AgreementReward, CertaintyReward, EquationReward, Lexicographic
+from latent_agent import (
+    AgreementReward,
+    CertaintyReward,
+    EquationReward,
+    Lexicographic,
+    WeightedSum,
+)
 from latent_agent.model.conversation import Turn, transcript
 from latent_agent.reward import Case, Reward
 from latent_agent.reward.base import Judge
@@ -13,7 +19,10 @@ FREE: Mapping[str, Reward] = {
     "agreement-by-probability": AgreementReward("probability"),
     "agreement-by-perplexity": AgreementReward("perplexity"),
     "agreement, certainty": Lexicographic(AgreementReward(), CertaintyReward()),
+    "agreement, equations": Lexicographic(AgreementReward(), EquationReward()),
+    "agreement + equations": WeightedSum((AgreementReward(), 1.0), (EquationReward(), 1.0)),
     "equations": EquationReward(),
+    "equations, certainty": Lexicographic(EquationReward(), CertaintyReward("whole")),
     "certainty, worst": CertaintyReward("worst"),
     "certainty, tail": CertaintyReward("tail"),
     "certainty, whole": CertaintyReward("whole"),

@@ -19,7 +19,7 @@ from latent_agent.evaluation.statistics import Estimate
 
 _FIRST = f"{'reward':<24} {'area':>5}  {'within a question':<17}  best of all answers"
 _SECOND = (
-    f"{'':<24} {'over greedy':<21}  {'accepts right':>12} {'wrong':>5} {'above':>6} {'tokens':>6}"
+    f"{'':<24} {'over greedy':<21}  {'takes right':>12} {'wrong':>5} {'above':>6} {'tokens':>6}"
 )
 
 
@@ -75,8 +75,9 @@ def _judged(path: Path) -> Judged:
             f"scores must be a file that `python -m dev.pool score` wrote, got {str(path)!r}; "
             "give one, or leave --scores out"
         )
+    judge, own = (rows[0][name] for name in ("model", "pool"))
     return Judged(
-        name=f"{rows[0]['name']}, {rows[0]['model']}",
+        name=rows[0]["name"] if judge == own["model"] else f"{rows[0]['name']}, {judge}",
         pool=rows[0]["pool"],
         rows={row["key"]: row for row in rows[1:]},
     )
@@ -113,6 +114,7 @@ def shown(
         yield f"{name:<24} {_interval(one)}"
     yield f"{f'pass@{plain.answers}':<24} {_interval(plain.any)}"
     yield _FIRST
+    by_reward = {name if len(name) < 25 else f"{name[:23]}…": by_reward[name] for name in by_reward}
     for name, one in by_reward.items():
         yield f"{name:<24} {one.area:5.3f}  {_interval(one.within):<17}  {_interval(one.best)}"
     yield _SECOND

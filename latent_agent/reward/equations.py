@@ -38,7 +38,7 @@ _NUMBER = re.compile(r"-?\d*\.?\d*")
 # What stands directly before or after a side and makes it a part of something else: 2x + 3 = 7,
 # half of 6 + 4 = 7, 5 = 3 + y, 5 = 2 more than 3.
 _BEFORE = re.compile(
-    r"(?:[^\s(\[{,;`'\"<>=*|]|\b(?:of|times|plus|minus|by|than|less|more|from|and|[a-zA-Z])\s+)\Z"
+    r"(?:[^\s(\[{,;`'\"<>=*|]|\b(?:of|times|plus|minus|by|than|less|more|[a-zA-Z])\s+)\Z"
 )
 _WORD_BEFORE = re.compile(r"[\w)\]}]\s*\Z")
 _AFTER = re.compile(

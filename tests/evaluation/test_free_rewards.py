@@ -66,12 +66,12 @@ def test_nothing_judged_says_nothing() -> None:
 
 
 def test_samples_that_are_repeated_stand_among_the_points() -> None:
-    made = experiment(EvaluationRequest(questions=3, settings={"max_iterations": 5}))
+    made = experiment(EvaluationRequest(questions=2, settings={"max_iterations": 3}))
     for item in made.plan.items:
         blank = Record(method="judged-samples", seed=0, item=item.key, place=0)
         points = attempt(METHODS["judged-samples"], made.bench, item, blank).points
         asked = [point for point in points if point.reward is not None]
-        assert len(asked) == 6  # the draft, and five samples
+        assert len(asked) == 4  # the draft, and three samples
         texts = [point.text for point in asked]
         first = {text: texts.index(text) for text in texts}
         assert [point.repeated for point in asked] == [
@@ -86,7 +86,7 @@ def test_a_file_of_two_questions_is_enough_for_a_table_and_for_no_claim(tmp_path
     result = CliRunner().invoke(
         app,
         ["calibrate", "--data", str(data), "--samples", "2", "--out", str(tmp_path / "c"),
-         "--max-tokens", "8", "--quiet"],
+         "--max-tokens", "2", "--quiet"],
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "cost nothing" in result.output
