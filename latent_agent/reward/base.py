@@ -213,6 +213,21 @@ def as_reward(reward: object) -> Reward:
     )
 
 
+def judge_of(reward: Reward, cases: Sequence[Case]) -> Judge:
+    """Return the LM that judges cases.
+
+    Raises:
+        RewardError: If there is none.
+    """
+    if cases[0].judge is None:
+        name = type(reward).__name__
+        raise RewardError(
+            f"{name} needs the model that answered, got none; use it inside ChatLatentSeek or "
+            "LatentAgent"
+        )
+    return cases[0].judge
+
+
 def checked_score(reward: Reward, case: Case) -> Score:
     """Score a case and hold the reward to its contract.
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from latent_agent.errors import RewardError
-from latent_agent.reward.base import Case, Judge, JudgeRequest, Reward, Score, built_in_id
+from latent_agent.reward.base import Case, Judge, JudgeRequest, Reward, Score, built_in_id, judge_of
 from latent_agent.reward.finals import final_in
 from latent_agent.reward.judge_prompts import fill, prompts_from
 
@@ -37,12 +37,7 @@ class ScaleReward(Reward):
 
     def score_round(self, cases: Sequence[Case]) -> list[Score]:
         """Ask for all scores in one pass."""
-        judge = cases[0].judge
-        if judge is None:
-            raise RewardError(
-                "ScaleReward needs the model that answered, got none; use it inside "
-                "ChatLatentSeek or LatentAgent"
-            )
+        judge = judge_of(self, cases)
         shown = [self._shown(case) for case in cases]
         steps, asked = _steps(judge), [one for one in shown if one is not None]
         replies = iter(self._ask(judge, steps, cases[0].conversation, asked) if asked else ())

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from latent_agent.errors import RewardError, SettingError
-from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, built_in_id
+from latent_agent.errors import SettingError
+from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, built_in_id, judge_of
 from latent_agent.reward.judge_prompts import JudgePrompts, fill, prompts_from
 from latent_agent.reward.verdict import read_grade, read_verdict
 
@@ -81,12 +81,7 @@ class SelfReward(Reward):
 
     def score_round(self, cases: Sequence[Case]) -> list[Score]:
         """Ask the LM all checks of all answers in one batch."""
-        judge = cases[0].judge
-        if judge is None:
-            raise RewardError(
-                "SelfReward needs the model that answered, got none; use it inside ChatLatentSeek "
-                "or LatentAgent"
-            )
+        judge = judge_of(self, cases)
         prompts, names = prompts_from(judge.prompts), list(self._weights)
         asked = [self._request(prompts, name, case) for case in cases for name in names]
         found = [self._read(reply, prompts) for reply in judge.ask(asked)]
