@@ -24,7 +24,8 @@ from latent_agent.model.options import LoadOptions
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import open_model
 from latent_agent.reward import Reward, SelfReward
-from latent_agent.reward.base import Case, JudgeRequest, Score
+from latent_agent.reward.base import Case, Score
+from latent_agent.reward.judge import JudgeRequest
 from latent_agent.settings import settings_for
 
 Ids = list[int]

@@ -14,7 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.sampling import Sampler
-from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, checked_score
+from latent_agent.reward.base import Case, Reward, Score, checked_score
+from latent_agent.reward.judge import JudgeRequest
 from latent_agent.settings import Settings
 
 Tried = tuple[list[int], Score, list[int]]
@@ -59,6 +60,11 @@ class PlainLM:
         """Decode an answer without its stop token."""
         text: Any = self.tokenizer.decode([token for token in tokens if token not in self.stops])
         return text
+
+    def tells_apart(self, words: Sequence[str]) -> bool:
+        """Whether each of some words is a token of its own."""
+        ids = [self.tokenizer.encode(word) for word in words]
+        return len({tuple(one) for one in ids if len(one) == 1}) == len(words)
 
     def ask(self, requests: Sequence[JudgeRequest]) -> list[str]:
         """Answer a judge's requests one after the other."""

@@ -9,7 +9,7 @@ from dev.bench.rewards import Watched
 from latent_agent.call.call import Call
 from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
-from latent_agent.reward.base import JudgeRequest
+from latent_agent.reward.judge import JudgeRequest
 from latent_agent.search.refine import Search
 from latent_agent.search.types import Row, Start, Trial
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from latent_agent.reward.base import Case, Judge, JudgeRequest, Reward, Score
+from latent_agent.reward.base import Case, Reward, Score
+from latent_agent.reward.judge import Judge, JudgeRequest
 
 
 class Refusing(Reward):
@@ -58,6 +59,9 @@ class _WatchedJudge:
     @property
     def prompts(self) -> Mapping[str, Any] | None:
         return self.judge.prompts
+
+    def tells_apart(self, words: Sequence[str]) -> bool:
+        return self.judge.tells_apart(words)
 
     def ask(self, requests: Sequence[JudgeRequest]) -> list[str]:
         self.asked.append(requests)

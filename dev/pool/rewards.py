@@ -12,7 +12,7 @@ from latent_agent import (
 )
 from latent_agent.model.conversation import Turn, transcript
 from latent_agent.reward import Case, Reward
-from latent_agent.reward.base import Judge
+from latent_agent.reward.judge import Judge
 
 FREE: Mapping[str, Reward] = {
     "agreement": AgreementReward(),

@@ -6,51 +6,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from latent_agent.errors import BudgetSpent, CallCancelled, RewardError
+from latent_agent.reward.judge import Judge
 from latent_agent.tools.call import ToolCall
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeRequest:
-    """One question put to the LM about an answer.
-
-    Attributes:
-        prompt: The user text.
-        max_tokens: Longest reply.
-        choices: If given, no reply is written: the likelier of these words is read from the
-            logits of one forward pass.
-        values: If given, one for each choice: the reply is then their mean, weighed by how likely
-            the choices are beside each other, as a number.
-        whole: Of a reply that is cut off at its longest nothing is returned.
-    """
-
-    prompt: str
-    max_tokens: int = 64
-    choices: tuple[str, ...] = ()
-    values: tuple[float, ...] = ()
-    whole: bool = False
-
-
-class Judge(Protocol):
-    """The LM as a judge of its own answers, bound to one call's cache and budget."""
-
-    @property
-    def prompts(self) -> Mapping[str, Any] | None:
-        """Judge prompts that travel in the model's own folder, if it has any."""
-        ...
-
-    def ask(self, requests: Sequence[JudgeRequest]) -> list[str]:
-        """Return one reply for each request, without what was thought before it.
-
-        What the prompts share is read once.
-        """
-        ...
-
-    def tells_apart(self, words: Sequence[str]) -> bool:
-        """Whether each of some words is a single token of the LM, and no two are the same."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,21 +171,6 @@ def as_reward(reward: object) -> Reward:
         "reward must be a Reward or a callable (question, answer) -> float in [-1, 0], got "
         f"{reward!r}; for example reward=SelfReward()"
     )
-
-
-def judge_of(reward: Reward, cases: Sequence[Case]) -> Judge:
-    """Return the LM that judges cases.
-
-    Raises:
-        RewardError: If there is none.
-    """
-    if cases[0].judge is None:
-        name = type(reward).__name__
-        raise RewardError(
-            f"{name} needs the model that answered, got none; use it inside ChatLatentSeek or "
-            "LatentAgent"
-        )
-    return cases[0].judge
 
 
 def checked_score(reward: Reward, case: Case) -> Score:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, built_in_id
+from latent_agent.reward.base import Case, Reward, Score, built_in_id
+from latent_agent.reward.judge import JudgeRequest
 from latent_agent.reward.self_reward import SelfReward
 
 

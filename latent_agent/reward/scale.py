@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from latent_agent.errors import RewardError
-from latent_agent.reward.base import Case, Judge, JudgeRequest, Reward, Score, built_in_id, judge_of
+from latent_agent.reward.base import Case, Reward, Score, built_in_id
 from latent_agent.reward.finals import final_in
+from latent_agent.reward.judge import Judge, JudgeRequest, needed
 from latent_agent.reward.judge_prompts import fill, prompts_from
 
 _DIGITS, _LETTERS = tuple("123456789"), tuple("ABCDEFGHI")
@@ -37,7 +38,7 @@ class ScaleReward(Reward):
 
     def score_round(self, cases: Sequence[Case]) -> list[Score]:
         """Ask for all scores in one pass."""
-        judge = judge_of(self, cases)
+        judge = needed(cases[0].judge, self)
         shown = [self._shown(case) for case in cases]
         steps, asked = _steps(judge), [one for one in shown if one is not None]
         replies = iter(self._ask(judge, steps, cases[0].conversation, asked) if asked else ())

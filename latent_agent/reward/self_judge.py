@@ -14,7 +14,7 @@ from latent_agent.model.conversation import Turn
 from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.thinking import closed
-from latent_agent.reward.base import JudgeRequest
+from latent_agent.reward.judge import JudgeRequest
 
 
 class SelfJudge:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from latent_agent.errors import SettingError
-from latent_agent.reward.base import Case, JudgeRequest, Reward, Score, built_in_id, judge_of
+from latent_agent.reward.base import Case, Reward, Score, built_in_id
+from latent_agent.reward.judge import JudgeRequest, needed
 from latent_agent.reward.judge_prompts import JudgePrompts, fill, prompts_from
 from latent_agent.reward.verdict import read_grade, read_verdict
 
@@ -81,7 +82,7 @@ class SelfReward(Reward):
 
     def score_round(self, cases: Sequence[Case]) -> list[Score]:
         """Ask the LM all checks of all answers in one batch."""
-        judge = judge_of(self, cases)
+        judge = needed(cases[0].judge, self)
         prompts, names = prompts_from(judge.prompts), list(self._weights)
         asked = [self._request(prompts, name, case) for case in cases for name in names]
         found = [self._read(reply, prompts) for reply in judge.ask(asked)]

@@ -28,7 +28,7 @@ from latent_agent.model.sampling import Sampler
 from latent_agent.model.transformers_engine.engine import TransformersEngine
 from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
 from latent_agent.reward import Score
-from latent_agent.reward.base import JudgeRequest
+from latent_agent.reward.judge import JudgeRequest
 from latent_agent.reward.self_judge import SelfJudge
 from latent_agent.search.adam import Adam
 from latent_agent.search.refine import Search

@@ -26,7 +26,7 @@ from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.training import FitSettings
-from latent_agent.reward.base import JudgeRequest
+from latent_agent.reward.judge import JudgeRequest
 from latent_agent.reward.self_judge import SelfJudge
 from latent_memory import LatentMemory
 from tests.support import night_world

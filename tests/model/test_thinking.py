@@ -16,7 +16,8 @@ from latent_agent.model.budget import Budget
 from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import open_model
 from latent_agent.reward import SelfReward
-from latent_agent.reward.base import Case, JudgeRequest, Reward, Score
+from latent_agent.reward.base import Case, Reward, Score
+from latent_agent.reward.judge import JudgeRequest
 from latent_agent.reward.self_judge import SelfJudge
 from latent_memory import UNRATED, LatentMemory
 from tests.support.thinking_models import scripted, thinking_tokenizer

@@ -10,7 +10,7 @@ from typing import Any
 from latent_agent.model.budget import Budget
 from latent_agent.model.engine import AnswerLimits, Completion, Engine
 from latent_agent.model.sampling import Sampler
-from latent_agent.reward.base import JudgeRequest
+from latent_agent.reward.judge import JudgeRequest
 from latent_agent.reward.self_judge import SelfJudge
 from tests.support.engines import complete
 
