@@ -134,6 +134,9 @@ class Parrot:
     def __init__(self, reply: str) -> None:
         self.reply, self.asked = reply, []
 
+    def tells_apart(self, words) -> bool:
+        return False
+
     def ask(self, requests) -> list[str]:
         self.asked += [request.prompt for request in requests]
         return [self.reply for _ in requests]

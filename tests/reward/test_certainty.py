@@ -16,7 +16,7 @@ from latent_agent import (
 )
 from latent_agent.errors import RewardError, SettingError
 from latent_agent.reward import Case, as_reward
-from latent_agent.reward.certainty import worst_window
+from latent_agent.reward.certainty import Part, worst_window
 from latent_agent.reward.rebuild import reward_from_id
 
 
@@ -29,7 +29,8 @@ def test_the_worst_window_is_that_of_a_plain_search(values: list[float], window:
 
 def test_parts() -> None:
     case = Case(question="q", answer="a", logprobs=(-1.0, -3.0, -0.5, -0.1))
-    for part, mean in (("whole", -1.15), ("tail", -0.3), ("worst", -2.0)):
+    means: dict[Part, float] = {"whole": -1.15, "tail": -0.3, "worst": -2.0}
+    for part, mean in means.items():
         value = CertaintyReward(part, window=2).score(case).value
         assert value == pytest.approx(math.exp(mean) - 1)
 

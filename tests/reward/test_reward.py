@@ -14,6 +14,9 @@ class Judge:
     def __init__(self, *replies):
         self._replies = replies
 
+    def tells_apart(self, words):
+        return False
+
     def ask(self, requests):
         return list(self._replies[: len(requests)])
 
