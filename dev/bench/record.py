@@ -11,7 +11,7 @@ from latent_agent.model.conversation import Turn
 from latent_agent.model.prompt import encode_chat
 from latent_agent.reward.judge import JudgeRequest
 from latent_agent.search.refine import Search
-from latent_agent.search.types import Row, Start, Trial
+from latent_agent.search.types import Candidate, Start, Trial
 
 Ids = tuple[int, ...]
 
@@ -57,7 +57,7 @@ class _RecordedCall(Call):
         self.seen[start.trial.prefix] = start.trial
         return start
 
-    def attempts(self, rows: Sequence[Row], source: str = "search") -> Iterator[Trial | None]:
+    def attempts(self, rows: Sequence[Candidate], source: str = "search") -> Iterator[Trial | None]:
         for trial in super().attempts(rows, source):
             if trial is not None:
                 self.seen.setdefault(trial.prefix, trial)

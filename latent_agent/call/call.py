@@ -24,7 +24,7 @@ from latent_agent.recall.warm_start import WarmStart
 from latent_agent.reward import Case, Reward
 from latent_agent.reward.self_judge import SelfJudge
 from latent_agent.search.needs import width_of
-from latent_agent.search.types import Row, SearchRecord, Start, Trial
+from latent_agent.search.types import Candidate, SearchRecord, Start, Trial
 from latent_agent.settings import Settings
 from latent_agent.tools.call import ToolCall
 
@@ -161,13 +161,13 @@ class Call:
             tried.append(Tried(sampled, prefix, "sample", latents))
         return tried
 
-    def attempt(self, row: Row, source: str = "search") -> Trial:
+    def attempt(self, row: Candidate, source: str = "search") -> Trial:
         """Write one whole answer and score it; raises what `attempts` does."""
         (trial,) = self.attempts([row], source)
         assert trial is not None
         return trial
 
-    def attempts(self, rows: Sequence[Row], source: str = "search") -> Iterator[Trial | None]:
+    def attempts(self, rows: Sequence[Candidate], source: str = "search") -> Iterator[Trial | None]:
         """Write whole answers, in one batch, and score them; see `Searchable`.
 
         With a budget of tokens one is written after the other, so that each is judged before the
@@ -191,7 +191,7 @@ class Call:
         if failure is not None and not scored:
             raise failure
 
-    def _tried(self, row: Row, completion: Completion, source: str) -> Tried:
+    def _tried(self, row: Candidate, completion: Completion, source: str) -> Tried:
         if row.soft is None:
             return Tried(completion, row.prefix, source)
         # A memory keeps answers' own latents, whatever led to an answer.

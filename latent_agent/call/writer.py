@@ -15,7 +15,7 @@ from latent_agent.model.sampling import Sampler
 from latent_agent.model.soft_prefix import SoftPass, SoftPrefix
 from latent_agent.search.prefix import read_prefix, until_change
 from latent_agent.search.token_flip import turned
-from latent_agent.search.types import Row
+from latent_agent.search.types import Candidate
 from latent_agent.settings import Settings
 
 
@@ -191,7 +191,7 @@ class Writer:
         known = prefix == begun[: len(prefix)] or prefix in self._completions
         return None if known else prefix
 
-    def continue_all(self, rows: Sequence[Row]) -> list[Completion]:
+    def continue_all(self, rows: Sequence[Candidate]) -> list[Completion]:
         """Continue prefixes to whole answers, in one batch; a finish says what a budget cut off.
 
         Raises:
@@ -239,7 +239,7 @@ class Writer:
             )
         return self._sequence
 
-    def _continued(self, row: Row) -> Writing:
+    def _continued(self, row: Candidate) -> Writing:
         written = replace(self._row(row.prefix, row.sampler), latents=row.soft is not None)
         if row.soft is None:
             return written

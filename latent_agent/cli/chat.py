@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latent_agent.cli.opening import USUAL, opens_model
-from latent_agent.cli.options import MaxIterations, MemoryAt, built_in_reward
+from latent_agent.cli.options import REWARDS, MaxIterations, MemoryAt, built_in_reward
 from latent_agent.errors import SettingError
 from latent_agent.model.options import LoadOptions
 
@@ -44,9 +44,7 @@ def chat(
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds; best answer so far.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all sampling.")] = None,
-    reward: Annotated[
-        str, typer.Option(help="'self' or module:attribute; of a model in this process.")
-    ] = "self",
+    reward: Annotated[str, typer.Option(help=f"{REWARDS} Of a model in this process.")] = "self",
     at: MemoryAt = None,
     no_memory: Annotated[
         bool, typer.Option("--no-memory", help="Recall nothing, store nothing.")

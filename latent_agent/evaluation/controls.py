@@ -12,7 +12,7 @@ from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.methods import Proposals, alone, propose, reading
 from latent_agent.model.sampling import GREEDY
 from latent_agent.search.refine import Search
-from latent_agent.search.types import Row, Start
+from latent_agent.search.types import Candidate, Start
 from latent_memory import Neighbour
 
 
@@ -42,7 +42,7 @@ def _noise(call: Call, bench: Bench) -> Proposals:
     for step in range(1, settings.max_iterations + 1):
         signs = torch.randint(0, 2, base.shape, generator=generator).to(base) * 2 - 1
         moved = base + step * settings.learning_rate * signs
-        yield Row(call.decode(moved, GREEDY))
+        yield Candidate(call.decode(moved, GREEDY))
 
 
 def reused_tokens(bench: Bench, item: Item) -> Answered:
@@ -55,7 +55,7 @@ def reused_tokens(bench: Bench, item: Item) -> Answered:
         if recalled.neighbours:
             prefix = favourite(recalled.neighbours, settings.momentum_temperature)
             if prefix != call.writer.opening().tokens[: len(prefix)]:
-                trial = call.attempt(Row(prefix), "tokens")
+                trial = call.attempt(Candidate(prefix), "tokens")
                 search.start_from([[Start(trial=trial, latents=call.writer.base())]])
         search.start_from(call.starts(()))
         search.refine()

@@ -17,10 +17,10 @@ from latent_agent.evaluation.records import best_said, most_voted
 from latent_agent.model.sampling import Sampler
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.reward import Case, Reward, Score, SelfReward
-from latent_agent.search.types import Row, SearchRecord, Trial
+from latent_agent.search.types import Candidate, SearchRecord, Trial
 
 STREAM = "latentseek+stream"
-Proposals = Iterable[Row]
+Proposals = Iterable[Candidate]
 Propose = Callable[[Call], Proposals]
 """Makes prefixes of a call whose draft stands, with a sampler each for what follows them."""
 
@@ -169,7 +169,7 @@ def _tried(
     return "iterations"
 
 
-def _samples(bench: Bench) -> list[Row]:
+def _samples(bench: Bench) -> list[Candidate]:
     """Return K sampled answers to be tried one by one; they are written together.
 
     Those after one that is accepted are written for nothing, and nobody is charged for them.
@@ -180,7 +180,7 @@ def _samples(bench: Bench) -> list[Row]:
         return [Sampler(bench.temperature, bench.settings.seed, step) for step in steps]
 
     bench.expect(samplers())
-    return [Row(sampler=sampler) for sampler in samplers()]
+    return [Candidate(sampler=sampler) for sampler in samplers()]
 
 
 def _ahead(bench: Bench, item: Item, *parts: Callable[[Call], object]) -> None:

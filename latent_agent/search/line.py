@@ -17,7 +17,7 @@ from latent_agent.search.boundary_step import lengths, to_the_edge
 from latent_agent.search.policy_gradient import policy_gradient
 from latent_agent.search.position_selection import updated
 from latent_agent.search.prefix import read_prefix
-from latent_agent.search.types import Row, Searchable, Start, Trial
+from latent_agent.search.types import Candidate, Searchable, Start, Trial
 from latent_agent.settings import Settings
 
 
@@ -44,9 +44,9 @@ class Line:
         # Takes latents and a sampler; returns the prefix that they stand for.
         self._prefix = partial(read_prefix, call.decode, begun, settings)
 
-    def row(self, sampler: Sampler) -> Row:
+    def row(self, sampler: Sampler) -> Candidate:
         """Return what an answer is written from here."""
-        return Row(self._prefix(self.z, sampler), sampler)
+        return Candidate(self._prefix(self.z, sampler), sampler)
 
     def step(self, count: int) -> list[Self]:
         """Take one gradient step; return where it leads, at up to ``count`` lengths of it.

@@ -15,7 +15,7 @@ from latent_agent.model.sampling import Sampler
 from latent_agent.search.line import Line
 from latent_agent.search.soft_prefix import SoftLine, SoftWalk
 from latent_agent.search.token_flip import flips, turned
-from latent_agent.search.types import Found, Row, Searchable, SearchRecord, Start, Trial, Walk
+from latent_agent.search.types import Candidate, Found, Searchable, SearchRecord, Start, Trial, Walk
 from latent_agent.settings import Settings
 
 WALKS: Mapping[str, type[Line | SoftLine]] = {
@@ -91,7 +91,8 @@ class Search:
             self._flip(starts[0])
         else:
             walk = WALKS[self._settings.search]
-            self._step([walk(self._call, self._settings, start) for start in starts])
+            lines: list[Walk] = [walk(self._call, self._settings, start) for start in starts]
+            self._step(lines)
 
     def _chosen(self) -> list[Start]:
         """Return where the search goes on from, the best first.
@@ -130,7 +131,7 @@ class Search:
     def _try(self, number: int, lines: Sequence[Walk]) -> list[tuple[Walk, Sequence[Trial]]]:
         """Score a round: each line's samples, all in one batch."""
         settings, samples = self._settings, self._settings.samples
-        rows: list[Row] = []
+        rows: list[Candidate] = []
         for place in range(len(lines) * samples):
             sampler = Sampler(
                 settings.temperature,
@@ -155,7 +156,7 @@ class Search:
         for first in range(0, len(pairs), width):
             self.record.iterations += 1
             some = pairs[first : first + width]
-            rows = [Row((*prefix[:place], token), greedy) for place, token in some]
+            rows = [Candidate((*prefix[:place], token), greedy) for place, token in some]
             latents = [
                 torch.cat([z[:place], turned(z[place], token, logits)[None]])
                 for place, token in some
@@ -163,7 +164,7 @@ class Search:
             self._round(rows, latents, 1)
 
     def _round(
-        self, rows: Sequence[Row], latents: Sequence[torch.Tensor], samples: int
+        self, rows: Sequence[Candidate], latents: Sequence[torch.Tensor], samples: int
     ) -> list[Found]:
         """Score rows, ``samples`` for each set of latents; record what was scored."""
         trials: list[Trial | None] = []

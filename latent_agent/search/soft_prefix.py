@@ -17,7 +17,7 @@ import torch
 from latent_agent.model.sampling import Sampler, random_stream
 from latent_agent.search.adam import Adam
 from latent_agent.search.policy_gradient import advantages, likelihood_gradient, rewards_of
-from latent_agent.search.types import Row, Searchable, Start, Trial
+from latent_agent.search.types import Candidate, Searchable, Start, Trial
 from latent_agent.settings import Settings
 
 TEXT = "Let me work this out step by step, and check each step.\n\n"
@@ -44,9 +44,9 @@ class SoftLine:
         self.trials: Sequence[Trial] = [start.trial]
         self._adam = Adam(self.z, settings.learning_rate)
 
-    def row(self, sampler: Sampler) -> Row:
+    def row(self, sampler: Sampler) -> Candidate:
         """Return what an answer is written from here."""
-        return Row(sampler=sampler, soft=replace(self._soft, states=self.z))
+        return Candidate(sampler=sampler, soft=replace(self._soft, states=self.z))
 
     def step(self, width: int) -> Sequence[Self]:
         """Take one gradient step; return where it leads, at ``width`` lengths of it."""

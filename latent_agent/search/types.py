@@ -76,7 +76,7 @@ class LatentSpace(Protocol):
         ...
 
 
-class Row(NamedTuple):
+class Candidate(NamedTuple):
     """What an answer is written from: its first tokens, or a soft prefix before it."""
 
     prefix: tuple[int, ...] = ()
@@ -101,7 +101,7 @@ class Searchable(Protocol):
         """Choose a token for each latent (N, d), up to and with the first stop token."""
         ...
 
-    def attempts(self, rows: Sequence[Row]) -> Iterator[Trial | None]:
+    def attempts(self, rows: Sequence[Candidate]) -> Iterator[Trial | None]:
         """Write whole answers, in one batch, and score them as one round.
 
         Yields:
@@ -138,7 +138,7 @@ class Walk(Protocol):
     z: torch.Tensor
     trials: Sequence[Trial]
 
-    def row(self, sampler: Sampler) -> Row:
+    def row(self, sampler: Sampler) -> Candidate:
         """Return what an answer is written from here."""
         ...
 

@@ -3,7 +3,7 @@
 What `plain_latentseek` is to LatentSeek, this is to arXiv 2608.02585 and to its random walk.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -29,7 +29,7 @@ class PlainSoft:
         self.block: Any = lm.body.layers[int(depth * len(lm.body.layers))]
 
     @contextmanager
-    def _put(self, z: torch.Tensor) -> Iterator[None]:
+    def _put(self, z: torch.Tensor) -> Generator[None]:
         first = len(self.prompt)
 
         def put(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
