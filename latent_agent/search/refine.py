@@ -18,7 +18,7 @@ from latent_agent.search.token_flip import flips, turned
 from latent_agent.search.types import Candidate, Found, Searchable, SearchRecord, Start, Trial, Walk
 from latent_agent.settings import Settings
 
-WALKS: Mapping[str, type[Line | SoftLine]] = {
+WALKS: Mapping[str, Callable[[Searchable, Settings, Start], Walk]] = {
     "gradient": Line,
     "soft_prefix": SoftLine,
     "soft_walk": SoftWalk,
@@ -91,8 +91,7 @@ class Search:
             self._flip(starts[0])
         else:
             walk = WALKS[self._settings.search]
-            lines: list[Walk] = [walk(self._call, self._settings, start) for start in starts]
-            self._step(lines)
+            self._step([walk(self._call, self._settings, start) for start in starts])
 
     def _chosen(self) -> list[Start]:
         """Return where the search goes on from, the best first.

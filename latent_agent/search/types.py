@@ -142,7 +142,7 @@ class Walk(Protocol):
         """Return what an answer is written from here."""
         ...
 
-    def step(self, count: int) -> Sequence["Walk"]:
+    def step(self, count: int, /) -> Sequence["Walk"]:
         """Take one step; return up to ``count`` places that it may lead to."""
         ...
 

@@ -450,7 +450,7 @@ def test_a_method_can_have_a_judge_of_its_own():
     assert own.settings.search == "flip"
     assert own.reward.id == SelfReward("checks", verdict="logits").id
     assert made.bench.reward.id == SelfReward("checks", strict=True).id
-    with pytest.raises(SettingError, match=r"search must be one of gradient, flip, got .luck."):
+    with pytest.raises(SettingError, match=r"search must be one of gradient, .*, flip, got .luck."):
         parse_methods("latentseek:search=luck")
     other = experiment(EvaluationRequest(questions=1, reward=lambda _q, _a: -0.5))
     with pytest.raises(EvaluationError, match="where the model judges itself, got the reward"):

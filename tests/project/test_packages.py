@@ -122,7 +122,7 @@ def test_no_two_classes_have_one_name(wheel: Wheel) -> None:
 
 def test_the_outermost_package_stays_small() -> None:
     entries = [path for path in (ROOT / "latent_agent").iterdir() if path.name != "__pycache__"]
-    assert len(entries) <= 18
+    assert len(entries) <= 19
 
 
 def test_the_wheel_stays_small(wheel: Wheel) -> None:
