@@ -44,12 +44,12 @@ NOT_RUN: dict[str, list[str]] = {
         "latent-agent calibrate --model MODEL --data QUESTIONS.jsonl: MODEL stands for yours",
         "latent-agent evaluate --model MODEL --data QUESTIONS.jsonl --train OTHERS.jsonl "
         "--methods all --out FOLDER: MODEL stands for yours",
-        "python -m dev.pool sample MODEL --data QUESTIONS.jsonl --out pool.jsonl --samples 9 "
-        "--max-tokens 400 --rows 36: MODEL stands for yours",
         "# Sensitivity of the search as published: rho, learning rate, K, the judge's mistakes: "
         "takes hours",
         'PLANTED="--data bundled:validation --families story+compare+groups+calendar '
         '--questions 42": takes an hour',
+        "python -m dev.pool sample MODEL --data QUESTIONS.jsonl --out pool.jsonl --samples 9 "
+        "--max-tokens 400 --rows 36: MODEL stands for yours",
     ],
     "docs/bundled-model.md": [
         "python -m dev.bundled_model.train --out first --compiled: takes hours",
