@@ -51,6 +51,17 @@ class OwnCost:
         ]
         generate.write(self, known, stage)
 
+    def behind(self, rows: Sequence[Writing], answers: Sequence[Completion], stage: Stage) -> None:
+        """Book rows behind soft prefixes; an answer's last token is not read."""
+        prefixes = sum(0 if row.soft is None else len(row.soft.ids) for row in rows)
+        written = sum(len(answer.tokens) - 1 for answer in answers)
+        self.read_behind(rows[0].prompt, prefixes + written, stage)
+
+    def read_behind(self, prompt: Sequence[int], tokens: int, stage: Stage) -> None:
+        """Book so many tokens behind a prompt, in rows of their own."""
+        self.hold(prompt, stage)
+        self._budget.charge(stage, tokens)
+
     def judged(self, prompts: Sequence[Sequence[int]], stage: Stage) -> None:
         """Book prompts that are read together, for the logits of what follows."""
         generate.next_logits(self, prompts, stage)

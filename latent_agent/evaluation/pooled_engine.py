@@ -8,7 +8,8 @@ import torch
 from latent_agent.evaluation.answer_pool import AnswerPool
 from latent_agent.evaluation.own_cost import OwnCost
 from latent_agent.model.budget import Budget, Stage
-from latent_agent.model.engine import Completion, Engine, TokenSequence, Writing
+from latent_agent.model.engine import Completion, Engine, SoftSequence, TokenSequence, Writing
+from latent_agent.model.soft_prefix import SoftPass, SoftPrefix
 
 
 class PooledEngine(Engine):
@@ -45,6 +46,8 @@ class PooledEngine(Engine):
 
     def sequence(self, budget: Budget) -> "PooledSequence":
         """Return an empty sequence."""
+        if isinstance(self._engine.sequence(budget), SoftSequence):
+            return SoftPooledSequence(self._engine, self._pool, budget)
         return PooledSequence(self._engine, self._pool, budget)
 
     def embed(self, prompts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
@@ -90,3 +93,38 @@ class PooledSequence(TokenSequence):
         logits = self._pool.logits(prompts, lambda new: self._sequence.next_logits(new, stage))
         self._cost.judged(prompts, stage)
         return logits
+
+
+class SoftPooledSequence(PooledSequence, SoftSequence):
+    """The same, where the engine takes states at a block's input: nobody shares those."""
+
+    def write(self, rows: Sequence[Writing], stage: Stage) -> list[Completion]:
+        """Return what each row comes to."""
+        if not any(row.soft is not None for row in rows):
+            return super().write(rows, stage)
+        answers = self._sequence.write(rows, stage)
+        self._cost.behind(rows, answers, stage)
+        return answers
+
+    def block_states(
+        self, prompt: Sequence[int], ids: Sequence[int], block: int, stage: Stage
+    ) -> torch.Tensor:
+        """Return the states of ids behind a prompt at a block's input."""
+        self._cost.read_behind(prompt, len(ids), stage)
+        return self._soft().block_states(prompt, ids, block, stage)
+
+    def soft_pass(
+        self,
+        prompt: Sequence[int],
+        soft: SoftPrefix,
+        answers: Sequence[Sequence[int]],
+        stage: Stage,
+    ) -> SoftPass:
+        """Read answers behind a prompt and a soft prefix."""
+        tokens = sum(len(soft.ids) + len(one) for one in answers)
+        self._cost.read_behind(prompt, tokens, stage)
+        return self._soft().soft_pass(prompt, soft, answers, stage)
+
+    def _soft(self) -> SoftSequence:
+        assert isinstance(self._sequence, SoftSequence)
+        return self._sequence

@@ -1,6 +1,8 @@
 """Memories of the bundled model."""
 
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,11 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def memory(day: Path, tmp_path: Path) -> Path:
     """A copy of it."""
     return Path(shutil.copy(day, tmp_path / "memory.sqlite3"))
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """As in the foreground: a shell's background job ignores the signal from its beginning."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -272,6 +272,7 @@ class _Typist:
         return text
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_cancelled_answer_frees_the_server(server: Foreign, capsys: Any) -> None:
     partner = AtServer(server.url, KEY, None, {}, {})
     partner.open()

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,14 +120,6 @@ def test_a_quiet_night_says_nothing_on_stderr(memory: Path, option: str) -> None
     assert result.exit_code == 0
     assert result.stderr == ""
     assert result.stdout != ""
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """As in the foreground: a shell's background job ignores the signal from its beginning."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")

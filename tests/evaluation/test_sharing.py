@@ -75,7 +75,18 @@ def asked_alone(request: pytest.FixtureRequest) -> tuple[EvaluationRequest, list
     return request.param, alone(made.bench, made.plan)
 
 
-@pytest.mark.parametrize("at_once", [1, 7])
+def test_soft_prefixes_cost_what_they_cost_alone(tmp_path: Path) -> None:
+    soft = "soft_walk", "soft_prefix", "soft_prefix:width=3:onward=best"
+    methods = ",".join(f"latentseek+psrm:learning_rate=0.1:search={one}" for one in soft)
+    asked = replace(ASKED, methods=f"greedy,{methods}", at_once=4)
+    made = experiment(asked)
+    apart = alone(made.bench, made.plan)
+    assert untimed(run(asked, tmp_path).records) == untimed(apart)
+    assert any(record.steps for record in apart)
+    assert not any(record.error for record in apart)
+
+
+@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 7])
 def test_answers_choices_and_costs_are_those_of_methods_alone(
     asked_alone: tuple[EvaluationRequest, list[Record]], at_once: int, tmp_path: Path
 ) -> None:

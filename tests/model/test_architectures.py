@@ -32,7 +32,7 @@ from latent_agent.reward.judge import JudgeRequest
 from latent_agent.reward.self_judge import SelfJudge
 from latent_agent.search.adam import Adam
 from latent_agent.search.refine import Search
-from latent_agent.search.types import Start, Trial
+from latent_agent.search.types import Candidate, Start, Trial
 from latent_agent.settings import Settings
 from tests.support.engines import complete
 from tests.support.tiny import (
@@ -149,7 +149,8 @@ def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.M
     monkeypatch.setattr("latent_agent.search.line.Adam", SeenAdam)
     seen: list[tuple[int, ...]] = []
 
-    def attempt(prefix: tuple[int, ...], sampler: Sampler) -> Trial:
+    def attempt(row: Candidate) -> Trial:
+        prefix = row.prefix
         seen.append(prefix)
         value = -0.5 + 0.01 * len(seen)
         return Trial(prefix=prefix, tokens=prefix, text="", score=Score(value=value), finish="stop")
@@ -163,7 +164,7 @@ def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.M
     call: Any = SimpleNamespace(
         engine=engine,
         constraint=FREE,
-        attempts=lambda rows: (attempt(*row) for row in rows),
+        attempts=lambda rows: map(attempt, rows),
         decode=engine.decode,
     )
     with Search(call, settings) as search:

@@ -1,6 +1,5 @@
 """What a conversation shows: answers on stdout, and on a terminal what goes on meanwhile."""
 
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from latent_agent.server.memory_page.texts import clean
+from latent_memory.fork_renewal import ForkSafeLock
 
 _KEPT_FREE = 4  # lines of the terminal that a growing answer leaves free
 _KINDS = {"draft": "dim", "thought": "dim italic", "answer": ""}
@@ -20,7 +20,7 @@ class Growing:
     """An answer while it is made: the end of its text as far as the terminal has room."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._kind, self._pieces, self._drafted = "", list[str](), False
         self._spinner = Spinner("line", text=Text("thinking", style="dim"))
 

@@ -1,10 +1,11 @@
 """Browsers that are logged in, and how often one may try to."""
 
 import secrets
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from latent_memory.fork_renewal import ForkSafeLock
 
 HOURS = 12
 _LOGGED_IN = 1000  # at once; the oldest has to log in again
@@ -34,7 +35,7 @@ class Sessions:
     """The sessions of one process, in its memory alone: a restart logs everybody out."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
-        self._clock, self._lock = clock, threading.Lock()
+        self._clock, self._lock = clock, ForkSafeLock()
         self._sessions: dict[str, Session] = {}
 
     def begin(self, secret: str) -> str:
@@ -66,7 +67,7 @@ class Attempts:
     """Logins that failed, by the address that they came from."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
-        self._clock, self._lock = clock, threading.Lock()
+        self._clock, self._lock = clock, ForkSafeLock()
         self._failed: dict[str, list[float]] = {}
 
     def wait(self, address: str) -> int:
