@@ -6,15 +6,17 @@ methods that end in ``+psrm``, such as::
     latent-agent evaluate --model MODEL --data FILE --max-iterations 8 --out FOLDER --methods \
       best-of-n+psrm,latentseek+psrm:fraction=0.2:rest=kept,latentseek+psrm:search=soft_prefix
 
-Only questions count whose draft is wrong in every method. An answer that was written before is no
-new one; a search may take several steps to its next. Each method is compared with the first by an
-exact sign test on the questions that one of them puts right within the most answers.
+Only questions count whose draft is wrong in every method; several seeds of one are averaged. An
+answer that was written before is no new one; a search may take several steps to its next. Each
+method is compared with the first by an exact sign test on the questions that one of them puts right
+within the most answers.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +27,8 @@ from latent_agent.evaluation.statistics import compare, estimate
 MOST = 8
 Outcome = tuple[int | None, int]
 """After how many new answers it was right, None: never; and how many there were."""
+Runs = dict[str, dict[int, Outcome | None]]
+"""By item, then by seed; None: the draft was right."""
 
 
 def outcome(record: Record) -> Outcome | None:
@@ -41,43 +45,48 @@ def outcome(record: Record) -> Outcome | None:
     return None, len(seen) - 1
 
 
-def collect(paths: Sequence[Path]) -> dict[str, dict[str, Outcome | None]]:
-    """Return outcomes by method, then by seed and item."""
-    found: dict[str, dict[str, Outcome | None]] = {}
+def collect(paths: Sequence[Path]) -> dict[str, Runs]:
+    """Return outcomes by method."""
+    found: dict[str, Runs] = {}
     for path in paths:
         for record in read_records(path / "records.jsonl"):
             if "+psrm" in record.method and record.error is None:
-                rows = found.setdefault(record.method, {})
-                rows[f"{record.seed}/{record.item}"] = outcome(record)
+                runs = found.setdefault(record.method, {})
+                runs.setdefault(record.item, {})[record.seed] = outcome(record)
     return found
 
 
-def table(found: Mapping[str, Mapping[str, Outcome | None]]) -> Table:
-    """Return the table, a row a method."""
-    common = sorted(set.intersection(*(set(rows) for rows in found.values())))
-    wrong = [key for key in common if all(rows[key] is not None for rows in found.values())]
+def table(found: Mapping[str, Runs]) -> Table:
+    """Return the table, a row a method; several seeds of one question are averaged."""
+    common = sorted(set.intersection(*(set(runs) for runs in found.values())))
+    wrong = [item for item in common if all(_wrong(runs[item]) for runs in found.values())]
     shown = Table(title=f"Put right of {len(wrong)} wrong drafts, within so many answers")
     for name in ("method", "1", "2", "4", str(MOST), f"within {MOST}, 95%", "answers", "p"):
         shown.add_column(name, justify="left" if name == "method" else "right")
     first: list[float] = []
-    for method, rows in found.items():
-        outcomes = [one for key in wrong if (one := rows[key]) is not None]
-        solved = [float(one is not None and one <= MOST) for one, _ in outcomes]
-        first = first or solved
-        own = estimate(solved, share=True)
+    for method, runs in found.items():
+        solved = {most: [_share(runs[item], most) for item in wrong] for most in (1, 2, 4, MOST)}
+        own = estimate(solved[MOST], share=True)
+        first = first or solved[MOST]
+        answers = [mean(min(one[1], MOST) for one in _wrong(runs[item])) for item in wrong]
         shown.add_row(
             method,
-            *(str(n) for n in _within(outcomes, (1, 2, 4, MOST))),
+            *(f"{sum(shares):.3g}" for shares in solved.values()),
             f"{own.mean:.0%} [{own.low:.0%}, {own.high:.0%}]",
-            f"{sum(min(count, MOST) for _, count in outcomes) / max(1, len(outcomes)):.1f}",
-            "" if solved is first else f"{compare(solved, first).p:.2g}",
+            f"{mean(answers or [0]):.1f}",
+            "" if solved[MOST] is first else f"{compare(solved[MOST], first).p:.2g}",
         )
     return shown
 
 
-def _within(outcomes: Sequence[Outcome], tries: Sequence[int]) -> Iterator[int]:
-    for most in tries:
-        yield sum(one is not None and one <= most for one, _ in outcomes)
+def _wrong(seeds: Mapping[int, Outcome | None]) -> list[Outcome]:
+    """Return what became of the wrong drafts of a question."""
+    return [one for one in seeds.values() if one is not None]
+
+
+def _share(seeds: Mapping[int, Outcome | None], most: int) -> float:
+    """Return in how many seeds' shares a question's wrong draft was put right."""
+    return mean(float(one is not None and one <= most) for one, _ in _wrong(seeds))
 
 
 def main() -> None:

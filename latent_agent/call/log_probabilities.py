@@ -99,9 +99,16 @@ def _length(engine: Engine, tokens: Sequence[int], text: str) -> int:
     """Return how many tokens a text takes, which may end before them."""
     kept = [token for token in tokens if token not in engine.stop_ids]
     lead = len(engine.text(kept)) - len(engine.text(kept).lstrip()) if text == text.lstrip() else 0
-    return bisect_left(
+    count = bisect_left(
         range(len(kept)), len(text) + lead, key=lambda count: len(engine.text(kept[:count]))
     )
+    whole = engine.text(kept)[: len(text) + lead]
+    while count < len(kept) and engine.text(kept[:count]) != whole:  # the last character's tokens
+        longer = engine.text(kept[: count + 1])
+        if len(longer) > len(whole):
+            break
+        count += 1
+    return count
 
 
 def _piece(engine: Engine, before: Sequence[int]) -> Callable[[int], str]:

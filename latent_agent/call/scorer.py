@@ -8,6 +8,7 @@ from latent_agent.errors import RewardError
 from latent_agent.model.engine import Completion
 from latent_agent.reward.base import Case, Reward, Score, checked_scores
 from latent_agent.reward.final_answer import readings
+from latent_agent.reward.finals import final_in
 from latent_agent.tools.call import ToolCall
 
 
@@ -69,7 +70,10 @@ class Scorer:
     def _key(self, place: int, one: Unscored) -> Hashable:
         if not self._reward.deterministic:
             return place
-        said = tuple(readings(one.answer)) if self._reward.final_only else one.answer
+        said: Hashable = one.answer
+        if self._reward.final_only:  # what compares choices reads their letters
+            final = final_in(self._case.question, one.answer)
+            said = tuple(readings(one.answer)), final
         whole = one.completion.thought_finished
         return said, one.complete, whole, tuple(call.source for call in one.calls)
 
@@ -82,6 +86,7 @@ class Scorer:
                 calls=one.calls,
                 complete=one.complete,
                 logprobs=one.completion.logprobs,
+                tokens=len(one.completion.tokens),
                 earlier=tuple(self._scored),
             )
             for one in answers

@@ -228,8 +228,13 @@ class Writer:
         return SoftPrefix(ids=ids, block=block, states=states)
 
     def soft_pass(self, soft: SoftPrefix, answers: Sequence[tuple[int, ...]]) -> SoftPass:
-        """Read answers behind the prompt and a soft prefix, with gradients."""
-        return self._soft_sequence().soft_pass(self._prompt, soft, answers, "refine")
+        """Read answers behind the prompt and a soft prefix, with gradients.
+
+        A draft, which was written without the prefix, may not fit the window: then its end is cut.
+        """
+        room = self._behind(len(soft.ids)).max_tokens
+        read = [answer[:room] for answer in answers]
+        return self._soft_sequence().soft_pass(self._prompt, soft, read, "refine")
 
     def _soft_sequence(self) -> SoftSequence:
         if not isinstance(self._sequence, SoftSequence):

@@ -45,6 +45,7 @@ class OwnCost:
                 limits=AnswerLimits(max_tokens=len(answer.tokens)),
                 sampler=_Known(answer.tokens),
                 latents=False,
+                logprobs=False,
                 on_token=None,
             )
             for row, answer in zip(rows, answers, strict=True)

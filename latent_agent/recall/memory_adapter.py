@@ -248,7 +248,13 @@ class TraceMemory(CallMemory):
 
 
 def _leads_elsewhere(call: OpenCall, trial: Trial) -> bool:
-    """Whether it is a sampled draft that leaves the draft later than its latents say."""
+    """Whether its latents lead to another answer.
+
+    As those of a sampled draft do that leaves the draft later than they say, and those of an answer
+    behind a soft prefix, without which the model goes on otherwise.
+    """
+    if trial.latents is not None:
+        return True
     opening = call.writer.opening().tokens
     return trial.source == "sample" and trial.prefix == opening[: len(trial.prefix)]
 

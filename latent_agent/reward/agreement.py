@@ -73,14 +73,21 @@ class AgreementReward(Reward):
         """Return what each answer's vote counts; the largest is 1."""
         if self._votes == "equal":
             return [1.0] * len(cases)
-        if unknown := sum(not case.logprobs for case in cases):
+        means = [math.fsum(case.logprobs) / max(1, len(case.logprobs)) for case in cases]
+        # Of an answer that was searched, the first tokens' are not known: the others speak for it.
+        lengths = [
+            1 if self._votes == "perplexity" else max(case.tokens, len(case.logprobs))
+            for case in cases
+        ]
+        totals = [
+            mean * length if case.logprobs else -math.inf
+            for mean, length, case in zip(means, lengths, cases, strict=True)
+        ]
+        if all(total == -math.inf for total in totals):
             raise RewardError(
-                f"votes={self._votes!r} needs the log-probabilities of all answers, got "
-                f"{unknown} of {len(cases)} without; use votes='equal'"
+                f"votes={self._votes!r} needs the log-probabilities of answers, got none; use "
+                "votes='equal'"
             )
-        totals = [math.fsum(case.logprobs) for case in cases]
-        if self._votes == "perplexity":
-            totals = [one / len(case.logprobs) for one, case in zip(totals, cases, strict=True)]
         largest, seen = max(totals), set[str]()
         weights: list[float] = []
         for total, case in zip(totals, cases, strict=True):

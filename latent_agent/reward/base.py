@@ -27,6 +27,7 @@ class Case:
         logprobs: Natural log-probabilities of the tokens that the model chose in writing it, at
             temperature 1; what was decoded from latents is not among them. Only for a reward that
             reads them.
+        tokens: How many tokens the answer has.
         earlier: Answers of the same call that were scored before. Only for a relative reward.
     """
 
@@ -37,6 +38,7 @@ class Case:
     calls: Sequence[ToolCall] = ()
     complete: bool = True
     logprobs: Sequence[float] = ()
+    tokens: int = 0
     earlier: Sequence["Case"] = ()
 
 
@@ -199,7 +201,11 @@ def checked_scores(reward: Reward, cases: Sequence[Case]) -> Iterator[Score | Re
             pass  # of one case perhaps: each is asked for by itself
         else:
             return
-    for case in cases:
+    for place, case in enumerate(cases):
+        if reward.relative:  # still compared with the round's others
+            others = (*cases[:place], *cases[place + 1 :])
+            beside = tuple(replace(one, earlier=()) for one in others)
+            case = replace(case, earlier=(*case.earlier, *beside))
         try:
             yield from _contract(reward, [case])
         except RewardError as error:

@@ -13,13 +13,14 @@ _LONGEST = 20_000  # characters of an answer that are read
 _MOST = 200  # equations that are recomputed
 
 _REWRITTEN = (
+    (re.compile(r"(?m)^[ \t]*(?:[-–*•]|\d{1,2}[.)])[ \t]+"), ""),  # the head of a list's line
     (re.compile(r"(?<=\d),(?=\d{3}(?!\d))|\{,\}|\\[!,;:]"), ""),
     (re.compile(r"\\(?:times|cdot|ast)(?![a-zA-Z])|[×·∙⋅]"), "*"),
     (re.compile(r"\\div(?![a-zA-Z])|÷"), "/"),
     (re.compile(r"[−–]"), "-"),
     (re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])"), ""),
     (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"((\1)/(\2))"),
-    (re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]*\}"), " words "),
+    (re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{([^{}]*)\}"), r" \1 "),
     (re.compile(r"\\boxed\s*\{([^{}]*)\}"), r"\1"),
     (re.compile(r"\^\s*\{([^{}]*)\}"), r"^(\1)"),
     (re.compile(r"\\?[$€£]"), ""),
@@ -151,7 +152,10 @@ def _percent(side: str, value: Fraction) -> Fraction:
 
 def _rounded(side: str, stated: Fraction, exact: Fraction) -> bool:
     """Whether a side is a decimal that another value was rounded or cut to."""
-    if not _NUMBER.fullmatch(side.rstrip(".")) or "." not in side.rstrip("."):
+    digits = side.rstrip(".").rstrip("%")
+    if not _NUMBER.fullmatch(digits) or "." not in digits:
         return False
-    places = len(side.rstrip(".").partition(".")[2])
-    return abs(stated - exact) < Fraction(1, 10**places)
+    step = Fraction(1, 10 ** len(digits.partition(".")[2]))
+    if side.rstrip(".").endswith("%"):  # 33.33%, of 1/3 or of 1/3 * 100
+        return abs(100 * stated - 100 * exact) < step or abs(100 * stated - exact) < step
+    return abs(stated - exact) < step

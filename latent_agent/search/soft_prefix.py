@@ -11,6 +11,7 @@ from copy import copy
 from dataclasses import replace
 from itertools import count
 from typing import Self
+from zlib import crc32
 
 import torch
 
@@ -65,7 +66,7 @@ class SoftLine:
         gradients = [
             likelihood_gradient(
                 latents,
-                [trial.tokens],
+                [trial.tokens[: len(latents)]],
                 [weight / len(trials)],
                 call.engine,
                 settings,
@@ -94,12 +95,13 @@ class SoftWalk(SoftLine):
     def __init__(self, call: Searchable, settings: Settings, start: Start) -> None:
         super().__init__(call, settings, start)
         self._drawn = count()  # of all places of this walk: none is tried twice
+        self._stream = -1 - crc32(repr(start.trial.tokens).encode())  # nor by one beside it
 
     def step(self, width: int) -> Sequence[Self]:
         """Take one step; return ``width`` places that lie about as far from here."""
         places: list[Self] = []
         for _ in range(width):
-            numbers = random_stream(self._settings.seed, next(self._drawn), 0)
+            numbers = random_stream(self._settings.seed, next(self._drawn), self._stream)
             noise = torch.randn(self.z.shape, generator=numbers).to(self.z.device)
             places.append(self._at(self.z + self._settings.learning_rate * noise))
         return places

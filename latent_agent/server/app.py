@@ -62,7 +62,7 @@ def make_app(service: Service) -> FastAPI:
             CORSMiddleware,
             allow_origins=list(service.origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type"],
+            allow_headers=["*"],
         )
     app.add_middleware(Around, metrics=metrics, body=service.bounds.body)
     return app

@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import time
-import traceback
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from latent_agent.server.errors import ApiError, api_error
+from latent_agent.server.errors import ApiError, api_error, without_text
 from latent_agent.server.metrics import Metrics
 
 _BODY_SECONDS = 30.0  # in which a body must come
@@ -46,8 +45,18 @@ class Around:
         self._metrics.unanswered.inc()
         try:
             await self._answer(scope, receive, sending)
+        except asyncio.CancelledError:  # the deadline of a server that ends
+            if status:
+                raise
+            error = ApiError(
+                503,
+                "the server ends, and this request was not answered by its deadline; send it again",
+                "shutting_down",
+                headers={"retry-after": "5"},
+            )
+            await error.response()(scope, receive, sending)
         except Exception as error:
-            _log.error("a request failed: %s", _without_text(error))
+            _log.error("a request failed: %s", without_text(error))
             if status:
                 raise _CutOffError from None  # the server closes the connection
             await api_error(error).response()(scope, receive, sending)
@@ -124,10 +133,3 @@ class Around:
 
 class _CutOffError(Exception):
     """An answer that failed on its way."""
-
-
-def _without_text(error: Exception) -> str:
-    """Return where an error was raised, and which; its own words may hold a question."""
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
-    return "\n  ".join([type(error).__name__, *places])

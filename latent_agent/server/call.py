@@ -34,6 +34,7 @@ class Asked:
         arguments: Keywords of the call.
         notes: For tracers.
         run: Id of the call's run.
+        thinks: Whether the model may think first, so that its words need not be its answer's.
     """
 
     chat: ChatLatentSeek
@@ -42,6 +43,7 @@ class Asked:
     arguments: Mapping[str, Any]
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     run: UUID = field(default_factory=uuid4)
+    thinks: bool = False
 
     @property
     def plain(self) -> bool:
@@ -49,7 +51,7 @@ class Asked:
         given = self.arguments
         rounds = given.get("max_iterations", self.chat.max_iterations)
         formed = any(given.get(name) for name in ("tools", "response_format", "logprobs"))
-        return rounds == 0 and given.get("n", 1) == 1 and not formed
+        return rounds == 0 and given.get("n", 1) == 1 and not formed and not self.thinks
 
     async def answers(self, **more: Any) -> list[AIMessage]:
         """Return the answers."""
@@ -104,6 +106,7 @@ class Listened:
 
     def __init__(self, asked: Asked) -> None:
         self._listener = listener = Listener()
+        self._first: list[Event | None] = []  # an event that `begun` waited for
         answers = asked.written(listener) if asked.plain else asked.answers(on_progress=listener)
         self._task = asyncio.create_task(answers)
         self._task.add_done_callback(listener.end)
@@ -116,7 +119,7 @@ class Listened:
             event = await asyncio.wait_for(events.get(), patience)
         except TimeoutError:
             return
-        events.put_nowait(event)
+        self._first.append(event)
         if event is None:
             await self.answers()
 
@@ -124,7 +127,11 @@ class Listened:
         """Yield events; None after so many seconds without one."""
         while True:
             try:
-                event = await asyncio.wait_for(self._listener.events.get(), silence)
+                event = (
+                    self._first.pop()
+                    if self._first
+                    else await asyncio.wait_for(self._listener.events.get(), silence)
+                )
             except TimeoutError:
                 yield None
                 continue

@@ -1,6 +1,7 @@
 """``/v1/chat/completions``."""
 
 import json
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any
@@ -10,10 +11,11 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from langchain_core.messages import AIMessage
 from starlette.types import Receive, Scope, Send
 
+from latent_agent.model.thinking import knows_thinking
 from latent_agent.server.access import Access
 from latent_agent.server.answers import Answer, usage_of
 from latent_agent.server.call import TEXT, Asked, Listened, unless_gone
-from latent_agent.server.errors import api_error
+from latent_agent.server.errors import api_error, without_text
 from latent_agent.server.feedback import ID
 from latent_agent.server.keys import Key, Right
 from latent_agent.server.live import LiveText
@@ -25,6 +27,7 @@ from latent_agent.server.turns import Turns
 from latent_agent.setting_rules import stop_texts
 
 # pyright: reportUnusedFunction=false
+_log = logging.getLogger(__name__)
 
 
 def completions(service: Service, access: Access, turns: Turns, metrics: Metrics) -> APIRouter:
@@ -66,6 +69,7 @@ def _asked(service: Service, access: Access, key: Key, sent: ChatRequest) -> Ask
         stop=stop_of(sent),
         arguments={**form_arguments(sent), **allowed, "namespace": namespace},
         notes={**(sent.metadata or {}), "key": key.name, "user": sent.user},
+        thinks=knows_thinking(service.shared.tokenizer),
     )
 
 
@@ -101,7 +105,11 @@ async def _lines(
         if usage is not None and usage.include_usage:
             yield _line(answer.chunk([], usage=usage_of(answers)))
     except Exception as error:
-        yield _line(api_error(error).body)
+        told = api_error(error)
+        metrics.failed_streams.inc()
+        if told.status == 500:  # nobody foresaw it
+            _log.error("a stream failed: %s", without_text(error))
+        yield _line(told.body)
     yield "data: [DONE]\n\n"
 
 

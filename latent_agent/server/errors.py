@@ -1,6 +1,7 @@
 """Errors in OpenAI's shape: each says the rule, the value received and the remedy."""
 
 import json
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -132,3 +133,10 @@ def _of_http(error: HTTPException) -> ApiError:
     message = remedy.get(error.status_code, str(error.detail))
     code = codes.get(error.status_code, "http_error")
     return ApiError(error.status_code, message, code, headers=error.headers)
+
+
+def without_text(error: Exception) -> str:
+    """Return where an error was raised, and which; its own words may hold a question."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+    return "\n  ".join([type(error).__name__, *places])

@@ -148,7 +148,8 @@ class Keys:
         try:
             self._keys = _by_hash(read_keys(self._path))
         except SettingError as error:
-            _log.warning("the keys stay as they were: %s", error)
+            self._keys = {}  # one that was taken away must not live on
+            _log.error("nobody is let in until the keys can be read: %s", error)
 
 
 def written_key(**given: Any) -> WrittenKey:

@@ -29,6 +29,7 @@ class Metrics:
             "forwarded_tokens", "Positions through the model's body, by stage", "stage"
         )
         self.ratings = counter("ratings", "Feedback on answers, by rating", "rating")
+        self.failed_streams = counter("failed_streams", "Streams that ended with an error")
         self.nights = counter("nights", "Nights that ran inside, by verdict", "verdict")
         self.seconds = Histogram(
             f"{_PREFIX}_request_seconds",

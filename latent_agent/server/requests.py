@@ -194,8 +194,8 @@ class EmbeddingsRequest(_Sent):
     """Texts to be embedded."""
 
     model: str
-    input: str | list[str]
-    encoding_format: Literal["float", "base64"] = "float"
+    input: str | list[str] | list[int] | list[list[int]]
+    encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: Count | None = None
     user: str | None = None
 

@@ -1,13 +1,13 @@
 """``/healthz``, ``/readyz``, ``/metrics`` and ``/v1/models``."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
 from latent_agent.server.access import Access
 from latent_agent.server.errors import ApiError
-from latent_agent.server.keys import Right
+from latent_agent.server.keys import Key, Right
 from latent_agent.server.metrics import Metrics
 from latent_agent.server.service import Service
 
@@ -24,14 +24,23 @@ def status(service: Service, access: Access, metrics: Metrics) -> APIRouter:
         return {"status": "ok"}
 
     @router.get("/readyz")
-    def ready() -> dict[str, str]:
+    async def ready() -> dict[str, str]:
         """Say whether the model is loaded and the memory can be read."""
         _check_ready(service)
         return {"status": "ready"}
 
-    @router.get("/metrics", dependencies=[Depends(access.asker(Right.OPERATE))])
-    def measured() -> Response:
-        """Return the metrics, in Prometheus's form; needs the right to operate."""
+    operating = access.asker(Right.OPERATE)
+
+    @router.get("/metrics")
+    async def measured(key: Annotated[Key, Depends(operating)]) -> Response:
+        """Return the metrics, in Prometheus's form; needs the right to operate everywhere."""
+        if key.namespaces is not None:  # they name all keys
+            raise ApiError(
+                403,
+                f"metrics are of all keys and namespaces, got key {key.name!r}, which reaches "
+                f"{len(key.namespaces)} of them; use one made with --every-namespace",
+                "missing_right",
+            )
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
@@ -42,12 +51,12 @@ def models(service: Service, access: Access) -> APIRouter:
     router = APIRouter(tags=["models"], dependencies=[Depends(access.asker(Right.ASK))])
 
     @router.get("/v1/models")
-    def listed() -> dict[str, Any]:
+    async def listed() -> dict[str, Any]:
         """List the model that is served."""
         return {"object": "list", "data": [_described(service)]}
 
     @router.get("/v1/models/{name:path}")
-    def one(name: str) -> dict[str, Any]:
+    async def one(name: str) -> dict[str, Any]:
         """Describe the model."""
         access.check_model(name)
         return _described(service)

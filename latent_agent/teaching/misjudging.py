@@ -1,6 +1,7 @@
 """A judge that is sometimes wrong, to see what nights make of its mistakes."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from latent_agent.reward.base import Case, Reward, Score, built_in_id
@@ -25,9 +26,20 @@ class Misjudging(Reward):
         """The reward's id, the share and the seed."""
         return built_in_id(self, of=self._reward.id, share=self._share, seed=self._seed)
 
+    @property
+    def scores_rounds(self) -> bool:
+        """Whether the reward does."""
+        return self._reward.scores_rounds
+
     def score(self, case: Case) -> Score:
         """Score an answer, wrongly if its pair is one of those."""
-        score = self._reward.score(case)
+        return self._turned(case, self._reward.score(case))
+
+    def score_round(self, cases: Sequence[Case]) -> list[Score]:
+        """Score a round, some of its answers wrongly."""
+        return list(map(self._turned, cases, self._reward.score_round(cases)))
+
+    def _turned(self, case: Case, score: Score) -> Score:
         pair = f"{self._seed}\0{case.question}\0{case.answer}".encode("utf-8", "surrogatepass")
         if int.from_bytes(hashlib.sha256(pair).digest()[:8]) >= self._share * 2**64:
             return score

@@ -11,11 +11,13 @@ import torch
 from dev.bench.plain import PlainLM
 from latent_agent import ChatLatentSeek
 from latent_agent.call.agent import LatentAgent
+from latent_agent.call.writer import Writer
 from latent_agent.errors import SettingError
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn
 from latent_agent.model.engine import SoftSequence
 from latent_agent.model.fake_engine import FakeEngine
+from latent_agent.model.logits_mask import FREE
 from latent_agent.model.prompt import encode_chat, encode_text
 from latent_agent.model.registry import open_model
 from latent_agent.model.sampling import GREEDY
@@ -114,7 +116,7 @@ def test_the_gradient_is_that_of_the_answers_log_likelihood(plain_model: tuple[A
     assert read.pull_back(gradients) == pytest.approx(wanted, abs=1e-3 * float(wanted.abs().max()))
 
 
-def test_what_was_found_leaves_latents_that_stand_for_its_first_tokens(tmp_path: Path) -> None:
+def test_what_was_found_is_kept_for_a_rating_and_not_recalled(tmp_path: Path) -> None:
     with LatentMemory(tmp_path / "memory.sqlite3") as memory:
         chat = ChatLatentSeek(
             model="bundled",
@@ -131,13 +133,37 @@ def test_what_was_found_leaves_latents_that_stand_for_its_first_tokens(tmp_path:
         message = chat.invoke(QUESTIONS[1].text)
         told = message.response_metadata["latent_agent"]
         assert told["source"] == "search"
-        stored = memory.get(told["trace_id"])
+        assert told["trace_id"] is None
+        stored = memory.get(told["answer_id"])
+        again = chat.invoke(QUESTIONS[1].text).response_metadata["latent_agent"]
+    assert again["warm_start"]["neighbours"] == []
     assert stored is not None
-    trace = stored.trace
     engine = open_model("bundled").engine()
-    tokens = engine.decode(torch.from_numpy(trace.optimised), GREEDY)
-    assert tokens == tuple(trace.tokens)
+    tokens = engine.decode(torch.from_numpy(stored.trace.optimised), GREEDY)
+    assert tokens == tuple(stored.trace.tokens)
     assert message.text.startswith(engine.text(tokens).strip())
+
+
+def test_walks_side_by_side_try_different_places() -> None:
+    chat = ChatLatentSeek(
+        model="bundled", memory=None, reward=ByText(), search="soft_walk", starts="all", drafts=3,
+        width=6, learning_rate=0.5, max_iterations=1,
+    )  # fmt: skip
+    told = chat.invoke(QUESTIONS[0].text).response_metadata["latent_agent"]
+    assert len(set(told["rewards"][-1])) > len(told["rewards"][-1]) // 2
+
+
+def test_a_draft_that_leaves_no_room_behind_the_prefix_is_cut() -> None:
+    engine = open_model("bundled").engine()
+    prompt = encode_chat(engine.tokenizer, [Turn("user", QUESTIONS[0].text)])
+    window = engine.context_window
+    assert window is not None
+    room = window - len(prompt) - len(encode_text(engine.tokenizer, TEXT))
+    settings = settings_for(max_tokens=window, search="soft_prefix")
+    writer = Writer(engine, settings, prompt, Budget(), FREE, lambda *_, **__: None)
+    soft = writer.soft_prefix(tuple(encode_text(engine.tokenizer, TEXT)), 1)
+    (latents,) = writer.soft_pass(soft, [(5,) * (room + 20)]).latents
+    assert len(latents) == room
 
 
 def test_tokens_are_counted_and_a_budget_ends_it() -> None:

@@ -181,8 +181,12 @@ class AtServer:
 
 
 def _base(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        parts, known = urlsplit(""), False
+    if not known:
         raise SettingError(
             f"a server must be named by its URL, got {url!r}; for example http://localhost:8000/v1"
         )

@@ -37,6 +37,7 @@ class Talk:
     def __init__(self, partner: Partner, lines: LineSource, screen: Screen) -> None:
         self._partner, self._lines, self._screen = partner, lines, screen
         self._turns: list[Turn] = []
+        self._asked: list[Turn] = []
         self._last: Reply | None = None
         self.failed = 0
         """Lines that came to nothing."""
@@ -75,6 +76,7 @@ class Talk:
         if not question:
             return
         asked: list[Turn] = [*self._turns, ("human", question)]
+        self._asked = asked
         with self._screen.growing() as growing:
             answer = self._partner.answer(asked, growing.show)
         self._last = answer
@@ -97,7 +99,7 @@ class Talk:
             case "correct":
                 self._correct(text)
             case "new":
-                self._turns, self._last = [], None
+                self._turns, self._asked, self._last = [], [], None
                 self._screen.note("A new conversation.")
             case "help":
                 self._help()
@@ -129,8 +131,8 @@ class Talk:
             self._screen.note("Nothing was changed, and nothing is kept.")
             return
         self._rate(Said(correction=right))
-        if self._turns:  # the conversation goes on from what is right
-            self._turns[-1] = ("ai", right)
+        if self._asked:  # the conversation goes on from what is right
+            self._turns = [*self._asked, ("ai", right)]
 
     def _help(self) -> None:
         table = Table.grid(padding=(0, 2))

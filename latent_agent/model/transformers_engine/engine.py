@@ -161,6 +161,14 @@ class TransformersEngine(CachingEngine):
             self.states(ids, cache)
         return seen[0]
 
+    def back(
+        self, output: torch.Tensor, states: torch.Tensor, gradient: torch.Tensor
+    ) -> torch.Tensor:
+        """Turn a gradient of what `states_behind` returned into that of the states put in."""
+        with self._threads.used():
+            (found,) = torch.autograd.grad(output, states, gradient)
+        return found
+
     def states_behind(
         self,
         ids: torch.Tensor,

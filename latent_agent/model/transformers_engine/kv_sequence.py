@@ -62,6 +62,12 @@ class CachingEngine(Engine):
         """Run token ids (rows, length) through the body; return a block's inputs, of that shape."""
 
     @abstractmethod
+    def back(
+        self, output: torch.Tensor, states: torch.Tensor, gradient: torch.Tensor
+    ) -> torch.Tensor:
+        """Turn a gradient of what `states_behind` returned into that of the states put in."""
+
+    @abstractmethod
     def states_behind(
         self,
         ids: torch.Tensor,
@@ -151,7 +157,13 @@ class CachedSequence(SoftSequence):
             self._budget.charge(stage, sum(len(soft.ids) + len(one) for one in answers))
             rows = states.expand(len(answers), -1, -1)
             output = self.engine.states_behind(ids, cache, soft.block, rows)
-        return AnswersRead(states, output, [len(one) for one in answers])
+        return AnswersRead(states, output, [len(one) for one in answers], self._back)
+
+    def _back(
+        self, output: torch.Tensor, states: torch.Tensor, gradient: torch.Tensor
+    ) -> torch.Tensor:
+        with self.engine.scheduler.alone():
+            return self.engine.back(output, states, gradient)
 
     def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
         """Return the logits of what follows each prompt, (rows, vocabulary)."""

@@ -1,6 +1,6 @@
 """States at a block's input, read and put in: what a soft prefix needs of a Hugging Face model."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch.utils.hooks import RemovableHandle
 from transformers import PretrainedConfig
 
+Back = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 _NAME = "hidden_states"  # where a body gives them by name
 
 
@@ -64,10 +65,13 @@ class AnswersRead:
         states: The prefix's, (P, d), which require a gradient.
         output: Last states, (rows, P + longest answer, d).
         lengths: Of the answers, in tokens.
+        back: Takes output, states and the output's gradient; returns the states'.
     """
 
-    def __init__(self, states: torch.Tensor, output: torch.Tensor, lengths: Sequence[int]) -> None:
-        self._states, self._lengths = states, lengths
+    def __init__(
+        self, states: torch.Tensor, output: torch.Tensor, lengths: Sequence[int], back: Back
+    ) -> None:
+        self._states, self._back = states, back
         first = len(states) - 1  # the state of the prefix's last token gives the first one
         self._output = output[:, first:-1]
         self.latents: Sequence[torch.Tensor] = [
@@ -79,5 +83,4 @@ class AnswersRead:
         wanted = torch.zeros_like(self._output)
         for row, gradient in zip(wanted, gradients, strict=True):
             row[: len(gradient)] = gradient
-        (found,) = torch.autograd.grad(self._output, self._states, wanted)
-        return found
+        return self._back(self._output, self._states, wanted)

@@ -96,6 +96,7 @@ class Guard:
             PageError: If they lack the right.
         """
         self.check_host(request)
+        self._check_reader(request)
         visitor = self._visitor(request)
         request.state.key = visitor.key.name  # for the log
         if not visitor.key.may(right):
@@ -149,6 +150,21 @@ class Guard:
                 "Only this machine is served",
                 "Without keys the pages are at http://127.0.0.1 alone. Start the server with "
                 "--keys FILE to reach them from elsewhere.",
+            )
+
+    def _check_reader(self, request: Request) -> None:
+        """Refuse scripts of other pages, those too that may ask the server (CORS).
+
+        Raises:
+            PageError: If one reads a page. A link that a person follows is none.
+        """
+        headers = request.headers
+        origin, mode = headers.get("origin"), headers.get("sec-fetch-mode", "navigate")
+        foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+        elsewhere = headers.get("sec-fetch-site") == "cross-site" and mode != "navigate"
+        if foreign or elsewhere:
+            raise PageError(
+                403, "Not for other pages", "The memory's pages are read by people, not by scripts."
             )
 
     def check_origin(self, request: Request) -> None:
