@@ -247,3 +247,19 @@ def test_keys_rights_and_namespaces_of_a_server(locked: Served) -> None:
     assert refused.status_code == 429
     assert 0 < int(refused.headers["retry-after"]) <= 60
     assert "ann" not in locked.log.replace("key ann", "")
+
+
+@pytest.mark.parametrize("how", ["gone", "readable by others", "broken"])
+def test_keys_that_cannot_be_read_let_nobody_in(path: Path, how: str) -> None:
+    secret = new_secret()
+    add_key(path, key("ann", secret))
+    keys = Keys.read(path)
+    assert keys.find(secret) is not None
+    if how == "gone":
+        path.unlink()
+    elif how == "broken":
+        path.write_text("[]]")
+    else:
+        path.write_text("[]")
+        path.chmod(0o644)
+    assert keys.find(secret) is None

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.served import QUESTION, Served, asked, events
@@ -221,3 +222,36 @@ def test_curl(server: Served) -> None:
     )
     told = events(done.stdout)
     assert "Friday" in "".join(one["choices"][0]["delta"].get("content", "") for one in told)
+
+
+def test_streams_that_are_written_meanwhile_keep_their_order(server: Served) -> None:
+    whole = server.ask(latent_agent={"max_iterations": 0}).json()["choices"][0]["message"]
+    for _ in range(12):
+        answer = server.ask(stream=True, latent_agent={"max_iterations": 0})
+        choices = [one["choices"][0] for one in events(answer.text) if one["choices"]]
+        pieces = [choice["delta"].get("content") or "" for choice in choices]
+        assert "".join(pieces) == whole["content"]
+
+
+@pytest.mark.parametrize("given", [[1, 2], [[1, 2], [3]], ["a text", 5]])
+def test_token_ids_are_no_texts_to_embed(server: Served, given: Any) -> None:
+    answer = server.post("/v1/embeddings", {"model": "bundled", "input": given})
+    assert answer.status_code == 400
+    assert "input" in error_of(answer)["message"]
+
+
+def test_embeddings_take_what_litellm_sends(server: Served) -> None:
+    body = {"model": "bundled", "input": "Hello.", "encoding_format": None}
+    answer = server.post("/v1/embeddings", body)
+    assert isinstance(answer.json()["data"][0]["embedding"], list)
+
+
+def test_scripts_of_other_pages_read_no_memory(server: Served) -> None:
+    for headers in (
+        {"origin": "https://page.example"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"},
+    ):
+        assert server.get("/memory/traces").status_code == 200
+        answer = httpx.get(f"{server.url}/memory/traces", headers=headers)
+        assert answer.status_code == 403
+        assert "Not for other pages" in answer.text
