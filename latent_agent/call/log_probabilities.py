@@ -87,7 +87,7 @@ def answer_tokens(call: "Call", tokens: Sequence[int], text: str, top: int) -> R
     )
     engine.sequence(budget).write([row], "draft")
     made: list[AnswerToken] = []
-    for place in range(begins, begins + _length(engine, tokens[begins:], text)):
+    for place in range(begins, begins + length_in_tokens(engine, tokens[begins:], text)):
         piece = _piece(engine, tokens[max(begins, place - _BEFORE) : place])
         own, values, ids = recorder.seen[place]
         likeliest = [LikelyToken(piece(id), value) for id, value in zip(ids, values, strict=True)]
@@ -95,7 +95,7 @@ def answer_tokens(call: "Call", tokens: Sequence[int], text: str, top: int) -> R
     return ReadAgain(made, budget.total)
 
 
-def _length(engine: Engine, tokens: Sequence[int], text: str) -> int:
+def length_in_tokens(engine: Engine, tokens: Sequence[int], text: str) -> int:
     """Return how many tokens a text takes, which may end before them."""
     kept = [token for token in tokens if token not in engine.stop_ids]
     lead = len(engine.text(kept)) - len(engine.text(kept).lstrip()) if text == text.lstrip() else 0

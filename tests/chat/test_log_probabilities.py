@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from latent_agent import ChatLatentSeek
+from latent_agent.call.log_probabilities import length_in_tokens
 from latent_agent.errors import SettingError
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn
@@ -57,6 +58,16 @@ def test_parts_of_a_character_have_no_bytes() -> None:
         told = one["bytes"]
         assert told is None or bytes(told).decode() == one["token"]
         assert (told is None) == ("\ufffd" in one["token"])
+
+
+@pytest.mark.parametrize("text", ["ok", "ok 🙂", "日本", "né", "🙂🙂 end"])
+def test_a_text_takes_all_tokens_of_its_last_character(text: str) -> None:
+    shared = open_model("bundled")
+    engine, tokens = shared.engine(), shared.tokenizer.encode(text, add_special_tokens=False)
+    assert length_in_tokens(engine, tokens, text) == len(tokens)
+    longer = [*tokens, *shared.tokenizer.encode(" and more", add_special_tokens=False)]
+    assert length_in_tokens(engine, longer, text) == len(tokens)
+    assert length_in_tokens(engine, [*tokens, min(engine.stop_ids)], text) == len(tokens)
 
 
 def test_they_are_given_only_if_asked_for() -> None:
