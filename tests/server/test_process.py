@@ -264,6 +264,8 @@ def test_no_answers_are_mixed_under_load() -> None:
     assert told["server"]["requests"] > 8
 
 
+# The client's library leaves the socket of a connection that dies under it to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 def test_nothing_acknowledged_is_lost_at_a_kill(tmp_path: Path) -> None:
     *rounds, last = run_kills(3, tmp_path, seed=1, restart=60.0)

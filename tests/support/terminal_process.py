@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,12 @@ from termios import TIOCSCTTY, TIOCSWINSZ
 from typing import Self
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[>=()][A-Z0-9]?)")
+
+
+def _at_terminal() -> None:
+    """Let Ctrl-C reach the process; a shell's background job would have it ignored."""
+    ioctl(0, TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class AtTerminal:
@@ -29,7 +36,7 @@ class AtTerminal:
             [sys.executable, "-c", "from latent_agent.cli import main; main()", *words],
             stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, start_new_session=True,
             env={**os.environ, "TERM": "xterm-256color", **(env or {})},
-            preexec_fn=lambda: ioctl(0, TIOCSCTTY, 0),  # so that Ctrl-C reaches it
+            preexec_fn=_at_terminal,
         )  # fmt: skip
         os.close(theirs)
 
