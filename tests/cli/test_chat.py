@@ -321,6 +321,7 @@ def test_a_terminal_shows_stops_rates_and_corrects(path: Path) -> None:
         terminal.wait_for("The answer is")
         terminal.type("\x15It was on Friday.\r")
         terminal.wait_for("Kept. The correction is read already")
+        terminal.wait_for(">")  # a terminal that no prompt reads takes Ctrl-D for itself
         terminal.type("\x04")
         assert terminal.ended() == 0
     with LatentMemory(path) as memory:
