@@ -13,7 +13,8 @@ from latent_agent.model.budget import Budget
 from latent_agent.model.lm_head import LMHead
 from latent_agent.model.threads import Threads
 from latent_agent.model.transformers_engine.batched_cache import can_batch
-from latent_agent.model.transformers_engine.kv_sequence import CachedSequence, CachingEngine
+from latent_agent.model.transformers_engine.caching_engine import CachingEngine
+from latent_agent.model.transformers_engine.kv_sequence import CachedSequence
 from latent_agent.model.transformers_engine.loading import context_window
 from latent_agent.model.transformers_engine.memory_room import (
     free_bytes,
