@@ -4,24 +4,20 @@ arXiv 2505.13308, section 3: ascend ``J(z) = E[R(x, c)]`` with the REINFORCE gra
 ``E[R(x, c) * grad log pi(x_t | z_t)]``, positions independent; decode; continue; score again.
 """
 
-from collections.abc import Sequence
-from copy import copy
 from functools import partial
 from typing import Self
 
-import torch
-
 from latent_agent.model.sampling import Sampler
-from latent_agent.search.adam import Adam
 from latent_agent.search.boundary_step import lengths, to_the_edge
 from latent_agent.search.policy_gradient import policy_gradient
 from latent_agent.search.position_selection import updated
 from latent_agent.search.prefix import read_prefix
-from latent_agent.search.types import Candidate, Searchable, Start, Trial
+from latent_agent.search.types import Candidate, Searchable, Start
+from latent_agent.search.walk import Walk
 from latent_agent.settings import Settings
 
 
-class Line:
+class Line(Walk):
     """One walk through the latents.
 
     Args:
@@ -36,9 +32,7 @@ class Line:
 
     def __init__(self, call: Searchable, settings: Settings, start: Start) -> None:
         self._space, self._settings, self._constraint = call.engine, settings, call.constraint
-        self.z = start.whole.detach().clone()
-        self.trials: Sequence[Trial] = [start.trial]
-        self._adam = Adam(self.z, settings.learning_rate)
+        super().__init__(start.whole.detach().clone(), [start.trial], settings.learning_rate)
         self._moving = updated(self.z, self._space.logits, settings)
         begun = start.trial.tokens[: len(self.z)]
         # Takes latents and a sampler; returns the prefix that they stand for.
@@ -56,23 +50,10 @@ class Line:
         """
         settings, space, constraint = self._settings, self._space, self._constraint
         gradient = policy_gradient(self.z, self.trials, space, settings, constraint)
-        first = self._at(self.z.clone())
-        first._adam.ascend(gradient if self._moving is None else gradient * self._moving)
+        first = self._ascended(gradient if self._moving is None else gradient * self._moving)
         greedily = partial(self._prefix, sampler=Sampler(0.0, constraint=constraint))
         step = first.z - self.z
         if settings.step == "margin":
             first.z.copy_(to_the_edge(self.z, step, space.logits, greedily, constraint))
         further = lengths(first.z, step, count - 1, space.logits, greedily, constraint)
         return [first, *map(first._at, further)]
-
-    def _at(self, z: torch.Tensor) -> Self:
-        """Return the same walk at another place."""
-        other = copy(self)
-        other.z, other._adam = z, self._adam.at(z)
-        return other
-
-    def seeing(self, trials: Sequence[Trial]) -> Self:
-        """Return the same walk, whose next gradient is taken of these answers."""
-        other = copy(self)
-        other.trials = trials
-        return other

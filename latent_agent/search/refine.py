@@ -15,7 +15,8 @@ from latent_agent.model.sampling import Sampler
 from latent_agent.search.line import Line
 from latent_agent.search.soft_prefix import SoftLine, SoftWalk
 from latent_agent.search.token_flip import flips, turned
-from latent_agent.search.types import Candidate, Found, Searchable, SearchRecord, Start, Trial, Walk
+from latent_agent.search.types import Candidate, Found, Searchable, SearchRecord, Start, Trial
+from latent_agent.search.walk import Walk
 from latent_agent.settings import Settings
 
 WALKS: Mapping[str, Callable[[Searchable, Settings, Start], Walk]] = {

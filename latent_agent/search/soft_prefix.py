@@ -6,26 +6,25 @@ of all its tokens' log-likelihood, ``R(x, c) * sum_t grad log pi(x_t | c, z, x_<
 blocks above.
 """
 
+import itertools
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import replace
-from itertools import count
 from typing import Self
 from zlib import crc32
 
 import torch
 
 from latent_agent.model.sampling import Sampler, random_stream
-from latent_agent.search.adam import Adam
 from latent_agent.search.policy_gradient import advantages, likelihood_gradient, rewards_of
-from latent_agent.search.types import Candidate, Searchable, Start, Trial
+from latent_agent.search.types import Candidate, Searchable, Start
+from latent_agent.search.walk import Walk
 from latent_agent.settings import Settings
 
 TEXT = "Let me work this out step by step, and check each step.\n\n"
 _LONGER = 2.0  # each further length of a step is that of the one before, times this
 
 
-class SoftLine:
+class SoftLine(Walk):
     """One walk of a soft prefix along gradients.
 
     Args:
@@ -41,20 +40,17 @@ class SoftLine:
     def __init__(self, call: Searchable, settings: Settings, start: Start) -> None:
         self._call, self._settings = call, settings
         self._soft = call.soft_prefix(TEXT, settings.soft_depth)
-        self.z = self._soft.states.clone()
-        self.trials: Sequence[Trial] = [start.trial]
-        self._adam = Adam(self.z, settings.learning_rate)
+        super().__init__(self._soft.states.clone(), [start.trial], settings.learning_rate)
 
     def row(self, sampler: Sampler) -> Candidate:
         """Return what an answer is written from here."""
         return Candidate(sampler=sampler, soft=replace(self._soft, states=self.z))
 
-    def step(self, width: int) -> Sequence[Self]:
-        """Take one gradient step; return where it leads, at ``width`` lengths of it."""
-        first = self._at(self.z.clone())
-        first._adam.ascend(self._gradient())
+    def step(self, count: int) -> Sequence[Self]:
+        """Take one gradient step; return where it leads, at ``count`` lengths of it."""
+        first = self._ascended(self._gradient())
         step = first.z - self.z
-        further = [first._at(self.z + step * _LONGER**power) for power in range(1, width)]
+        further = [first._at(self.z + step * _LONGER**power) for power in range(1, count)]
         return [first, *further]
 
     def _gradient(self) -> torch.Tensor:
@@ -76,31 +72,19 @@ class SoftLine:
         ]
         return read.pull_back(gradients)
 
-    def _at(self, z: torch.Tensor) -> Self:
-        """Return the same walk at another place."""
-        other = copy(self)
-        other.z, other._adam = z, self._adam.at(z)
-        return other
-
-    def seeing(self, trials: Sequence[Trial]) -> Self:
-        """Return the same walk, whose next gradient is taken of these answers."""
-        other = copy(self)
-        other.trials = trials
-        return other
-
 
 class SoftWalk(SoftLine):
     """One random walk of a soft prefix: steps as long as Adam's first one, to no side."""
 
     def __init__(self, call: Searchable, settings: Settings, start: Start) -> None:
         super().__init__(call, settings, start)
-        self._drawn = count()  # of all places of this walk: none is tried twice
+        self._drawn = itertools.count()  # of all places of this walk: none is tried twice
         self._stream = -1 - crc32(repr(start.trial.tokens).encode())  # nor by one beside it
 
-    def step(self, width: int) -> Sequence[Self]:
-        """Take one step; return ``width`` places that lie about as far from here."""
+    def step(self, count: int) -> Sequence[Self]:
+        """Take one step; return ``count`` places that lie about as far from here."""
         places: list[Self] = []
-        for _ in range(width):
+        for _ in range(count):
             numbers = random_stream(self._settings.seed, next(self._drawn), self._stream)
             noise = torch.randn(self.z.shape, generator=numbers).to(self.z.device)
             places.append(self._at(self.z + self._settings.learning_rate * noise))

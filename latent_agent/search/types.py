@@ -127,30 +127,6 @@ class Searchable(Protocol):
         ...
 
 
-class Walk(Protocol):
-    """One walk of a search: places that steps lead to, and what is written there.
-
-    Attributes:
-        z: Where it is.
-        trials: The answers that the next step learns from.
-    """
-
-    z: torch.Tensor
-    trials: Sequence[Trial]
-
-    def row(self, sampler: Sampler) -> Candidate:
-        """Return what an answer is written from here."""
-        ...
-
-    def step(self, count: int, /) -> Sequence["Walk"]:
-        """Take one step; return up to ``count`` places that it may lead to."""
-        ...
-
-    def seeing(self, trials: Sequence[Trial]) -> "Walk":
-        """Return the same walk, whose next step learns from these answers."""
-        ...
-
-
 Found = tuple[torch.Tensor, Sequence[Trial]]
 """What was tried, (N, d), and the answers that it led to."""
 

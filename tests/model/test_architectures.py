@@ -146,7 +146,7 @@ def test_what_is_refined_stays_float32(dtype: torch.dtype, monkeypatch: pytest.M
             super().__init__(z, learning_rate)
             made.append(self)
 
-    monkeypatch.setattr("latent_agent.search.line.Adam", SeenAdam)
+    monkeypatch.setattr("latent_agent.search.walk.Adam", SeenAdam)
     seen: list[tuple[int, ...]] = []
 
     def attempt(row: Candidate) -> Trial:
