@@ -6,16 +6,17 @@ A kill costs the questions in hand; the same command goes on.
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 import typer
 
 from dev.pool.pool_file import Answer, Asked, PoolFile
+from latent_agent.call.parallel import in_parallel
 from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Quiet
 from latent_agent.cli.watching import watching
@@ -29,6 +30,7 @@ from latent_agent.model.prompt import encode_chat
 from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.model.sampling import GREEDY, Sampler
 
+T = TypeVar("T")
 _TEMPERATURE = 0.7
 
 
@@ -74,40 +76,23 @@ def sample(
     wanted = by_turns(items)[:limit]
     left = [item for item in wanted if item.key not in done]
     begun = len(wanted) - len(left)
-    with watching(quiet=quiet) as report:
+    cancelled, at_once = threading.Event(), max(1, rows // samples)
+    jobs = [
+        partial(in_time, partial(_answer, served, item, settings, ending, cancelled), ends)
+        for item in left
+    ]
+    with watching(quiet=quiet) as report, closing(in_parallel(jobs, at_once, cancelled)) as made:
         report(out.name, begun, len(wanted))
-        jobs = [partial(_answer, served, item, settings, ending) for item in left]
-        for number, asked in enumerate(run_all(jobs, max(1, rows // samples), ends), 1):
-            item = next(one for one in left if one.key == asked[0])
-            pool.add(checked(item, *asked[1:]))
-            report.spent(asked[2])
-            report(out.name, begun + number, len(wanted))
+        for number, (item, written) in enumerate(zip(left, made, strict=True), 1):
+            if written is not None:
+                pool.add(checked(item, *written))
+                report.spent(written[1])
+                report(out.name, begun + number, len(wanted))
 
 
-def run_all(jobs: Sequence[Any], at_once: int, ends: float | None) -> Iterator[Any]:
-    """Yield what jobs return, as they end; none begins after a moment of the monotonic clock.
-
-    Args:
-        jobs: Each takes an event, and ends soon after it is set.
-        at_once: How many run at once.
-        ends: The moment; None: all are done.
-    """
-    cancelled = threading.Event()
-
-    def in_time(job: Any) -> Any:
-        over = cancelled.is_set() or (ends is not None and time.monotonic() >= ends)
-        return None if over else job(cancelled)
-
-    with ThreadPoolExecutor(at_once) as threads:
-        futures = [threads.submit(in_time, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                if (result := future.result()) is not None:
-                    yield result
-        except BaseException:  # closing this generator too
-            cancelled.set()
-            threads.shutdown(cancel_futures=True)
-            raise
+def in_time(job: Callable[[], T], ends: float | None) -> T | None:
+    """Do a job, or nothing after a moment of the monotonic clock."""
+    return None if ends is not None and time.monotonic() >= ends else job()
 
 
 def _answer(
@@ -116,8 +101,8 @@ def _answer(
     settings: Mapping[str, Any],
     ending: str,
     cancelled: threading.Event,
-) -> tuple[str, list[Completion], int]:
-    """Write an item's answers; return its key, them, and the tokens that were forwarded."""
+) -> tuple[list[Completion], int]:
+    """Write an item's answers; return them, and the tokens that were forwarded."""
     budget = Budget(cancelled=cancelled)
     stream = int.from_bytes(hashlib.sha256(item.question.encode()).digest()[:4])
     samplers = [GREEDY] + [
@@ -133,7 +118,7 @@ def _answer(
         ],
         "draft",
     )  # fmt: skip
-    return item.key, written, budget.total
+    return written, budget.total
 
 
 def checked(item: Item, written: Sequence[Completion], tokens: int) -> Asked:

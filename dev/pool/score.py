@@ -5,17 +5,19 @@ A kill costs the questions in hand; the same command goes on.
 
 import threading
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dev.notes import Notes
 from dev.pool.pool_file import Asked, PoolFile, differing
 from dev.pool.rewards import cases
-from dev.pool.sample import dtype_of, run_all
+from dev.pool.sample import dtype_of, in_time
 from latent_agent.call.agent import default_reward
+from latent_agent.call.parallel import in_parallel
 from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Quiet, built_in_reward
 from latent_agent.cli.watching import watching
@@ -64,19 +66,25 @@ def score(
         )
     done = {row["key"] for row in notes.rows[1:]}
     wanted = known.asked[:limit]
-    jobs = [partial(_score, judge, by, asked) for asked in wanted if asked.key not in done]
+    cancelled = threading.Event()
+    jobs = [
+        partial(in_time, partial(_score, judge, by, asked, cancelled), ends)
+        for asked in wanted
+        if asked.key not in done
+    ]
     begun = len(wanted) - len(jobs)
-    with watching(quiet=quiet) as report:
+    with watching(quiet=quiet) as report, closing(in_parallel(jobs, at_once, cancelled)) as made:
         report(out.name, begun, len(wanted))
-        for number, row in enumerate(run_all(jobs, at_once, ends), 1):
-            notes.add(**row)
-            report.spent(row["tokens"])
-            report(out.name, begun + number, len(wanted))
+        for number, row in enumerate(made, 1):
+            if row is not None:
+                notes.add(**row)
+                report.spent(row["tokens"])
+                report(out.name, begun + number, len(wanted))
 
 
 def _score(
     judge: SharedModel, reward: Reward, asked: Asked, cancelled: threading.Event
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return a question's line: the scores of its answers, and what they cost."""
     began, budget = time.perf_counter(), Budget(cancelled=cancelled)
     asking = SelfJudge(judge.engine(), budget, judge.judge_prompts)

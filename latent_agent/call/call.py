@@ -194,7 +194,7 @@ class Call:
     def _tried(self, row: Candidate, completion: Completion, source: str) -> Tried:
         if row.soft is None:
             return Tried(completion, row.prefix, source)
-        # A memory keeps answers' own latents, whatever led to an answer.
+        # What a trace keeps are an answer's own latents, whatever led to it.
         prefix, latents = self.writer.as_latents(completion)
         return Tried(completion, prefix, source, latents)
 

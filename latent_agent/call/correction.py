@@ -12,7 +12,7 @@ from latent_agent.model.budget import Budget
 from latent_agent.model.engine import AnswerLimits, Engine, Writing
 from latent_agent.model.prompt import encode_chat, encode_text
 from latent_agent.model.registry import SharedModel
-from latent_agent.model.sampling import Sampler
+from latent_agent.model.sampling import Known
 from latent_agent.recall.stored_search import search_of
 from latent_memory import LatentMemory, LatentMemoryError, StoredTrace, Trace, TraceError
 from latent_memory.feedback.rating import correct, give_up, read_copies
@@ -22,18 +22,6 @@ logger = logging.getLogger(__name__)
 
 MARGIN = 0.5  # logits by which a corrected latent's token leads: more than packing takes away
 _STEPS = 50
-
-
-@dataclass(frozen=True)
-class _Forced:
-    """Allows one answer alone."""
-
-    answer: Sequence[int]
-
-    def mask(self, logits: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
-        forced = torch.full_like(logits, -torch.inf)
-        forced[self.answer[len(tokens)]] = 0.0
-        return forced
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,7 +68,7 @@ def read_correction(trace: Trace, correction: str, model: SharedModel) -> Correc
         prompt=prompt,
         prefix=(),
         limits=AnswerLimits(max_tokens=len(tokens), stop=()),
-        sampler=Sampler(0.0, constraint=_Forced(tokens)),
+        sampler=Known(tokens),
         latents=True,
     )
     written = engine.sequence(budget).write([row], "draft")[0]

@@ -10,7 +10,7 @@ import torch
 
 from latent_agent.model.budget import Budget
 from latent_agent.model.engine import AnswerLimits, Engine, Writing
-from latent_agent.model.sampling import Sampler
+from latent_agent.model.sampling import Known
 
 if TYPE_CHECKING:
     from latent_agent.call.call import Call
@@ -47,16 +47,16 @@ class ReadAgain:
     forwarded: int
 
 
-class _Recorder(Sampler):
+class _Recorder(Known):
     """Chooses given tokens, and notes how likely each was."""
 
     def __init__(self, tokens: Sequence[int], top: int) -> None:
-        super().__init__(0.0)
-        self._tokens, self._top = tokens, top
+        super().__init__(tokens)
+        self._top = top
         self.seen: list[tuple[float, list[float], list[int]]] = []
 
     def choose(self, logits: torch.Tensor, tokens: Sequence[int] = ()) -> int:
-        token = self._tokens[len(tokens)]
+        token = super().choose(logits, tokens)
         likely = torch.log_softmax(logits.float(), dim=-1)
         best = likely.topk(min(self._top, len(likely)))
         self.seen.append((float(likely[token]), best.values.tolist(), best.indices.tolist()))

@@ -8,7 +8,7 @@ from latent_agent.errors import RewardError
 from latent_agent.model.engine import Completion
 from latent_agent.reward.base import Case, Reward, Score, checked_scores
 from latent_agent.reward.final_answer import readings
-from latent_agent.reward.finals import final_in
+from latent_agent.reward.finals import choices_in, chosen
 from latent_agent.tools.call import ToolCall
 
 
@@ -41,6 +41,7 @@ class Scorer:
         self._reward, self._case = reward, case
         self._threshold, self._report = threshold, report
         self._scores: dict[Hashable, Score] = {}
+        self._choices = choices_in(case.question)
         self._scored: list[Case] = []  # in their order; for a relative reward alone
 
     def scores(self, answers: Sequence[Unscored]) -> Iterator[Score | RewardError]:
@@ -72,8 +73,7 @@ class Scorer:
             return place
         said: Hashable = one.answer
         if self._reward.final_only:  # what compares choices reads their letters
-            final = final_in(self._case.question, one.answer)
-            said = tuple(readings(one.answer)), final
+            said = tuple(readings(one.answer)), chosen(self._choices, one.answer)
         whole = one.completion.thought_finished
         return said, one.complete, whole, tuple(call.source for call in one.calls)
 

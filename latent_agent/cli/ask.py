@@ -8,12 +8,12 @@ from rich.console import Console
 
 from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import (
-    REWARDS,
     Json,
     MaxIterations,
     MemoryAt,
     Model,
     Recipe,
+    RewardName,
     built_in_reward,
 )
 from latent_agent.cli.way import way_table
@@ -35,7 +35,7 @@ def ask(
     max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 1024,
     timeout: Annotated[float | None, typer.Option(help="Seconds; best answer so far.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all sampling.")] = 0,
-    reward: Annotated[str, typer.Option(help=REWARDS)] = "self",
+    reward: RewardName = "self",
     at: MemoryAt = None,
     no_memory: Annotated[
         bool, typer.Option("--no-memory", help="Recall nothing, store nothing.")

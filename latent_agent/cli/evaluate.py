@@ -12,12 +12,12 @@ from rich.table import Table
 
 from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import (
-    REWARDS,
     Json,
     MaxIterations,
     Model,
     Quiet,
     Recipe,
+    RewardName,
     built_in_reward,
 )
 from latent_agent.cli.watching import watching
@@ -49,7 +49,6 @@ Ending = Annotated[
 Sampling = Annotated[
     float, typer.Option("--sampling", help="Temperature of sampled answers.", min=0.01)
 ]
-RewardName = Annotated[str, typer.Option(help=REWARDS)]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Any other setting: name=value.")]
 AtOnce = Annotated[
     int,

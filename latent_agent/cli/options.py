@@ -9,6 +9,7 @@ from latent_agent.errors import SettingError
 from latent_memory import LatentMemory, default_location
 
 REWARDS = "self, agreement, equations, scale, p-true, others of the docs, or module:attribute."
+RewardName = Annotated[str, typer.Option(help=REWARDS)]
 
 Model = Annotated[
     str, typer.Option(help="'bundled', a Hugging Face id, or a local folder.", show_default=True)

@@ -14,6 +14,7 @@ from latent_agent.cli.options import (
     Model,
     Quiet,
     Recipe,
+    RewardName,
     built_in_reward,
 )
 from latent_agent.errors import SettingError
@@ -54,7 +55,7 @@ def serve(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Another setting, name=value; repeatable.")
     ] = None,
-    reward: Annotated[str, typer.Option(help="'self' or module:attribute.")] = "self",
+    reward: RewardName = "self",
     at_once: Annotated[int, typer.Option(help="Calls answered at once.", min=1)] = CALLS,
     waiting: Annotated[int, typer.Option(help="Calls that may wait beyond those.", min=0)] = 128,
     most_seconds: Annotated[float, typer.Option(help="A request may take.", min=0.1)] = 120.0,

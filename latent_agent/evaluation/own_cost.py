@@ -10,7 +10,7 @@ from latent_agent.model import generate
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
 from latent_agent.model.generate import PassOutput, common_length
-from latent_agent.model.sampling import Sampler
+from latent_agent.model.sampling import Known
 
 _ROWS = 64  # rows in one pass
 
@@ -43,7 +43,7 @@ class OwnCost:
             replace(
                 row,
                 limits=AnswerLimits(max_tokens=len(answer.tokens)),
-                sampler=_Known(answer.tokens),
+                sampler=Known(answer.tokens),
                 latents=False,
                 logprobs=False,
                 on_token=None,
@@ -120,17 +120,6 @@ class RowsCost:
         """Book each row's own ids; return rows that go on from these."""
         self.read(latents=False)
         return RowsCost(self._budget, tails, self._stage)
-
-
-class _Known(Sampler):
-    """Chooses the tokens of an answer that is written already."""
-
-    def __init__(self, tokens: Sequence[int]) -> None:
-        super().__init__(0.0)
-        self._tokens = tokens
-
-    def choose(self, logits: torch.Tensor, tokens: Sequence[int] = ()) -> int:  # noqa: ARG002
-        return self._tokens[len(tokens)]
 
 
 def _nothing(rows: int) -> PassOutput:

@@ -46,7 +46,7 @@ class PooledEngine(Engine):
 
     def sequence(self, budget: Budget) -> "PooledSequence":
         """Return an empty sequence."""
-        if isinstance(self._engine.sequence(budget), SoftSequence):
+        if "block_states" in self.capabilities:
             return SoftPooledSequence(self._engine, self._pool, budget)
         return PooledSequence(self._engine, self._pool, budget)
 
