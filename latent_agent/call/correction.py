@@ -12,7 +12,7 @@ from latent_agent.model.budget import Budget
 from latent_agent.model.engine import AnswerLimits, Engine, Writing
 from latent_agent.model.prompt import encode_chat, encode_text
 from latent_agent.model.registry import SharedModel
-from latent_agent.model.sampling import Known
+from latent_agent.model.sampling import KnownAnswer
 from latent_agent.recall.stored_search import search_of
 from latent_memory import LatentMemory, LatentMemoryError, StoredTrace, Trace, TraceError
 from latent_memory.feedback.rating import correct, give_up, read_copies
@@ -68,7 +68,7 @@ def read_correction(trace: Trace, correction: str, model: SharedModel) -> Correc
         prompt=prompt,
         prefix=(),
         limits=AnswerLimits(max_tokens=len(tokens), stop=()),
-        sampler=Known(tokens),
+        sampler=KnownAnswer(tokens),
         latents=True,
     )
     written = engine.sequence(budget).write([row], "draft")[0]

@@ -10,7 +10,7 @@ import torch
 
 from latent_agent.model.budget import Budget
 from latent_agent.model.engine import AnswerLimits, Engine, Writing
-from latent_agent.model.sampling import Known
+from latent_agent.model.sampling import KnownAnswer
 
 if TYPE_CHECKING:
     from latent_agent.call.call import Call
@@ -47,7 +47,7 @@ class ReadAgain:
     forwarded: int
 
 
-class _Recorder(Known):
+class _Recorder(KnownAnswer):
     """Chooses given tokens, and notes how likely each was."""
 
     def __init__(self, tokens: Sequence[int], top: int) -> None:

@@ -10,7 +10,7 @@ from latent_agent.model import generate
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
 from latent_agent.model.generate import PassOutput, common_length
-from latent_agent.model.sampling import Known
+from latent_agent.model.sampling import KnownAnswer
 
 _ROWS = 64  # rows in one pass
 
@@ -43,7 +43,7 @@ class OwnCost:
             replace(
                 row,
                 limits=AnswerLimits(max_tokens=len(answer.tokens)),
-                sampler=Known(answer.tokens),
+                sampler=KnownAnswer(answer.tokens),
                 latents=False,
                 logprobs=False,
                 on_token=None,

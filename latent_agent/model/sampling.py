@@ -86,7 +86,7 @@ class Sampler:
         return place if place < len(reached) else int(weights.nonzero()[-1])  # drawn: rounded up
 
 
-class Known(Sampler):
+class KnownAnswer(Sampler):
     """Chooses the tokens of an answer that is known already, whatever the logits say.
 
     Args:
