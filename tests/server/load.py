@@ -11,7 +11,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
@@ -130,25 +131,30 @@ def _fault(text: str, tokens: Sequence[str], client: int, alone: set[str]) -> st
     return None
 
 
-def through(server: Served, plan: Plan) -> Ask:
-    """Ask a server."""
-    clients = [httpx.Client(base_url=server.url, timeout=PATIENCE) for _ in range(plan.clients)]
+@contextmanager
+def through(server: Served, plan: Plan) -> Iterator[Ask]:
+    """Ask a server, each client over a connection of its own."""
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(httpx.Client(base_url=server.url, timeout=PATIENCE))
+            for _ in range(plan.clients)
+        ]
 
-    def ask(client: int) -> tuple[str, int]:
-        answer = clients[client].post(
-            "/v1/chat/completions",
-            json={
-                "model": plan.name,
-                "messages": [{"role": "user", "content": plan.question(client)}],
-                "max_tokens": plan.max_tokens,
-                "latent_agent": plan.settings,
-            },
-        )
-        assert answer.status_code == 200, answer.text
-        told = answer.json()
-        return told["choices"][0]["message"]["content"], told["usage"]["completion_tokens"]
+        def ask(client: int) -> tuple[str, int]:
+            answer = clients[client].post(
+                "/v1/chat/completions",
+                json={
+                    "model": plan.name,
+                    "messages": [{"role": "user", "content": plan.question(client)}],
+                    "max_tokens": plan.max_tokens,
+                    "latent_agent": plan.settings,
+                },
+            )
+            assert answer.status_code == 200, answer.text
+            told = answer.json()
+            return told["choices"][0]["message"]["content"], told["usage"]["completion_tokens"]
 
-    return ask
+        yield ask
 
 
 def in_process(plan: Plan, memory: Path) -> Ask:
@@ -174,7 +180,8 @@ def run(plan: Plan, *, compare: bool) -> dict[str, Any]:
         if compare:
             told["in_process"] = drive(plan, in_process(plan, Path(folder, "a.db")), plan.seconds)
         with served("--model", plan.model, "--quiet", memory=Path(folder, "b.db")) as server:
-            told["server"] = drive(plan, through(server, plan), plan.seconds)
+            with through(server, plan) as ask:
+                told["server"] = drive(plan, ask, plan.seconds)
             told["exit_code"] = server.end()
     if compare:
         rates = [told[where]["tokens_a_second"] for where in ("server", "in_process")]

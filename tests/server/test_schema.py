@@ -20,6 +20,7 @@ def test_the_openapi_page_names_every_route(server: Served) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_nothing_makes_the_server_fail(server: Served, tmp_path: Path) -> None:
     report = tmp_path / "report.ndjson"
     done = subprocess.run(
@@ -27,13 +28,14 @@ def test_nothing_makes_the_server_fail(server: Served, tmp_path: Path) -> None:
             *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
             *("run", f"{server.url}/openapi.json", "--checks", "not_a_server_error"),
             *("--max-examples", "100", "--seed", "1", "--generation-deterministic"),
-            *("--workers", "2", "--request-timeout", "30"),
+            # One worker: two threads that parse code can break CPython 3.11's count of depth.
+            *("--workers", "1", "--request-timeout", "30"),
             *("--report", "ndjson", "--report-ndjson-path", str(report)),
         ],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=220,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
