@@ -6,6 +6,7 @@ from dev.bench.batch_command import batch
 from dev.bench.beside_command import beside
 from dev.bench.call_command import call
 from dev.bench.engines_command import engine_run, engines
+from dev.bench.feedback_command import feedback
 from dev.bench.gate_command import gate
 from dev.bench.memory_command import memory
 from dev.bench.night_command import night
@@ -16,7 +17,7 @@ from latent_agent.cli import run_app
 app = typer.Typer(
     help="Measure this machine.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-for command in (memory, call, night, beside, batch, profile, engines, rounds, gate):
+for command in (memory, call, night, beside, batch, profile, engines, rounds, gate, feedback):
     app.command()(command)
 app.command(hidden=True)(engine_run)
 

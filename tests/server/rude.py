@@ -3,6 +3,9 @@
 Polite clients ask alone first, then beside clients that stop reading, hang up in the middle of a
 stream, send 100 MB, half a JSON or too many headers, and a thousand connections that say nothing.
 Their median may double at most. Once all rude clients have gone, the server must be idle at once.
+
+The rude ones share a key, as one owner's clients do, with the bound of ``--max-waiting``; with 0
+there are no keys, so that nothing tells the two apart.
 """
 
 import argparse
@@ -11,17 +14,20 @@ import contextlib
 import json
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from latent_agent.server.keys import hash_of, new_secret
 from tests.crash.check import require
 from tests.support.served import Served, asked, served
 
@@ -40,33 +46,31 @@ class Place:
 
     host: str
     port: int
+    key: str
     done: Counter[str] = field(default_factory=Counter)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(self.host, self.port)
 
+    def head(self, length: int) -> bytes:
+        lines = (
+            "POST /v1/chat/completions HTTP/1.1",
+            "host: 127.0.0.1",
+            f"authorization: Bearer {self.key}",
+            "content-type: application/json",
+            f"content-length: {length}",
+        )
+        return "\r\n".join((*lines, "", "")).encode()
 
-def head(length: int, *more: str) -> bytes:
-    lines = (
-        "POST /v1/chat/completions HTTP/1.1",
-        "host: 127.0.0.1",
-        "content-type: application/json",
-        f"content-length: {length}",
-        *more,
-    )
-    return "\r\n".join((*lines, "", "")).encode()
-
-
-def long_request() -> bytes:
-    body = json.dumps(asked(stream=True, max_tokens=3000, response_format=LONG)).encode()
-    return head(len(body)) + body
+    def request(self, **given: Any) -> bytes:
+        body = json.dumps(asked(stream=True, **given)).encode()
+        return self.head(len(body)) + body
 
 
 async def stops_reading(place: Place) -> None:
     """Asks, and reads nothing of the answer for a while."""
     _, writer = await place.connect()
-    body = json.dumps(asked(stream=True, latent_agent={"progress": True})).encode()
-    writer.write(head(len(body)) + body)
+    writer.write(place.request(latent_agent={"progress": True}))
     await writer.drain()
     await asyncio.sleep(2)
     writer.close()
@@ -75,7 +79,7 @@ async def stops_reading(place: Place) -> None:
 async def hangs_up(place: Place) -> None:
     """Asks for much, and hangs up while it is written."""
     _, writer = await place.connect()
-    writer.write(long_request())
+    writer.write(place.request(max_tokens=3000, response_format=LONG))
     await writer.drain()
     await asyncio.sleep(random.uniform(0.05, 0.5))
     writer.transport.abort()
@@ -84,7 +88,7 @@ async def hangs_up(place: Place) -> None:
 async def sends_much(place: Place) -> None:
     """Sends 100 MB, as far as it may."""
     reader, writer = await place.connect()
-    writer.write(head(100_000_000))
+    writer.write(place.head(100_000_000))
     for _ in range(100):
         if writer.transport.is_closing():  # a stream tells of it by no error
             return
@@ -96,7 +100,7 @@ async def sends_much(place: Place) -> None:
 async def sends_half(place: Place) -> None:
     """Sends half a JSON, waits, and hangs up."""
     _, writer = await place.connect()
-    writer.write(head(1000) + b'{"model": "bundled", "mess')
+    writer.write(place.head(1000) + b'{"model": "bundled", "mess')
     await writer.drain()
     await asyncio.sleep(random.uniform(0.5, 2))
     writer.close()
@@ -105,7 +109,7 @@ async def sends_half(place: Place) -> None:
 async def sends_headers(place: Place) -> None:
     """Sends headers without end."""
     _, writer = await place.connect()
-    writer.write(head(0)[:-2])
+    writer.write(place.head(0)[:-2])
     for number in range(200):
         if writer.transport.is_closing():
             return
@@ -120,10 +124,11 @@ KINDS: tuple[Callable[[Place], Awaitable[None]], ...] = (
 )  # fmt: skip
 
 
-async def rude(place: Place, clients: int, idle: int, stop: threading.Event) -> None:
-    """Be rude, so many at once, until it is enough."""
+async def rude(place: Place, clients: int, idle: int) -> None:
+    """Be rude, so many at once, until somebody says that it is enough."""
     held = [await place.connect() for _ in range(idle)]
     place.done["idle"] = len(held)
+    stop = asyncio.Event()
 
     async def one(number: int) -> None:
         kind = KINDS[number % len(KINDS)]
@@ -134,9 +139,32 @@ async def rude(place: Place, clients: int, idle: int, stop: threading.Event) -> 
             place.done[kind.__name__] += 1
             await asyncio.sleep(1)
 
-    await asyncio.gather(*(one(number) for number in range(clients)))
+    tasks = asyncio.gather(*(one(number) for number in range(clients)))
+    await asyncio.to_thread(sys.stdin.read)
+    stop.set()
+    await tasks
     for _, writer in held:
         writer.close()
+
+
+@contextmanager
+def rude_clients(server: Served, key: str, clients: int, idle: int) -> Generator[Counter[str]]:
+    """Let clients be rude in a process of their own; count what they did."""
+    host, port = server.url.removeprefix("http://").split(":")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "tests.server.rude", "--at", host, port, key),
+            *("--clients", str(clients), "--idle", str(idle)),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    done: Counter[str] = Counter()
+    try:
+        yield done
+    finally:
+        done.update(json.loads(process.communicate()[0]))
 
 
 def polite(server: Served, seconds: float, clients: int = 2) -> list[float]:
@@ -171,24 +199,33 @@ def busy_seconds(server: Served, wait: float) -> float:
     return spent() - before
 
 
-def run(clients: int, idle: int, seconds: float) -> dict[str, Any]:
+def run(clients: int, idle: int, seconds: float, max_waiting: int = 4) -> dict[str, Any]:
     """Measure polite clients alone, then beside rude ones."""
-    with tempfile.TemporaryDirectory() as folder, served(memory=Path(folder, "m.db")) as server:
-        host, port = server.url.removeprefix("http://").split(":")
-        place, stop = Place(host, int(port)), threading.Event()
-        polite(server, min(seconds, 5))
-        alone = polite(server, seconds)
-        thread = threading.Thread(target=lambda: asyncio.run(rude(place, clients, idle, stop)))
-        thread.start()
-        time.sleep(2)
-        beside = polite(server, seconds)
-        stop.set()
-        thread.join()
-        time.sleep(0.5)
-        after = busy_seconds(server, 2.0)
-        code = server.end()
+    with tempfile.TemporaryDirectory() as folder:
+        options, secrets = [], {"polite": "none", "rude": "none"}
+        if max_waiting:
+            secrets = {name: new_secret() for name in secrets}
+            keys: list[dict[str, Any]] = [
+                {"name": name, "sha256": hash_of(secret), "namespaces": [name]}
+                for name, secret in secrets.items()
+            ]
+            keys[1]["max_waiting"] = max_waiting
+            file = Path(folder, "keys.json")
+            file.touch(0o600)
+            file.write_text(json.dumps(keys))
+            options = ["--keys", file]
+        with served(*options, memory=Path(folder, "m.db")) as server:
+            server.key = secrets["polite"]
+            polite(server, min(seconds, 5))
+            alone = polite(server, seconds)
+            with rude_clients(server, secrets["rude"], clients, idle) as done:
+                time.sleep(4)  # until all are there
+                beside = polite(server, seconds)
+            time.sleep(0.5)
+            after = busy_seconds(server, 2.0)
+            code = server.end()
     return {
-        "rude": dict(place.done),
+        "rude": dict(done),
         "alone": _told(alone),
         "beside": _told(beside),
         "ratio": round(median(beside) / median(alone), 2),
@@ -208,8 +245,18 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--idle", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--max-waiting", type=int, default=4, help="of the rude clients' key")
+    parser.add_argument(
+        "--at", nargs=3, metavar=("HOST", "PORT", "KEY"), help="only be rude, until stdin ends"
+    )
     given = parser.parse_args()
-    told = run(given.clients, given.idle, given.seconds)
+    if given.at is not None:
+        host, port, key = given.at
+        place = Place(host, int(port), key)
+        asyncio.run(rude(place, given.clients, given.idle))
+        sys.stdout.write(json.dumps(place.done))
+        return
+    told = run(given.clients, given.idle, given.seconds, given.max_waiting)
     sys.stdout.write(json.dumps(told, indent=1) + "\n")
     if told["ratio"] > 2 or told["busy_seconds_after"] > 0.5:
         sys.exit(1)
