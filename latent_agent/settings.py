@@ -90,6 +90,13 @@ class Settings:
         "`width`: warm starts, each neighbour's journey by itself, the draft, sampled drafts.",
         one_of("draft", "all"),
     )
+    round_ends: str = setting(
+        "last",
+        "When a round ends: with its `last` answer, or with the first that is `accepted`. Then the "
+        "others are discarded as far as they are written; a reward that asks the model judges "
+        "after the round, and ends none.",
+        one_of("last", "accepted"),
+    )
     drafts: int = setting(
         1,
         "Drafts written in one batch: the draft, and above 1 sampled ones beside it. A relative "
@@ -269,6 +276,11 @@ def _check_together(settings: Settings) -> None:
         raise SettingError(
             f"baseline={settings.baseline!r} needs samples of at least 2, got samples={samples!r}: "
             "one answer has no others to be compared with; set samples=4 and temperature=1.0"
+        )
+    if settings.round_ends == "accepted" and settings.ties != "first":
+        raise SettingError(
+            f"round_ends='accepted' needs ties='first', got ties={settings.ties!r}: which answer "
+            "is shortest is known once all are written; set round_ends='last', or ties='first'"
         )
     for name, greedy in (("search", "flip"), ("step", "margin")):
         if getattr(settings, name) == greedy and temperature > 0:

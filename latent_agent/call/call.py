@@ -1,12 +1,14 @@
 """One conversation on its way from prompt to answer."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from latent_agent.call.answer_format import FREE_TEXT, Form
 from latent_agent.call.progress import Progress
+from latent_agent.call.round_end import RoundEnd
 from latent_agent.call.scorer import Scorer, Unscored
 from latent_agent.call.stored_call import call_text
 from latent_agent.call.tried import Tried
@@ -80,6 +82,7 @@ class Call:
         self._scorer = Scorer(reward, case, settings.threshold, report)
         self.last: tuple[Completion, str] | None = None
         self.failure: RewardError | None = None
+        self._ends_rounds = reward.ends_rounds
         self.width = width_of(settings.width, self.engine)
         self._drafts = settings.drafts
         if reward.relative:  # there is nothing to compare a lone draft with
@@ -148,7 +151,10 @@ class Call:
         for one in warm_starts:
             if (prefix := self.writer.new_prefix(one.latents, whole=one.all_kept)) is not None:
                 warm.setdefault(prefix, one)
-        written = self.writer.starts(list(warm), samples, draft=draft)
+        sources = [*(one.source for one in warm.values()), *["sample"] * len(samples), "draft"]
+        end = self._round_end(len(sources) - (not draft))
+        on_end = [] if end is None else [end.of(source) for source in sources]
+        written = self.writer.starts(list(warm), samples, draft=draft, on_end=on_end)
         tried = [
             Tried(new, prefix, one.source, one.latents, one.neighbours, new.latents)
             for (prefix, one), new in zip(warm.items(), written, strict=False)
@@ -157,9 +163,9 @@ class Call:
             drafted, base = self.writer.draft(), self.writer.base()
             tried.append(Tried(drafted, drafted.tokens[: len(base)], "draft", base))
         for sampled in written[len(warm) :]:
-            prefix, latents = self.writer.as_latents(sampled)
-            tried.append(Tried(sampled, prefix, "sample", latents))
-        return tried
+            known = self.writer.as_latents(sampled) if sampled.whole else ((), None)
+            tried.append(Tried(sampled, known[0], "sample", known[1]))
+        return _cut(tried, end)
 
     def attempt(self, row: Candidate, source: str = "search") -> Trial:
         """Write one whole answer and score it; raises what `attempts` does."""
@@ -177,11 +183,14 @@ class Call:
         scored, failure = 0, None
         for first in range(0, len(rows), at_once):
             block = rows[first : first + at_once]
-            written = self.writer.continue_all(block)
+            end = self._round_end(len(block))
+            on_end = None if end is None else end.of(source)
+            written = self.writer.continue_all(block, on_end)
             tried = [
                 self._tried(row, completion, source)
                 for row, completion in zip(block, written, strict=True)
             ]
+            tried = _cut(tried, end)
             try:
                 for trial in self._trials(tried):
                     scored += trial is not None
@@ -192,7 +201,7 @@ class Call:
             raise failure
 
     def _tried(self, row: Candidate, completion: Completion, source: str) -> Tried:
-        if row.soft is None:
+        if row.soft is None or not completion.whole:
             return Tried(completion, row.prefix, source)
         # What a trace keeps are an answer's own latents, whatever led to it.
         prefix, latents = self.writer.as_latents(completion)
@@ -207,37 +216,46 @@ class Call:
         """Read answers behind the prompt and a soft prefix; see `Searchable`."""
         return self.writer.soft_pass(soft, answers)
 
+    def _round_end(self, answers: int) -> RoundEnd | None:
+        """Return what ends a round of so many answers early; None: nothing may."""
+        if answers < 2 or self.settings.round_ends == "last" or not self._ends_rounds:
+            return None
+        return RoundEnd(self._scorer, self._unscored, answers)
+
+    def _unscored(self, completion: Completion, source: str) -> Unscored:
+        answer, calls = self.read(completion.tokens, completion.text)
+        return Unscored(completion=completion, answer=answer, calls=calls, source=source)
+
     def _trials(self, tried: Sequence[Tried]) -> Iterator[Trial | None]:
         """Score whole answers as one round; None where the reward failed for one alone.
+
+        And where the round's end cut one off.
 
         Raises:
             BudgetSpent: If a budget cut one off, once the others are scored.
             RewardError: If the reward failed for all.
         """
-        whole = [one for one in tried if one.completion.whole]
-        read = [self.read(one.completion.tokens, one.completion.text) for one in whole]
-        scores = self._scorer.scores(
-            [
-                Unscored(completion=one.completion, answer=answer, calls=calls, source=one.source)
-                for one, (answer, calls) in zip(whole, read, strict=True)
-            ]
-        )
-        judged, scored, failure = zip(read, scores, strict=True), 0, None
+        whole = [
+            self._unscored(one.completion, one.source) for one in tried if one.completion.whole
+        ]
+        discarded = sum(one.completion.finish == "discarded" for one in tried)
+        scores = self._scorer.scores(whole, discarded)
+        judged, scored, failure = zip(whole, scores, strict=True), 0, None
         for one in tried:
             if not one.completion.whole:
                 yield None
                 continue
             self.last = one.completion, one.source
-            (_, calls), score = next(judged)
+            unscored, score = next(judged)
             if isinstance(score, RewardError):
                 self.failure = failure = score
                 yield None
                 continue
             scored += 1
-            yield one.trial(score, calls)
-        spent = [one.completion.finish for one in tried if not one.completion.whole]
-        if spent:
-            raise BudgetSpent(spent[0])
+            yield one.trial(score, unscored.calls)
+        for one in tried:
+            if one.completion.finish in ("time", "tokens"):
+                raise BudgetSpent(one.completion.finish)
         if failure is not None and not scored:
             raise failure
 
@@ -247,3 +265,14 @@ class Call:
         rewards = search.rewards[-1]
         mean = sum(rewards) / len(rewards)
         self.report("step", step=search.iterations, reward=mean, rewards=list(rewards), best=best)
+
+
+def _cut(tried: Sequence[Tried], end: RoundEnd | None) -> list[Tried]:
+    """Return answers, those discarded that ended after their round."""
+    late = set[tuple[int, ...]]() if end is None else end.late()
+    return [
+        replace(one, completion=replace(one.completion, finish="discarded"))
+        if one.completion.tokens in late
+        else one
+        for one in tried
+    ]

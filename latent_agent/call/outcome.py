@@ -22,7 +22,8 @@ class Outcome:
             ended while the model thought.
         thought: What the model thought before it answered.
         calls: The tools that it calls.
-        draft: The draft's text; None if a warm start made it unnecessary.
+        draft: The draft's text; None if a warm start made it unnecessary, or its round ended before
+            it did.
         finish: Why the answer ended: ``stop`` or ``length``, or the budget that was spent.
         stopped: Why the call ended: ``threshold``, ``iterations``, ``patience``, ``time``,
             ``tokens``, ``reward_error`` or ``unjudged``.
@@ -146,7 +147,7 @@ def _outcome(call: "Call", tokens: Sequence[int], text: str, **details: Any) -> 
         text=text,
         thought=parts.thought,
         calls=calls,
-        draft=None if drafted is None else drafted.text,
+        draft=None if drafted is None or drafted.finish == "discarded" else drafted.text,
         forwarded_tokens=call.budget.token_counts(),
         prompt_tokens=len(call.prompt),
         answer_tokens=len(tokens),

@@ -8,7 +8,14 @@ import torch
 from latent_agent.call.progress import Report
 from latent_agent.errors import BudgetSpent, ModelError
 from latent_agent.model.budget import Budget, Stage
-from latent_agent.model.engine import AnswerLimits, Completion, Engine, SoftSequence, Writing
+from latent_agent.model.engine import (
+    AnswerLimits,
+    Completion,
+    Engine,
+    OnEnd,
+    SoftSequence,
+    Writing,
+)
 from latent_agent.model.generate import common_length
 from latent_agent.model.logits_mask import Constraint
 from latent_agent.model.sampling import Sampler
@@ -91,7 +98,12 @@ class Writer:
         return self.drafted
 
     def starts(
-        self, prefixes: Sequence[tuple[int, ...]], samples: range, *, draft: bool = True
+        self,
+        prefixes: Sequence[tuple[int, ...]],
+        samples: range,
+        *,
+        draft: bool = True,
+        on_end: Sequence[OnEnd] = (),
     ) -> list[Completion]:
         """Write what follows prefixes, the draft and sampled drafts, in one batch.
 
@@ -101,6 +113,8 @@ class Writer:
             prefixes: Decoded greedily from latents.
             samples: Numbers of the sampled drafts, from 1 on.
             draft: Whether to write the draft too, if it is not known.
+            on_end: What hears of the end of each, in the order of what is returned, the draft last;
+                may be left out.
 
         Returns:
             What follows the prefixes, then the sampled drafts; the draft is `drafted`.
@@ -109,20 +123,21 @@ class Writer:
         rows = [replace(self._row(prefix, self.greedy), latents=latents) for prefix in prefixes]
         rows += [self._row((), self._draft_sampler(number)) for number in samples]
         begun = self._opening
-        goes_on = draft and self.drafted is None and (begun is None or begun.finish == "length")
+        goes_on = draft and self.drafted is None
+        if begun is not None and begun.finish != "length":
+            goes_on = goes_on and bool(on_end)  # it has ended, and that is still to be told
         if goes_on:
             row = self._row(() if begun is None else begun.tokens, self._drafting)
             rows.append(replace(row, on_token=self._on_draft))
+        if on_end:
+            *others, of_draft = on_end
+            told = [*others, lambda rest, token: of_draft(_joined(begun, rest), token)]
+            rows = [replace(row, on_end=one) for row, one in zip(rows, told, strict=False)]
         stage: Stage = "draft" if draft or samples else "refine"
         written = self._sequence.write(rows, stage) if rows else []
         if goes_on:
             *written, rest = written
-            before = [] if begun is None else [begun]
-            begun = replace(
-                rest,
-                latents=torch.cat([one.latents for one in (*before, rest)]),
-                logprobs=sum((one.logprobs for one in (*before, rest)), ()),
-            )
+            begun = _joined(begun, rest)
         if draft and self.drafted is None and begun is not None:
             self._take(begun)
         for prefix, completion in zip(prefixes, written, strict=False):
@@ -132,7 +147,8 @@ class Writer:
     def _take(self, draft: Completion) -> None:
         self.drafted = draft
         self._know(draft.tokens[: len(self.base())], draft)
-        self._report("draft", text=draft.text, tokens=len(draft.tokens), finish=draft.finish)
+        if draft.finish != "discarded":
+            self._report("draft", text=draft.text, tokens=len(draft.tokens), finish=draft.finish)
 
     def _draft_sampler(self, number: int) -> Sampler:
         settings = self._settings
@@ -191,8 +207,14 @@ class Writer:
         known = prefix == begun[: len(prefix)] or prefix in self._completions
         return None if known else prefix
 
-    def continue_all(self, rows: Sequence[Candidate]) -> list[Completion]:
-        """Continue prefixes to whole answers, in one batch; a finish says what a budget cut off.
+    def continue_all(
+        self, rows: Sequence[Candidate], on_end: OnEnd | None = None
+    ) -> list[Completion]:
+        """Continue prefixes to whole answers, in one batch; a finish says what was cut off.
+
+        Args:
+            rows: What is continued.
+            on_end: Hears of the end of each that is not known; may end the round.
 
         Raises:
             BudgetSpent: If a budget is spent already.
@@ -204,7 +226,7 @@ class Writer:
             for place, row in enumerate(rows)
         ]
         new = {
-            key: self._continued(row)
+            key: replace(self._continued(row), on_end=on_end)
             for key, row in zip(keys, rows, strict=True)
             if key not in self._completions
         }
@@ -270,3 +292,13 @@ class Writer:
             sampler=sampler,
             logprobs=self._logprobs,
         )
+
+
+def _joined(begun: Completion | None, rest: Completion) -> Completion:
+    """Return a draft that was written in two parts."""
+    parts = [rest] if begun is None else [begun, rest]
+    return replace(
+        rest,
+        latents=torch.cat([one.latents for one in parts]),
+        logprobs=sum((one.logprobs for one in parts), ()),
+    )

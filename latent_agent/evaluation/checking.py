@@ -114,6 +114,8 @@ class KnownTruth(Reward):
         item: The one question that is asked.
     """
 
+    reads_model = False
+
     def __init__(self, checker: Checker, item: Item) -> None:
         self._checker, self._item = checker, item
 

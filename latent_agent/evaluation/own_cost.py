@@ -9,7 +9,8 @@ import torch
 from latent_agent.model import generate
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
-from latent_agent.model.generate import PassOutput, common_length
+from latent_agent.model.generate import common_length
+from latent_agent.model.open_answer import PassOutput
 from latent_agent.model.sampling import KnownAnswer
 
 _ROWS = 64  # rows in one pass
@@ -47,6 +48,7 @@ class OwnCost:
                 latents=False,
                 logprobs=False,
                 on_token=None,
+                on_end=None,
             )
             for row, answer in zip(rows, answers, strict=True)
         ]
@@ -102,7 +104,7 @@ class RowsCost:
         self._budget, self._tails = budget, tails
         self._stage: Stage = stage
 
-    def joined(self) -> nullcontext[None]:
+    def joined(self, *, keep: bool) -> nullcontext[None]:  # noqa: ARG002
         """Decode with nobody."""
         return nullcontext()
 

@@ -1,6 +1,7 @@
 """An engine whose sequences take from a pool what is in it, and book what they would cost alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -84,7 +85,9 @@ class PooledSequence(TokenSequence):
 
     def write(self, rows: Sequence[Writing], stage: Stage) -> list[Completion]:
         """Return what each row comes to."""
-        answers = self._pool.rows(rows, self._window, lambda new: self._sequence.write(new, stage))
+        whole = [replace(row, on_end=None) for row in rows]  # others may want those cut off here
+        answers = self._pool.rows(whole, self._window, lambda new: self._sequence.write(new, stage))
+        answers = _ended(rows, answers)
         self._cost.written(rows, answers, stage)
         return answers
 
@@ -128,3 +131,22 @@ class SoftPooledSequence(PooledSequence, SoftSequence):
     def _soft(self) -> SoftSequence:
         assert isinstance(self._sequence, SoftSequence)
         return self._sequence
+
+
+def _ended(rows: Sequence[Writing], answers: Sequence[Completion]) -> list[Completion]:
+    """Return what answers come to where the end of one may end the others, as engines do it."""
+    lengths = [len(one.tokens) - len(row.prefix) for row, one in zip(rows, answers, strict=True)]
+    for token in sorted({*lengths}):
+        told = [
+            row.on_end is not None and row.on_end(one, token)
+            for row, one, length in zip(rows, answers, lengths, strict=True)
+            if length == token
+        ]
+        if any(told):
+            return [
+                one
+                if length <= token
+                else replace(one, tokens=one.tokens[: token - length], finish="discarded")
+                for one, length in zip(answers, lengths, strict=True)
+            ]
+    return list(answers)

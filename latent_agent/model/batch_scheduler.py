@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from latent_agent.model.generate import PassOutput
+from latent_agent.model.open_answer import PassOutput
 from latent_memory.fork_renewal import Renewed
 
 

@@ -26,7 +26,7 @@ Capability = Literal["block_gradients", "block_states", "state_offsets"]
 """What only some engines could do, for a search to name: gradients through blocks, states put in at
 a block's input, and offsets on last hidden states while an answer is written."""
 
-Finish = Literal["stop", "length", "time", "tokens"]
+Finish = Literal["stop", "length", "time", "tokens", "discarded"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,10 @@ class Writing:
         latents: Whether the latents of what follows the prefix are wanted.
         logprobs: Whether the log-probabilities of what follows the prefix are wanted.
         on_token: Given each token of the answer as it is made; those of a thought are left out.
+        on_end: Where rows are written together: given the answer once it has ended, and how many
+            tokens behind the prefix it took. True ends the round with this token: rows that are
+            not that far yet end there too, and those that go on are ``discarded``. Other calls'
+            passes do not wait for it.
     """
 
     prompt: Sequence[int]
@@ -64,6 +68,7 @@ class Writing:
     latents: bool = True
     logprobs: bool = False
     on_token: Callable[[int], None] | None = None
+    on_end: "OnEnd | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +80,8 @@ class Completion:
         text: Without thought, stop token and stop text.
         latents: Those of the tokens after the prefix, (T - len(prefix), d) float32; none where
             none were wanted.
-        finish: Why it ended; ``time`` and ``tokens`` are budgets.
+        finish: Why it ended; ``time`` and ``tokens`` are budgets, ``discarded`` is not its own end
+            but that of its round.
         thought_finished: False if there is nothing but a thought.
         logprobs: Natural log-probabilities of the tokens after the prefix, at temperature 1 and
             without a constraint, whatever drew them; none where none were wanted.
@@ -90,8 +96,12 @@ class Completion:
 
     @property
     def whole(self) -> bool:
-        """Whether no budget cut it off."""
-        return self.finish not in ("time", "tokens")
+        """Whether it came to its own end."""
+        return self.finish not in ("time", "tokens", "discarded")
+
+
+OnEnd = Callable[[Completion, int], bool]
+"""Takes an answer that has ended, and its tokens behind the prefix; True ends its round."""
 
 
 class TokenSequence(ABC):

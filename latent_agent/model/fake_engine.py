@@ -21,7 +21,8 @@ import torch
 from latent_agent.model import generate
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import Completion, Engine, TokenSequence, Writing
-from latent_agent.model.generate import PassOutput, common_length
+from latent_agent.model.generate import common_length
+from latent_agent.model.open_answer import PassOutput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -185,7 +186,7 @@ class FakeRows:
         return FakeRows(self._engine, self._budget, self._stage, longer)
 
     @contextmanager
-    def joined(self) -> Generator[None]:
+    def joined(self, *, keep: bool) -> Generator[None]:  # noqa: ARG002
         """Calls share nothing."""
         yield
 

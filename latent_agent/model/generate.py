@@ -12,21 +12,17 @@ import torch
 
 from latent_agent.errors import BudgetSpent
 from latent_agent.model.budget import Stage
-from latent_agent.model.engine import Completion, Engine, Finish, Writing
-from latent_agent.model.stop_strings import holds_stop
-from latent_agent.model.thinking import Thinking
+from latent_agent.model.engine import Completion, Engine, Writing
+from latent_agent.model.open_answer import OpenAnswer, PassOutput
 
 _WORTH_A_PASS = 32  # tokens that groups of rows share, to be read before the rows
-
-PassOutput = tuple[torch.Tensor, torch.Tensor]
-"""Latents, (rows, d) float32, and their logits, (rows, vocabulary)."""
 
 
 class Rows(Protocol):
     """Rows that go on from a sequence, each with ids of its own, and leave it as it is."""
 
-    def joined(self) -> AbstractContextManager[object]:
-        """Decode together with other calls until this is left."""
+    def joined(self, *, keep: bool) -> AbstractContextManager[object]:
+        """Decode together with other calls until this is left; ``keep``: and then again."""
         ...
 
     def read(self, *, latents: bool) -> PassOutput:
@@ -86,7 +82,7 @@ class Steps(Protocol):
 
 def write(sequence: Steps, rows: Sequence[Writing], stage: Stage) -> list[Completion]:
     """Write each row's answer; see `TokenSequence.write`."""
-    answers = [_Answer(sequence.engine, row) for row in rows]
+    answers = [OpenAnswer(sequence.engine, row) for row in rows]
     try:
         if not answers:
             return []
@@ -101,12 +97,12 @@ def write(sequence: Steps, rows: Sequence[Writing], stage: Stage) -> list[Comple
 
 def unwritten(sequence: Steps, rows: Sequence[Writing], spent: BudgetSpent) -> list[Completion]:
     """Return what rows come to where the budget was spent before anything was read."""
-    answers = [_Answer(sequence.engine, row) for row in rows]
+    answers = [OpenAnswer(sequence.engine, row) for row in rows]
     _end(answers, spent)
     return [answer.completion() for answer in answers]
 
 
-def _end(answers: Sequence["_Answer"], spent: BudgetSpent) -> None:
+def _end(answers: Sequence[OpenAnswer], spent: BudgetSpent) -> None:
     for answer in answers:
         answer.finish = answer.finish or ("time" if spent.reason == "time" else "tokens")
 
@@ -117,7 +113,7 @@ def next_logits(sequence: Steps, prompts: Sequence[Sequence[int]], stage: Stage)
     return torch.cat([rows.read(latents=False)[1] for _, rows in forked])
 
 
-def _write_one(sequence: Steps, answer: "_Answer", stage: Stage) -> None:
+def _write_one(sequence: Steps, answer: OpenAnswer, stage: Stage) -> None:
     with sequence.batched():
         if answer.finish is None:
             wanted = answer.row.latents
@@ -128,38 +124,73 @@ def _write_one(sequence: Steps, answer: "_Answer", stage: Stage) -> None:
                 answer.take(sequence.extend(answer.tokens[-1], stage))
 
 
-def _write_forked(sequence: Steps, answers: Sequence["_Answer"], stage: Stage) -> None:
-    going = [answer for answer in answers if answer.finish is None]
+def _write_forked(sequence: Steps, answers: Sequence[OpenAnswer], stage: Stage) -> None:
+    going, last = _begun(answers)
     for places, rows in _forks(sequence, [answer.ids for answer in going], stage):
-        _decode(rows, [going[place] for place in places])
+        last = _decode(rows, [going[place] for place in places], last)
 
 
 def write_forked(
     sequence: Steps, rows: Sequence[Writing], fork: Callable[[Sequence[Writing]], Rows]
 ) -> list[Completion]:
     """Write each row's answer, where a caller forks the rows."""
-    answers = [_Answer(sequence.engine, row) for row in rows]
-    going = [answer for answer in answers if answer.finish is None]
+    answers = [OpenAnswer(sequence.engine, row) for row in rows]
     try:
+        going, last = _begun(answers)
         for first in range(0, len(going), sequence.rows_at_once):
             block = going[first : first + sequence.rows_at_once]
-            _decode(fork([answer.row for answer in block]), block)
+            last = _decode(fork([answer.row for answer in block]), block, last)
     except BudgetSpent as spent:
         _end(answers, spent)
     return [answer.completion() for answer in answers]
 
 
-def _decode(rows: Rows, answers: Sequence["_Answer"]) -> None:
-    with rows.joined():
-        output = rows.read(latents=any(answer.row.latents for answer in answers))
-        while True:
-            for number, answer in enumerate(answers):
-                if answer.finish is None:
-                    answer.take((output[0][number : number + 1], output[1][number : number + 1]))
-                    answer.choose()
-            if all(answer.finish for answer in answers):
-                return
-            output = rows.step([None if answer.finish else answer.tokens[-1] for answer in answers])
+def _begun(answers: Sequence[OpenAnswer]) -> tuple[list[OpenAnswer], int | None]:
+    """Return the answers that go on, and 0 if those that their prefixes end also end the round."""
+    ended = [answer for answer in answers if answer.finish is not None]
+    if any([answer.told() for answer in ended]):
+        return [], 0
+    return [answer for answer in answers if answer.finish is None], None
+
+
+def _decode(rows: Rows, answers: Sequence[OpenAnswer], last: int | None) -> int | None:
+    """Write answers until all have ended, or so many tokens behind their prefixes.
+
+    Args:
+        rows: What they are read in.
+        answers: None has ended.
+        last: The token that ends their round, once that is known from rows written before; so
+            what it comes to does not hang on how many fit into one batch.
+
+    Returns:
+        The token that ends their round, as far as it is known now; None: it goes on.
+    """
+    telling = any(answer.row.on_end is not None for answer in answers)
+    going = list(answers)
+    while going and going[0].new != last:
+        # Left before an end is told: what hears of it may take its time, and others need not wait.
+        with rows.joined(keep=telling):
+            while True:
+                ended = _pass(rows, answers)
+                going = [answer for answer in going if answer.finish is None]
+                if not going or going[0].new == last or (telling and ended):
+                    break
+        if any([answer.told() for answer in ended]):
+            last = ended[0].new
+    return last
+
+
+def _pass(rows: Rows, answers: Sequence[OpenAnswer]) -> list[OpenAnswer]:
+    """Choose one token of each answer that goes on; return those that end with it."""
+    going = [(number, answer) for number, answer in enumerate(answers) if answer.finish is None]
+    if going[0][1].new:
+        latents, logits = rows.step([one.tokens[-1] if not one.finish else None for one in answers])
+    else:
+        latents, logits = rows.read(latents=any(answer.row.latents for answer in answers))
+    for number, answer in going:
+        answer.take((latents[number : number + 1], logits[number : number + 1]))
+        answer.choose()
+    return [answer for _, answer in going if answer.finish is not None]
 
 
 def _forks(
@@ -202,81 +233,6 @@ def _heads(tails: Sequence[Sequence[int]]) -> list[tuple[range, int]] | None:
     if saved < _WORTH_A_PASS or any(length == 0 for _, length in heads):
         return None
     return heads
-
-
-class _Answer:
-    """An answer that is being written."""
-
-    def __init__(self, engine: Engine, row: Writing) -> None:
-        self.row, self._engine = row, engine
-        self.tokens = list(row.prefix[: row.limits.max_tokens])
-        self._thinking = Thinking(engine, row.prompt)
-        self._begins = self._thinking.answer_at(self.tokens, len(self.tokens))
-        self._sent = 0 if self._begins is None else len(self.tokens)
-        self._latents: list[torch.Tensor] = []
-        self._logits: torch.Tensor | None = None
-        self._logprobs: list[float] = []
-        self.finish: Finish | None = self._ended(new=len(self.tokens))
-
-    @property
-    def ids(self) -> list[int]:
-        """Prompt and answer."""
-        return [*self.row.prompt, *self.tokens]
-
-    def take(self, output: PassOutput) -> None:
-        """Take in the latent of the next token, and its logits, of one row."""
-        if self.row.latents:
-            self._latents.append(output[0][0])
-        self._logits = output[1][0]
-
-    def choose(self) -> None:
-        """Choose the next token."""
-        assert self._logits is not None
-        self.tokens.append(self.row.sampler.choose(self._logits, self.tokens))
-        if self.row.logprobs:
-            logits = self._logits.float()
-            self._logprobs.append(float(logits[self.tokens[-1]] - logits.logsumexp(0)))
-        if self._begins is None:
-            self._begins = self._thinking.answer_at(self.tokens, 1)
-        if self.row.on_token is not None and self._begins is not None:
-            for token in self.tokens[max(self._sent, self._begins) :]:
-                self.row.on_token(token)
-            self._sent = len(self.tokens)
-        self.finish = self._ended(new=1)
-
-    def _ended(self, new: int) -> Finish | None:
-        if self.tokens and self.tokens[-1] in self._engine.stop_ids:
-            return "stop"
-        begins, limits = self._begins, self.row.limits
-        if begins is not None:
-
-            def text(ids: Sequence[int]) -> str:
-                # What stands between a thought and its answer is part of neither.
-                return self._engine.text(ids).lstrip() if begins else self._engine.text(ids)
-
-            answer = self.tokens[begins:]
-            if holds_stop(text, answer, limits.stop, min(new, len(answer))):
-                return "stop"
-        return "length" if len(self.tokens) >= limits.max_tokens else None
-
-    def completion(self) -> Completion:
-        """Return what was written."""
-        parts = self._thinking.parts(self.tokens)
-        none = torch.empty(0, self._engine.width, device=self._engine.device)
-        return Completion(
-            tokens=tuple(self.tokens),
-            text=cut_at_stop(parts.answer, self.row.limits.stop),
-            latents=torch.stack(self._latents) if self._latents else none,
-            finish=self.finish or "length",
-            thought_finished=parts.finished,
-            logprobs=tuple(self._logprobs),
-        )
-
-
-def cut_at_stop(text: str, stop: Sequence[str]) -> str:
-    """Cut a text before the first stop text in it."""
-    places = [place for word in stop if (place := text.find(word)) >= 0]
-    return text[: min(places)] if places else text
 
 
 def common_length(rows: Sequence[Sequence[int]]) -> int:

@@ -1,8 +1,9 @@
 """Agreement: how many of a question's answers state the same in the end."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from latent_agent.errors import RewardError, SettingError
@@ -30,6 +31,7 @@ class AgreementReward(Reward):
 
     deterministic = False
     relative = True
+    reads_model = False
 
     def __init__(
         self, votes: Votes = "equal", *, least: int = 5, threshold: float | None = None
@@ -68,6 +70,22 @@ class AgreementReward(Reward):
             for final in finals[len(known) - len(cases) :]
         ]
         return [Score(value=share - 1.0, checks={"agreement": share}) for share in shares]
+
+    def settled(self, cases: Sequence[Case], unfinished: int, threshold: float) -> bool:
+        """Whether a final statement passes with these votes alone, and can't be overtaken any more.
+
+        So self-consistency stops early (arXiv 2305.11860), with no doubt left about the winner.
+        Where votes are weighed, nobody knows what those that are still written will weigh.
+        """
+        if self._votes != "equal" or not cases:
+            return False
+        known = [*cases[0].earlier, *cases]
+        finals = [final_in(one.question, one.answer) for one in known if one.complete]
+        votes = sorted(Counter(final for final in finals if final is not None).values())
+        leader, second = ([0, 0, *votes])[:-3:-1]
+        without = replace(cases[0], answer="", complete=False)
+        scores = self.score_round([*cases, *[without] * unfinished])
+        return leader - second > unfinished and any(one.passes(threshold) for one in scores)
 
     def _weights(self, cases: Sequence[Case]) -> list[float]:
         """Return what each answer's vote counts; the largest is 1."""

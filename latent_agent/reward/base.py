@@ -84,6 +84,10 @@ class Reward(ABC):
     deterministic: bool = True
     """Whether the same answer always gets the same score; only then is a score remembered."""
 
+    reads_model: bool = True
+    """Whether it may ask the model itself, through `Case.judge`. With one that does not, a round
+    can end as soon as an answer passes (the setting ``round_ends``)."""
+
     reads_calls: bool = False
     """Whether it scores tool calls itself; else a turn that calls tools never reaches it."""
 
@@ -118,12 +122,34 @@ class Reward(ABC):
         """
         return [self.score(case) for case in cases]
 
+    def settled(self, cases: Sequence[Case], unfinished: int, threshold: float) -> bool:  # noqa: ARG002
+        """Whether one of a round's answers passes, whatever those say that are still written.
+
+        For a relative reward that can tell; as it stands, none is before all are written.
+
+        Args:
+            cases: The answers that have ended.
+            unfinished: How many have not; if the round ends now, they are scored with the others
+                as empty answers that are not complete.
+            threshold: Above it an answer is accepted.
+        """
+        return False
+
+    @property
+    def ends_rounds(self) -> bool:
+        """Whether answers can be judged before all of their round are written."""
+        if self.relative:
+            return not self.reads_model and type(self).settled is not Reward.settled
+        return not self.reads_model and not self.scores_rounds
+
 
 class CallableReward(Reward):
     """Any ``(question, answer) -> float`` in [-1, 0].
 
     Scores are remembered within a call only if the callable says ``deterministic = True``.
     """
+
+    reads_model = False
 
     def __init__(self, function: Callable[[str, str], float]) -> None:
         self._function = function
@@ -210,6 +236,18 @@ def checked_scores(reward: Reward, cases: Sequence[Case]) -> Iterator[Score | Re
             yield from _contract(reward, [case])
         except RewardError as error:
             yield error
+
+
+def checked_settled(
+    reward: Reward, cases: Sequence[Case], unfinished: int, threshold: float
+) -> bool:
+    """Ask a relative reward whether a round may end; what fails is told when it is scored."""
+    try:
+        return reward.settled(cases, unfinished, threshold)
+    except (BudgetSpent, CallCancelled):
+        raise
+    except Exception:
+        return False
 
 
 def _contract(reward: Reward, cases: Sequence[Case]) -> list[Score]:

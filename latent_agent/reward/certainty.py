@@ -22,6 +22,7 @@ class CertaintyReward(Reward):
     """
 
     reads_logprobs = True
+    reads_model = False
     objective = False
 
     def __init__(self, part: Part = "worst", *, window: int = 16) -> None:

@@ -60,6 +60,8 @@ class EquationReward(Reward):
         threshold: Above it an answer is accepted; None: the settings say.
     """
 
+    reads_model = False
+
     def __init__(self, *, without: float = -0.5, threshold: float | None = None) -> None:
         if not -1 <= without <= 0:
             raise SettingError(f"without must lie in [-1, 0], got {without!r}; take -0.5")

@@ -31,6 +31,8 @@ class FeedbackReward(Reward):
             equals a right one, else -1. Others score 0.
     """
 
+    reads_model = False
+
     def __init__(self, known: Mapping[str, Rated] | None = None) -> None:
         self._known = known or {}
 

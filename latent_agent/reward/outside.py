@@ -50,6 +50,8 @@ class JudgeReward(Reward):
         weights: Other weights, by check.
     """
 
+    reads_model = False
+
     def __init__(
         self,
         chat_model: ChatModel,

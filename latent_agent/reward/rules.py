@@ -15,6 +15,8 @@ class FormatReward(Reward):
         pattern: A regular expression, searched for in the answer.
     """
 
+    reads_model = False
+
     def __init__(self, pattern: str | re.Pattern[str]) -> None:
         try:
             self._pattern = re.compile(pattern)
@@ -46,6 +48,8 @@ class ExactMatch(Reward):
     Args:
         truths: The truth, or truths by question text.
     """
+
+    reads_model = False
 
     def __init__(self, truths: str | Mapping[str, str]) -> None:
         self._truths = truths

@@ -17,6 +17,7 @@ class _Combined(Reward):
         self.deterministic = all(reward.deterministic for reward in rewards)
         self.relative = any(reward.relative for reward in rewards)
         self.reads_logprobs = any(reward.reads_logprobs for reward in rewards)
+        self.reads_model = any(reward.reads_model for reward in rewards)
         self.objective = any(reward.objective for reward in rewards)
 
     @property

@@ -10,6 +10,7 @@ class ToolCallReward(Reward):
     """Share of the answer's calls that fit their tools' schemas, minus 1; no call at all: -1."""
 
     reads_calls = True
+    reads_model = False
 
     @property
     def id(self) -> str:
@@ -28,7 +29,7 @@ class _WrappedReward(Reward):
         self._reward = reward
         self.deterministic = reward.deterministic
         self.threshold, self.relative = reward.threshold, reward.relative
-        self.reads_logprobs = reward.reads_logprobs
+        self.reads_logprobs, self.reads_model = reward.reads_logprobs, reward.reads_model
 
     @property
     def id(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from latent_agent.model.generate import cut_at_stop
+from latent_agent.model.open_answer import cut_at_stop
 
 
 class LiveText:

@@ -20,6 +20,7 @@ class Misjudging(Reward):
         self._reward, self._share, self._seed = reward, share, seed
         self.deterministic, self.threshold = reward.deterministic, reward.threshold
         self.relative, self.reads_logprobs = reward.relative, reward.reads_logprobs
+        self.reads_model = reward.reads_model
 
     @property
     def id(self) -> str:

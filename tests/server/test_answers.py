@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from latent_agent.model.generate import cut_at_stop
+from latent_agent.model.open_answer import cut_at_stop
 from latent_agent.server.answers import Answer
 from latent_agent.server.depth import MOST, too_deep
 from latent_agent.server.errors import ApiError

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from latent_agent.errors import ModelError
-from latent_agent.model.generate import PassOutput
 from latent_agent.model.llama_engine.library import last_words, library
+from latent_agent.model.open_answer import PassOutput
 
 READ_AT_ONCE = 512  # tokens of a prompt in one pass
 _FULL, _HALF = 0, 1  # GGML_TYPE_F32, GGML_TYPE_F16

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from latent_agent.model.generate import PassOutput
 from latent_agent.model.llama_engine.context import Context, Token
+from latent_agent.model.open_answer import PassOutput
 
 
 @dataclass(eq=False)

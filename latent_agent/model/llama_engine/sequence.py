@@ -10,10 +10,11 @@ from latent_agent.model import generate
 from latent_agent.model.batch_scheduler import BatchScheduler
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import Completion, Engine, TokenSequence, Writing
-from latent_agent.model.generate import PassOutput, common_length, spread
+from latent_agent.model.generate import common_length, spread
 from latent_agent.model.llama_engine.cells import Cells, Place
 from latent_agent.model.llama_engine.context import READ_AT_ONCE, Context, Token
 from latent_agent.model.llama_engine.passes import TokenGroup
+from latent_agent.model.open_answer import PassOutput
 
 
 class ContextEngine(Engine):
@@ -226,9 +227,9 @@ class SharedRows:
         branched.go_on_from([(self._numbers[row], self._lengths[row]) for row in rows])
         return branched
 
-    def joined(self) -> AbstractContextManager[None]:
-        """Decode together with other calls until this is left."""
-        return self._engine.scheduler.joined(self._group, keep=False)
+    def joined(self, *, keep: bool) -> AbstractContextManager[None]:
+        """Decode together with other calls until this is left; ``keep``: and then again."""
+        return self._engine.scheduler.joined(self._group, keep=keep)
 
     def read(self, *, latents: bool) -> PassOutput:
         """Read the tails; for latents, their last tokens in a pass of their own."""

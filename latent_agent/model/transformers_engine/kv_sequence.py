@@ -11,7 +11,8 @@ from transformers import DynamicCache
 from latent_agent.model import generate
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import Completion, SoftSequence, Writing
-from latent_agent.model.generate import PassOutput, common_length
+from latent_agent.model.generate import common_length
+from latent_agent.model.open_answer import PassOutput
 from latent_agent.model.soft_prefix import SoftPrefix
 from latent_agent.model.transformers_engine.batched_cache import SequenceGroup
 from latent_agent.model.transformers_engine.caching_engine import CachingEngine

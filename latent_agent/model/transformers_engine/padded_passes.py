@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from latent_agent.model.generate import PassOutput
+from latent_agent.model.open_answer import PassOutput
 from latent_agent.model.transformers_engine.batched_cache import PaddedBatch, SequenceGroup
 
 

@@ -8,7 +8,8 @@ from transformers import DynamicCache
 
 from latent_agent.model.budget import Budget, Stage
 from latent_agent.model.engine import Writing
-from latent_agent.model.generate import PassOutput, spread
+from latent_agent.model.generate import spread
+from latent_agent.model.open_answer import PassOutput
 from latent_agent.model.transformers_engine.batched_cache import SequenceGroup
 from latent_agent.model.transformers_engine.caching_engine import CachingEngine
 
@@ -46,9 +47,9 @@ class PaddedRows:
             self._engine, self._budget, self._stage, self._group.cache, tails, self._group.mask
         )
 
-    def joined(self) -> AbstractContextManager[None]:
-        """Decode together with other calls until this is left."""
-        return self._engine.scheduler.joined(self._group, keep=False)
+    def joined(self, *, keep: bool) -> AbstractContextManager[None]:
+        """Decode together with other calls until this is left; ``keep``: and then again."""
+        return self._engine.scheduler.joined(self._group, keep=keep)
 
     def read(self, *, latents: bool) -> PassOutput:  # noqa: ARG002 - they come along
         """Read the tails."""
