@@ -39,7 +39,7 @@ from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.chat.model_profile import profile_of
 from latent_agent.chat.setting_arguments import SETTING_NAMES, SettingArguments, settings_section
 from latent_agent.chat.structured_output import Method, parsed, structured
-from latent_agent.chat.threads import in_thread
+from latent_agent.chat.threads import in_call_thread, in_thread
 from latent_agent.chat.to_langchain import answer_chunks, message_of
 from latent_agent.model.engine_source import is_engine
 from latent_agent.model.places import place_name
@@ -47,7 +47,7 @@ from latent_agent.model.prompt import encode_chat, encode_text
 from latent_agent.model.registry import SharedModel
 from latent_agent.reward import as_reward
 from latent_agent.setting_rules import check_prior, stop_texts
-from latent_agent.settings import settings_for
+from latent_agent.settings import Settings, settings_for
 from latent_agent.tools.specs import forced_by, tools_from
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
             are written together, or one after the other where ``timeout``,
             ``max_forwarded_tokens`` or ``max_waiting`` is given.
             ``timeout`` and ``max_forwarded_tokens`` hold for all together; answers for which
-            nothing is left are left out, but never the first.
+            nothing is left are left out, but never the first: ``missing_answers`` in the metadata
+            says how many, and so does a warning in the log.
         reward: A built-in reward or any ``(question, answer) -> float`` in [-1, 0]; by default
             the model judges itself.
 
@@ -419,14 +420,15 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     ) -> ChatResult:
         arguments = self._arguments(kwargs, stop)
         outcomes = self._answers(messages, arguments, run_manager)
-        answers = [_message(outcome, arguments) for outcome in outcomes]
+        missing = arguments["n"] - len(outcomes)
+        answers = [_message(outcome, arguments, missing) for outcome in outcomes]
         return ChatResult(generations=[ChatGeneration(message=answer) for answer in answers])
 
     async def _agenerate(
         self, messages: Messages, stop: Stop = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> ChatResult:
-        with self._awaited(kwargs, stop, run_manager) as given:
-            return await in_thread(self._generate, messages, **given)
+        with self._awaited(kwargs, stop, run_manager) as (settings, given):
+            return await in_call_thread(settings, partial(self._generate, messages, **given))
 
     def _stream(
         self, messages: Messages, stop: Stop = None, run_manager: SyncRun = None, **kwargs: Any
@@ -441,22 +443,23 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     async def _astream(
         self, messages: Messages, stop: Stop = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        with self._awaited(kwargs, stop, run_manager) as given:
-            chunks = self._stream(messages, **given)
-            while (chunk := await in_thread(next, chunks, None)) is not None:
+        with self._awaited(kwargs, stop, run_manager) as (settings, given):
+            following = partial(next, self._stream(messages, **given), None)
+            while (chunk := await in_call_thread(settings, following)) is not None:
                 yield chunk
 
     @contextmanager
     def _awaited(
         self, given: Arguments, stop: Stop, run_manager: AsyncRun
-    ) -> Generator[dict[str, Any]]:
-        """Prepare a call in another thread; yields its keywords."""
+    ) -> Generator[tuple[Settings, dict[str, Any]]]:
+        """Prepare a call in another thread; yields its settings and keywords."""
         from latent_agent.chat.serving import awaited
 
         arguments = self._arguments(given, stop)
         sync = run_manager.get_sync() if run_manager else None
-        with awaited(self._model_of(arguments), settings_of(arguments)) as call:
-            yield {**given, **call, "stop": stop, "run_manager": sync}
+        settings = settings_of(arguments)
+        with awaited(self._model_of(arguments), settings) as call:
+            yield settings, {**given, **call, "stop": stop, "run_manager": sync}
 
     def _chunks(
         self, messages: Messages, arguments: dict[str, Any], run_manager: SyncRun
@@ -499,8 +502,8 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         return self.held_models.open(model, tokenizer, self.load_options)
 
 
-def _message(outcome: Outcome, arguments: Arguments) -> AIMessage:
-    return message_of(outcome, _name(arguments["model"]))
+def _message(outcome: Outcome, arguments: Arguments, missing: int = 0) -> AIMessage:
+    return message_of(outcome, _name(arguments["model"]), missing)
 
 
 def _name(model: Any) -> str:

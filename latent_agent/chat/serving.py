@@ -3,6 +3,7 @@
 Replays at night and measurements ask the agent itself.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -23,6 +24,8 @@ from latent_agent.recall.types import NO_MEMORY
 from latent_agent.settings import Settings
 from latent_agent.telemetry.calls import observed
 from latent_memory.fork_renewal import ForkSafeLock
+
+_log = logging.getLogger(__name__)
 
 
 def serve(agent: LatentAgent, turns: Sequence[Turn], progress: Progress | None = None) -> Outcome:
@@ -79,7 +82,7 @@ def serve_choices(
     shared_out = settings.timeout, settings.max_forwarded_tokens, settings.max_waiting
     if count > 1 and shared_out == (None, None, None):
         return _together(agent, turns, progress, count)
-    began = time.monotonic()
+    began = time.monotonic() if progress.place is None else progress.place.since
     outcomes = [serve(agent, turns, progress)]
     for other in range(1, count):
         spent = sum(sum(outcome.forwarded_tokens.values()) for outcome in outcomes)
@@ -93,6 +96,13 @@ def serve_choices(
         if outcome.finish in ("time", "tokens") and not outcome.answer_tokens:
             break
         outcomes.append(outcome)
+    if len(outcomes) < count:
+        _log.warning(
+            "%d of n=%d answers were written: for the others no time, tokens or turn was left; "
+            "give a larger timeout or max_forwarded_tokens, or a smaller n",
+            len(outcomes),
+            count,
+        )
     return outcomes
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -18,24 +19,39 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list, run_in_executor
 
 from latent_agent.errors import LatentAgentError
-from latent_agent.settings import CALLS
+from latent_agent.settings import CALLS, Settings
 from latent_memory.fork_renewal import in_forked_child
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-# One for each event loop, as asyncio's own: a call may start a loop of its own and wait for it.
-_threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
+# For each event loop its own, as asyncio's: a call may start a loop of its own and wait for it. By
+# how many there are: calls of one model with the same bounds share them.
+_Pools = dict[int, ThreadPoolExecutor]
+_threads: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = WeakKeyDictionary()
 in_forked_child(_threads.clear)  # where their threads are gone
 
 
 async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Do work in a thread, in the context of its awaiter."""
-    loop = asyncio.get_running_loop()
-    if loop not in _threads:
-        _threads[loop] = ThreadPoolExecutor(CALLS, thread_name_prefix="latent-agent")
-    return await run_in_executor(_threads[loop], copy_context().run, work, *args, **kwargs)
+    """Do work in one of `CALLS` threads, in the context of its awaiter."""
+    return await _in_one_of(CALLS, partial(work, *args, **kwargs))
+
+
+async def in_call_thread(settings: Settings, work: Callable[[], R]) -> R:
+    """Do a call's work in a thread, in the context of its awaiter.
+
+    There is one for each call that may be at work, and one for each that may wait in the model's
+    queue, where it can run out of time.
+    """
+    return await _in_one_of(settings.max_calls + (settings.max_waiting or 0), work)
+
+
+async def _in_one_of(most: int, work: Callable[[], R]) -> R:
+    pools = _threads.setdefault(asyncio.get_running_loop(), {})
+    if most not in pools:
+        pools[most] = ThreadPoolExecutor(most, thread_name_prefix="latent-agent")
+    return await run_in_executor(pools[most], copy_context().run, work)
 
 
 def at_once(
@@ -48,7 +64,7 @@ def at_once(
     configs = get_config_list(config, inputs)
     for each in configs[:1]:  # LangChain looks at the first
         if each.get("max_concurrency") is None:
-            each["max_concurrency"] = min(most or CALLS, CALLS)
+            each["max_concurrency"] = most or CALLS
     return configs
 
 

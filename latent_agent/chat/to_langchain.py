@@ -32,7 +32,7 @@ def _usage(outcome: Outcome) -> UsageMetadata:
     return counted
 
 
-def _metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
+def _metadata(outcome: Outcome, model_name: str, missing: int) -> dict[str, Any]:
     """Return the response metadata: LangChain's own keys, and how the answer was made."""
     likely = {} if outcome.likely is None else {"logprobs": _logprobs(outcome.likely)}
     return {
@@ -53,6 +53,7 @@ def _metadata(outcome: Outcome, model_name: str) -> dict[str, Any]:
             "answer_id": outcome.answer_id,
             "memory_error": outcome.memory_error,
             "forwarded_tokens": dict(outcome.forwarded_tokens),
+            **({"missing_answers": missing} if missing else {}),
         },
     }
 
@@ -73,8 +74,14 @@ def _likely(token: "LikelyToken") -> dict[str, Any]:
     return {"token": token.text, "logprob": max(token.logprob, _LEAST), "bytes": text}
 
 
-def message_of(outcome: Outcome, model_name: str) -> AIMessage:
-    """Return the answer as a message; of a thought LangChain makes a reasoning block."""
+def message_of(outcome: Outcome, model_name: str, missing: int = 0) -> AIMessage:
+    """Return the answer as a message; of a thought LangChain makes a reasoning block.
+
+    Args:
+        outcome: The answer.
+        model_name: The model's name.
+        missing: How many of ``n`` answers nothing was left for.
+    """
     return AIMessage(
         content=outcome.text,
         additional_kwargs={REASONING: outcome.thought} if outcome.thought else {},
@@ -90,7 +97,7 @@ def message_of(outcome: Outcome, model_name: str) -> AIMessage:
             if call.malformed is not None
         ],
         usage_metadata=_usage(outcome),
-        response_metadata=_metadata(outcome, model_name),
+        response_metadata=_metadata(outcome, model_name, missing),
     )
 
 

@@ -16,6 +16,17 @@ _LOOK = 0.1  # seconds between two looks at whether a call is still wanted
 _turns: ContextVar[tuple["CallQueue", ...]] = ContextVar("_turns", default=())
 
 
+class Place:
+    """A place among a model's calls.
+
+    Attributes:
+        since: When it was taken, or its last turn ended, on the monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+
+
 class CallQueue(Renewed):
     """The calls of one model: those that are answered, and those that wait in line for it."""
 
@@ -35,7 +46,7 @@ class CallQueue(Renewed):
         return self._present - self._working
 
     @contextmanager
-    def place(self, settings: Settings) -> Generator[object]:
+    def place(self, settings: Settings) -> Generator[Place]:
         """Take a place among the calls at once, before there is a thread to answer in.
 
         Raises:
@@ -53,7 +64,7 @@ class CallQueue(Renewed):
             self._present += 1
             self._changed.notify_all()
         try:
-            yield object()
+            yield Place()
         finally:
             with self._changed:
                 self._present -= 1
@@ -61,14 +72,14 @@ class CallQueue(Renewed):
 
     @contextmanager
     def turn(
-        self, settings: Settings, cancelled: threading.Event, place: object | None = None
+        self, settings: Settings, cancelled: threading.Event, place: Place | None = None
     ) -> Generator[float]:
         """Wait for a turn, and answer meanwhile; gives the seconds that were waited.
 
         Args:
             settings: How many may be at work, how many may wait, and how long.
             cancelled: Set once the answer is no longer wanted.
-            place: A place that was taken before; None: it is taken now.
+            place: A place that was taken before, from when on it waits; None: it is taken now.
 
         Raises:
             BusyError: If as many wait as may, or the timeout passes in line.
@@ -77,36 +88,41 @@ class CallQueue(Renewed):
         if self in _turns.get():  # within a call that has its turn: it could wait for ever
             yield 0.0
         else:
-            taken = nullcontext() if place else self.place(settings)
-            with taken, self._taken(settings, cancelled) as waited:
+            taken = nullcontext(place) if place else self.place(settings)
+            with taken as mine, self._taken(settings, cancelled, mine) as waited:
                 yield waited
 
     @contextmanager
-    def _taken(self, settings: Settings, cancelled: threading.Event) -> Generator[float]:
-        waited = self._wait(settings, cancelled)
+    def _taken(
+        self, settings: Settings, cancelled: threading.Event, place: Place
+    ) -> Generator[float]:
+        waited = self._wait(settings, cancelled, place)
         token = _turns.set((*_turns.get(), self))
         try:
             yield waited
         finally:
             _turns.reset(token)
+            place.since = time.monotonic()
             with self._changed:
                 self._working -= 1
                 self._changed.notify_all()
 
-    def _wait(self, settings: Settings, cancelled: threading.Event) -> float:
-        began, me = time.monotonic(), object()
+    def _wait(self, settings: Settings, cancelled: threading.Event, place: Place) -> float:
+        me, since = object(), place.since
+        if settings.timeout:  # of none at all the call makes what it can
+            _check(settings, cancelled, time.monotonic() - since)
         with self._changed:
             self._line.append(me)
             self._changed.notify_all()
             try:
                 while not self._may_begin(me, settings):
-                    _check(settings, cancelled, time.monotonic() - began)
+                    _check(settings, cancelled, time.monotonic() - since)
                     self._changed.wait(_LOOK)
                 self._working += 1
             finally:
                 self._line.remove(me)
                 self._changed.notify_all()
-        return time.monotonic() - began
+        return time.monotonic() - since
 
     def _may_begin(self, me: object, settings: Settings) -> bool:
         if settings.max_waiting is None:  # nobody waits in line: all share the model's passes

@@ -174,7 +174,12 @@ class CallableReward(Reward):
 
 
 def built_in_id(reward: Reward, **arguments: Any) -> str:
-    """Name a built-in reward with its arguments, so that it can be identified and rebuilt."""
+    """Name a built-in reward with its arguments, so that it can be identified and rebuilt.
+
+    Its threshold is one of them, where it has one of its own.
+    """
+    if reward.threshold is not None:
+        arguments["threshold"] = reward.threshold
     return f"{type(reward).__name__} {json.dumps(arguments, sort_keys=True)}"
 
 

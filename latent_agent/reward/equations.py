@@ -19,6 +19,7 @@ _REWRITTEN = (
     (re.compile(r"\\div(?![a-zA-Z])|÷"), "/"),
     (re.compile(r"[−–]"), "-"),
     (re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])"), ""),
+    (re.compile(r"(?<=\d)\s*(?=\\[dt]?frac)"), "_"),  # 1\frac{1}{2} is mostly no product
     (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"((\1)/(\2))"),
     (re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{([^{}]*)\}"), r" \1 "),
     (re.compile(r"\\boxed\s*\{([^{}]*)\}"), r"\1"),
@@ -30,6 +31,9 @@ _REWRITTEN = (
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"(?<=[\d)%])[ \t]*[xX][ \t]*(?=[\d(.])"), "*"),
 )
+# Of 1,5 and 1.500,75; then no comma and no dot before three digits is certain to be what it is.
+_DECIMAL_COMMA = re.compile(r"(?<![\d,])\d+(?:,|\{,\})\d{1,2}(?![\d,])")
+_UNCERTAIN = re.compile(r"(?<=\d)(?:,|\{,\}|\.(?=\d{3}(?!\d)))(?=\d)")
 _UNIT = re.compile(r"(?<=[\d)])\s*\\(?:text|mathrm|mbox)\s*\{([^{}\d]*)\}")
 _SCALE = re.compile(r"hundred|thousand|illion|dozen|percent|half|times", re.IGNORECASE)
 _SIDE = r"[\d.+\-*/^()% \t]{1,200}"
@@ -44,6 +48,7 @@ _BEFORE = re.compile(
 _WORD_BEFORE = re.compile(r"[\w)\]}]\s*\Z")
 _AFTER = re.compile(
     r"[\w({\\]|\s+(?:of|times|plus|minus|multiplied|divided|more|less|hundred|thousand|million|[a-zA-Z]\b)"
+    r"|\s+[¼-¾⅐-⅞]|\s+and\s+(?:(?:a|one)\s+half|\d+\s*/\s*\d+(?!\s*[-+*/=\d]))"  # mixed numbers
 )
 
 
@@ -52,8 +57,9 @@ class EquationReward(Reward):
 
     An equation is arithmetic on both sides of ``=``, with an operator on one of them: ``3 * 4 =
     12``, also in LaTeX. A side that is rounded is right if it is so at its last decimal. What
-    holds letters is left out: a formula, a conversion of units. Where one side cannot be computed
-    within bounds, the equation is left out too.
+    holds letters is left out: a formula, a conversion of units. So is what can be read in two ways:
+    mixed numbers (1 1/2), decimal commas (1,5), a line with different units. Where one side cannot
+    be computed within bounds, the equation is left out too.
 
     Args:
         without: What an answer scores that states no equation: nothing was found right or wrong.
@@ -87,6 +93,8 @@ def equations(answer: str) -> list[tuple[str, bool]]:
     Not more than 200, of the first 20,000 characters; of ``a = b = c`` there are two.
     """
     text = "\n".join(map(_without_units, answer[:_LONGEST].split("\n")))
+    if _DECIMAL_COMMA.search(text):
+        text = _UNCERTAIN.sub("_", text)
     for pattern, to in _REWRITTEN:
         text = pattern.sub(to, text)
     found: list[tuple[str, bool]] = []
@@ -100,12 +108,15 @@ def equations(answer: str) -> list[tuple[str, bool]]:
 def _without_units(line: str) -> str:
     r"""Drop units such as ``\text{ days}`` behind numbers, where they change no value.
 
-    They may where different ones are added: 3 hours - 150 minutes.
+    They may where there are different ones: 3 hours - 150 minutes, 2 hours / 30 minutes. Those that
+    a rate names cancel out, unless they are added: 6 hours/day * 7 days = 42 hours.
     """
     units = {unit.strip() for unit in _UNIT.findall(line)}
     bare = _UNIT.sub("", line)
-    added = len(units) > 1 and re.search(r"[-+−–]", bare)
-    return line if added or any(map(_SCALE.search, units)) else bare
+    rates = {part.strip(" s") for unit in units if "/" in unit for part in unit.split("/")}
+    cancel = {unit.strip(" s") for unit in units if "/" not in unit} <= rates
+    mixed = len(units) > 1 and (not cancel or re.search(r"[-+−–]", bare))
+    return line if mixed or any(map(_SCALE.search, units)) else bare
 
 
 def _stated(text: str) -> Iterator[tuple[str, bool]]:

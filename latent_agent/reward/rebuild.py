@@ -51,7 +51,14 @@ def reward_from_id(name: str) -> Reward:
 def _built_in(kind: str, arguments: str) -> Reward:
     if kind not in _BUILDERS:
         raise ValueError(f"{kind} holds more than its id says")
-    return _BUILDERS[kind](json.loads(arguments))
+    its = json.loads(arguments)
+    threshold = its.pop("threshold", None)
+    reward = _BUILDERS[kind](its)
+    if threshold is not None:
+        if not isinstance(threshold, float | int) or not -1 <= threshold < 0:
+            raise ValueError(f"its threshold must lie in [-1, 0), not be {threshold!r}")
+        reward.threshold = threshold
+    return reward
 
 
 def _imported(name: str) -> Reward:
