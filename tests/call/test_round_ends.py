@@ -25,8 +25,8 @@ from latent_agent.teaching import questions
 
 pytestmark = pytest.mark.timeout(300)
 ASKED = [Turn(role="user", content="Each day Eva counts 6 birds. How many is that after 7 days?")]
-DRAFTS: dict[str, Any] = {"drafts": 8, "draft_temperature": 1.5, "max_iterations": 1}
-STEPS: dict[str, Any] = {"width": 6, "max_iterations": 1, "learning_rate": 0.1}
+DRAFTS: dict[str, Any] = {"drafts": 8, "draft_temperature": 2.5, "max_iterations": 1}
+STEPS: dict[str, Any] = {"width": 6, "max_iterations": 1, "learning_rate": 0.1, "prefix_tokens": 10}
 Batches = list[tuple[Sequence[Writing], Sequence[Completion]]]
 
 
@@ -75,11 +75,13 @@ def middle(batch: tuple[Sequence[Writing], Sequence[Completion]]) -> tuple[str, 
     """An answer of a batch that others end before and after, and its tokens behind the prefix."""
     answers, lengths = batch[1], new_tokens(batch)
     texts = [one.text for one in answers]
-    for length, text in sorted(zip(lengths, texts, strict=True)):
-        if lengths.index(min(lengths)) != texts.index(text) and texts.count(text) == 1:
-            assert length < max(lengths)
-            return text, length
-    raise AssertionError(texts)
+    found = [
+        (length, text)
+        for length, text in zip(lengths, texts, strict=True)
+        if min(lengths) < length < max(lengths) and texts.count(text) == 1
+    ]
+    length, text = min(found)
+    return text, length
 
 
 @pytest.mark.parametrize("given", [DRAFTS, STEPS], ids=["drafts", "steps"])
@@ -100,11 +102,11 @@ def test_what_is_saved_is_what_the_others_would_still_have_written(
     spent = [sum(one.forwarded_tokens.values()) for one in (whole, ended)]
     assert spent[0] - spent[1] == saved
     # Of discarded answers there is no reward, as of those that a budget cuts off.
-    assert len(whole.rewards[-1]) == len(lengths)
-    assert len(ended.rewards[-1]) == sum(length <= last for length in lengths)
+    cut = sum(length > last for length in lengths)
+    assert len(whole.rewards[-1]) - len(ended.rewards[-1]) == cut
     assert sorted(ended.rewards[-1])[-2:] == [-1.0, 0.0]
     finishes = [one.finish for one in batches[-1][1]]
-    assert finishes.count("discarded") == sum(length > last for length in lengths)
+    assert finishes.count("discarded") == cut
     known = zip(batches[-1][1], texts, strict=True)
     assert all(text.startswith(one.text.rstrip("\ufffd")) for one, text in known)
 
@@ -119,7 +121,7 @@ def test_rows_in_parts_come_to_the_same(
     rewards: list[Any] = [only(text), AgreementReward(threshold=-0.7)]
     together = [ask(model, one, round_ends="accepted", **given) for one in rewards]
     for most in (1, 3):
-        monkeypatch.setattr(TransformersEngine, "rows_at_once", lambda *_: most)
+        monkeypatch.setattr(TransformersEngine, "rows_at_once", lambda *_, most=most: most)
         apart = [ask(model, one, round_ends="accepted", **given) for one in rewards]
         for one, other in zip(together, apart, strict=True):
             assert (one.text, one.rewards, one.source) == (other.text, other.rewards, other.source)

@@ -55,11 +55,19 @@ def test_the_forwarded_tokens_hold_for_all_answers_together() -> None:
 
 
 @pytest.mark.parametrize("left", [0, 1])
-def test_an_answer_that_nothing_is_left_for_is_left_out(left: int) -> None:
+def test_an_answer_that_nothing_is_left_for_is_left_out_and_that_is_said(
+    left: int, caplog: pytest.LogCaptureFixture
+) -> None:
     (alone,) = answers(n=1, max_iterations=0)
     budget = sum(alone["forwarded_tokens"].values()) + left
     (got,) = answers(n=3, max_iterations=0, max_forwarded_tokens=budget)
     assert got["text"] == alone["text"]
+    assert got["missing_answers"] == 2
+    assert "1 of n=3 answers" in caplog.text
+    caplog.clear()
+    enough = answers(n=3, max_iterations=0, max_forwarded_tokens=100 * budget)
+    assert [one.get("missing_answers") for one in (alone, *enough)] == [None] * 4
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("budget", [{"timeout": 0.0}, {"max_forwarded_tokens": 1}])

@@ -13,7 +13,7 @@ from latent_agent.chat.llm import LatentSeekLLM
 from latent_agent.errors import BusyError, CallCancelled, SettingError
 from latent_agent.model.admission import CallQueue
 from latent_agent.model.registry import open_model
-from latent_agent.settings import settings_for
+from latent_agent.settings import CALLS, settings_for
 from latent_agent.teaching import questions
 
 ASKED: list[Any] = [question.text for question in questions("test", n=8, seed=2)]
@@ -187,3 +187,37 @@ def test_a_cancelled_call_leaves_the_line() -> None:
 def test_a_line_without_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match=r"max_.* must be .*, got"):
         ChatLatentSeek(model="bundled", **wrong)
+
+
+def test_as_many_awaited_calls_are_answered_at_once_as_the_setting_says(held: Held) -> None:
+    count = CALLS + 8
+
+    async def ask() -> None:
+        chat = chat_with(held, max_calls=count, max_waiting=0, max_tokens=5, max_iterations=1)
+        calls = [asyncio.ensure_future(chat.ainvoke(ASKED[0])) for _ in range(count)]
+        loop = asyncio.get_running_loop()
+        for _ in range(count):
+            assert await loop.run_in_executor(None, held.inside.acquire, True, 60)
+        assert queue()._working == count
+        held.go.set()
+        await asyncio.gather(*calls)
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("waiting", [1, None], ids=["in line", "for a thread"])
+def test_waiting_counts_against_the_timeout(held: Held, waiting: int | None) -> None:
+    async def ask() -> None:
+        chat = chat_with(held, max_calls=1, max_waiting=waiting, max_tokens=5)
+        first = asyncio.ensure_future(chat.ainvoke(ASKED[0]))
+        loop = asyncio.get_running_loop()
+        assert await loop.run_in_executor(None, held.inside.acquire, True, 60)
+        second = asyncio.ensure_future(chat.ainvoke(ASKED[1], timeout=0.5))
+        done, _ = await asyncio.wait([second], timeout=1.0)
+        assert bool(done) == (waiting is not None)  # who is in line is told at once
+        held.go.set()
+        with pytest.raises(BusyError, match=r"0\.5 seconds"):
+            await second
+        assert (await first).text
+
+    asyncio.run(ask())

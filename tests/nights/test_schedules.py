@@ -10,15 +10,30 @@ from typing import Any
 import pytest
 from apscheduler.triggers.base import BaseTrigger
 
+from latent_agent.call.agent import LatentAgent
 from latent_agent.errors import (
     RewardError,
     SettingError,
 )
+from latent_agent.model.registry import open_model
 from latent_agent.nights.cron import cron_trigger
 from latent_agent.nights.regression_set import Anchor, read_anchors
 from latent_agent.nights.scheduler import ConsolidationScheduler, Nights
-from latent_agent.reward import CallableReward, ExactMatch, FormatReward, SelfReward, WeightedSum
+from latent_agent.reward import (
+    AgreementReward,
+    CallableReward,
+    CertaintyReward,
+    EquationReward,
+    ExactMatch,
+    FormatReward,
+    Lexicographic,
+    ScaleReward,
+    SelfReward,
+    WeightedSum,
+)
 from latent_agent.reward.rebuild import reward_from_id
+from latent_agent.reward.tool_calls import ToolTurnReward
+from latent_agent.settings import settings_for
 from latent_memory import LatentMemory
 from tests.support.night_world import (
     day,
@@ -67,9 +82,32 @@ def test_a_reward_is_built_again_from_its_id(reward) -> None:
 
 
 @pytest.mark.parametrize(
+    "reward",
+    [
+        AgreementReward(threshold=-0.55),
+        ScaleReward(threshold=-0.4),
+        WeightedSum(
+            (EquationReward(threshold=-0.3), 2.0), (FormatReward("b"), 1.0), threshold=-0.1
+        ),
+        Lexicographic(AgreementReward(threshold=-0.5), CertaintyReward()),
+        Lexicographic(AgreementReward(), CertaintyReward(), threshold=-0.6),
+        ToolTurnReward(EquationReward(threshold=-0.3)),
+    ],
+    ids=lambda reward: type(reward).__name__,
+)
+def test_it_keeps_its_threshold(reward) -> None:
+    again = reward_from_id(reward.id)
+    assert reward.threshold is not None
+    assert again.threshold == reward.threshold
+    agents = [LatentAgent(open_model("bundled"), settings_for(), one) for one in (again, reward)]
+    assert {one.settings.threshold for one in agents} == {reward.threshold}
+
+
+@pytest.mark.parametrize(
     "name",
     [ExactMatch("1").id, CallableReward(lambda q, a: 0.0).id, "SelfReward {", "os:getcwd",
-     "nowhere:judge", "SelfReward {}", "json:", 'Foo {"a": 1}', ""],
+     'EquationReward {"threshold": "high", "without": -0.5}',
+     'EquationReward {"threshold": 1, "without": -0.5}', "nowhere:judge", "SelfReward {}", "json:", 'Foo {"a": 1}', ""],
 )  # fmt: skip
 def test_a_reward_that_cannot_be_built_again_is_said(name: str) -> None:
     with pytest.raises(RewardError, match=r"--reward module:attribute"):
