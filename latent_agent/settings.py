@@ -226,7 +226,8 @@ class Settings:
     )
     max_calls: int = setting(
         CALLS,
-        "Calls of one model that are answered at once, if `max_waiting` is given.",
+        "Calls of one model that are answered at once: awaited ones and those of a batch, and with "
+        "`max_waiting` all.",
         *whole(1),
     )
     max_waiting: int | None = setting(

@@ -5,6 +5,7 @@ import typer
 from dev.bench.batch_command import batch
 from dev.bench.beside_command import beside
 from dev.bench.call_command import call
+from dev.bench.ends_command import ends
 from dev.bench.engines_command import engine_run, engines
 from dev.bench.feedback_command import feedback
 from dev.bench.gate_command import gate
@@ -17,7 +18,9 @@ from latent_agent.cli import run_app
 app = typer.Typer(
     help="Measure this machine.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-for command in (memory, call, night, beside, batch, profile, engines, rounds, gate, feedback):
+for command in (
+    memory, call, night, beside, batch, profile, engines, rounds, ends, gate, feedback,
+):  # fmt: skip
     app.command()(command)
 app.command(hidden=True)(engine_run)
 

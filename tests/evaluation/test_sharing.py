@@ -86,6 +86,20 @@ def test_soft_prefixes_cost_what_they_cost_alone(tmp_path: Path) -> None:
     assert not any(record.error for record in apart)
 
 
+def test_rounds_that_end_early_cost_what_they_cost_alone(tmp_path: Path) -> None:
+    rounds = "latentseek+psrm:drafts=6:draft_temperature=2.5:width=4:max_iterations=1"
+    methods = f"greedy,{rounds},{rounds}:round_ends=accepted"
+    asked = replace(ASKED, methods=methods, at_once=4)
+    made = experiment(asked)
+    apart = alone(made.bench, made.plan)
+    assert untimed(run(asked, tmp_path).records) == untimed(apart)
+    costs = [
+        sum(one.cost for one in apart if one.method.endswith(end))
+        for end in ("max_iterations=1", "accepted")
+    ]
+    assert costs[1] < costs[0]
+
+
 @pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 7])
 def test_answers_choices_and_costs_are_those_of_methods_alone(
     asked_alone: tuple[EvaluationRequest, list[Record]], at_once: int, tmp_path: Path

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -133,3 +134,41 @@ def test_a_call_with_a_budget_of_tokens_takes_one_after_the_other() -> None:
     lone, *later = [rewards[0] for rewards in ours["rewards"]]
     assert lone == pytest.approx(-0.8)
     assert len(later) >= 3  # four of five agree at the earliest
+
+
+@pytest.mark.parametrize(
+    ("finals", "unfinished", "threshold", "settled"),
+    [
+        ([4, 4, 4, 4, 4, 4, 4], 1, -0.2, True),  # 7 of 8 at least
+        ([4, 4, 4, 4, 4, 4], 2, -0.2, False),  # the winner, but perhaps with 6 of 8
+        ([4, 4, 4, 4, 4, 4], 2, -0.3, True),
+        ([4, 4, 4, 5], 1, -0.95, True),
+        ([4, 4, 5], 1, -0.95, False),  # a tie is possible: the other may come first
+        ([4, 4, 5], 0, -0.95, True),
+        ([4, 4], 1, -0.95, True),
+        ([4], 7, -0.95, False),
+        ([None, None, 4, 4], 1, -0.7, True),  # those that state nothing agree with none
+        ([], 8, -0.95, False),
+    ],
+)
+def test_a_round_is_settled_once_its_leader_passes_and_cannot_be_overtaken(
+    finals: list[int | None], unfinished: int, threshold: float, settled: bool
+) -> None:
+    cases = [case(said(one)) if one is not None else case("") for one in finals]
+    reward = AgreementReward()
+    assert reward.settled(cases, unfinished, threshold) is settled
+    if settled:  # whatever the others say
+        for word in (4, 5, 6):
+            others = [case(said(word)) for _ in range(unfinished)]
+            scores = [one.value for one in reward.score_round([*cases, *others])]
+            best = scores.index(max(scores))
+            assert scores[best] > threshold
+            assert finals[best] == 4
+    assert not AgreementReward("probability").settled(cases, unfinished, threshold)
+
+
+def test_answers_scored_before_vote_too() -> None:
+    earlier = tuple(case(said(4)) for _ in range(4))
+    reward = AgreementReward()
+    assert reward.settled([replace(case(said(4)), earlier=earlier)], 1, -0.2)
+    assert not reward.settled([replace(case(said(5)), earlier=earlier)], 4, -0.9)
