@@ -487,6 +487,8 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         from latent_agent.chat.feedback import read_corrections
         from latent_agent.chat.serving import checked_choices, serve_choices
 
+        if place := arguments.get("place"):
+            place.begin()
         settings, turns = settings_of(arguments), to_turns(messages)
         count = checked_choices(arguments["n"], settings)
         agent = agent_of(arguments, settings, self._model_of(arguments))

@@ -82,7 +82,7 @@ def serve_choices(
     shared_out = settings.timeout, settings.max_forwarded_tokens, settings.max_waiting
     if count > 1 and shared_out == (None, None, None):
         return _together(agent, turns, progress, count)
-    began = time.monotonic() if progress.place is None else progress.place.since
+    began = time.monotonic() - (0.0 if progress.place is None else progress.place.waited)
     outcomes = [serve(agent, turns, progress)]
     for other in range(1, count):
         spent = sum(sum(outcome.forwarded_tokens.values()) for outcome in outcomes)

@@ -20,11 +20,15 @@ class Place:
     """A place among a model's calls.
 
     Attributes:
-        since: When it was taken, or its last turn ended, on the monotonic clock.
+        waited: Seconds that it waited for a thread, before its first turn.
     """
 
     def __init__(self) -> None:
-        self.since = time.monotonic()
+        self._taken, self.waited = time.monotonic(), 0.0
+
+    def begin(self) -> None:
+        """Take note that there is a thread now."""
+        self.waited = time.monotonic() - self._taken
 
 
 class CallQueue(Renewed):
@@ -79,7 +83,7 @@ class CallQueue(Renewed):
         Args:
             settings: How many may be at work, how many may wait, and how long.
             cancelled: Set once the answer is no longer wanted.
-            place: A place that was taken before, from when on it waits; None: it is taken now.
+            place: A place that was taken before; what it waited counts. None: it is taken now.
 
         Raises:
             BusyError: If as many wait as may, or the timeout passes in line.
@@ -102,13 +106,13 @@ class CallQueue(Renewed):
             yield waited
         finally:
             _turns.reset(token)
-            place.since = time.monotonic()
+            place.waited = 0.0
             with self._changed:
                 self._working -= 1
                 self._changed.notify_all()
 
     def _wait(self, settings: Settings, cancelled: threading.Event, place: Place) -> float:
-        me, since = object(), place.since
+        me, since = object(), time.monotonic() - place.waited
         if settings.timeout:  # of none at all the call makes what it can
             _check(settings, cancelled, time.monotonic() - since)
         with self._changed:

@@ -107,7 +107,8 @@ def test_it_keeps_its_threshold(reward) -> None:
     "name",
     [ExactMatch("1").id, CallableReward(lambda q, a: 0.0).id, "SelfReward {", "os:getcwd",
      'EquationReward {"threshold": "high", "without": -0.5}',
-     'EquationReward {"threshold": 1, "without": -0.5}', "nowhere:judge", "SelfReward {}", "json:", 'Foo {"a": 1}', ""],
+     'EquationReward {"threshold": 1, "without": -0.5}', "nowhere:judge", "SelfReward {}",
+     "json:", 'Foo {"a": 1}', ""],
 )  # fmt: skip
 def test_a_reward_that_cannot_be_built_again_is_said(name: str) -> None:
     with pytest.raises(RewardError, match=r"--reward module:attribute"):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
+from latent_agent import ChatLatentSeek
 from latent_agent.model.open_answer import cut_at_stop
 from latent_agent.server.answers import Answer
 from latent_agent.server.depth import MOST, too_deep
@@ -139,3 +140,14 @@ def test_depth_is_counted_in_levels() -> None:
     assert too_deep(json.loads(beyond))
     assert too_deep({"a": [{"b": json.loads(beyond)}]})
     assert not too_deep([list(range(1000))] * 100)
+
+
+def test_clients_are_told_of_answers_that_nothing_was_left_for() -> None:
+    chat = ChatLatentSeek(model="bundled", memory=None, temperature=1.0, max_iterations=0)
+    asked: list[Any] = [HumanMessage("Hello")]
+    result = chat.generate([asked], n=3, max_forwarded_tokens=1)
+    messages: list[Any] = [one.message for one in result.generations[0] if hasattr(one, "message")]
+    answer = Answer("chatcmpl-", uuid4(), "m")
+    assert len(messages) == 1
+    assert answer.whole(messages)["latent_agent"]["missing_answers"] == 2
+    assert list(answer.deltas(messages))[-1]["latent_agent"]["missing_answers"] == 2
