@@ -3,12 +3,13 @@
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from latent_agent.model import generate
 from latent_agent.model.budget import Budget, Stage
-from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
+from latent_agent.model.engine import AnswerLimits, Completion, Engine, OnEnd, Writing
 from latent_agent.model.generate import common_length
 from latent_agent.model.open_answer import PassOutput
 from latent_agent.model.sampling import KnownAnswer
@@ -38,8 +39,14 @@ class OwnCost:
         self._budget.charge(stage, len(ids))
         self._held = list(ids)
 
-    def written(self, rows: Sequence[Writing], answers: Sequence[Completion], stage: Stage) -> None:
-        """Book rows that are written together, with what they came to."""
+    def written(
+        self, rows: Sequence[Writing], answers: Sequence[Completion], stage: Stage
+    ) -> list[Completion]:
+        """Book rows that are written together, with what they came to.
+
+        Returns:
+            The answers, those discarded that the end of another ends.
+        """
         known = [
             replace(
                 row,
@@ -48,11 +55,17 @@ class OwnCost:
                 latents=False,
                 logprobs=False,
                 on_token=None,
-                on_end=None,
+                on_end=None if row.on_end is None else partial(_told, row.on_end, answer),
             )
             for row, answer in zip(rows, answers, strict=True)
         ]
-        generate.write(self, known, stage)
+        booked = generate.write(self, known, stage)
+        return [
+            replace(answer, tokens=one.tokens, finish=one.finish)
+            if one.finish == "discarded"
+            else answer
+            for answer, one in zip(answers, booked, strict=True)
+        ]
 
     def behind(self, rows: Sequence[Writing], answers: Sequence[Completion], stage: Stage) -> None:
         """Book rows behind soft prefixes; an answer's last token is not read."""
@@ -122,6 +135,11 @@ class RowsCost:
         """Book each row's own ids; return rows that go on from these."""
         self.read(latents=False)
         return RowsCost(self._budget, tails, self._stage)
+
+
+def _told(on_end: OnEnd, answer: Completion, _: Completion, token: int) -> bool:
+    """Tell of an answer's end with all that is known of it."""
+    return on_end(answer, token)
 
 
 def _nothing(rows: int) -> PassOutput:

@@ -87,9 +87,7 @@ class PooledSequence(TokenSequence):
         """Return what each row comes to."""
         whole = [replace(row, on_end=None) for row in rows]  # others may want those cut off here
         answers = self._pool.rows(whole, self._window, lambda new: self._sequence.write(new, stage))
-        answers = _ended(rows, answers)
-        self._cost.written(rows, answers, stage)
-        return answers
+        return self._cost.written(rows, answers, stage)
 
     def next_logits(self, prompts: Sequence[Sequence[int]], stage: Stage) -> torch.Tensor:
         """Return the logits of what follows each prompt."""
@@ -131,22 +129,3 @@ class SoftPooledSequence(PooledSequence, SoftSequence):
     def _soft(self) -> SoftSequence:
         assert isinstance(self._sequence, SoftSequence)
         return self._sequence
-
-
-def _ended(rows: Sequence[Writing], answers: Sequence[Completion]) -> list[Completion]:
-    """Return what answers come to where the end of one may end the others, as engines do it."""
-    lengths = [len(one.tokens) - len(row.prefix) for row, one in zip(rows, answers, strict=True)]
-    for token in sorted({*lengths}):
-        told = [
-            row.on_end is not None and row.on_end(one, token)
-            for row, one, length in zip(rows, answers, lengths, strict=True)
-            if length == token
-        ]
-        if any(told):
-            return [
-                one
-                if length <= token
-                else replace(one, tokens=one.tokens[: token - length], finish="discarded")
-                for one, length in zip(answers, lengths, strict=True)
-            ]
-    return list(answers)
