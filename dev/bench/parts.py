@@ -89,7 +89,7 @@ class _Warm:
         traces = TraceMemory(memory, "bench", reward.id, "read-write")
         self._agent = LatentAgent(bench.shared, settings, reward, traces)
         self._answer()
-        reward.settled = True
+        reward.decided = True
 
     def __call__(self) -> Done:
         outcomes = self._answer()

@@ -28,12 +28,12 @@ class SecondThoughts(Reward):
     def __init__(self, judge: Reward) -> None:
         self._judge = judge
         self._refused: dict[str, str] = {}
-        self.settled = False
+        self.decided = False
 
     def score(self, case: Case) -> Score:
         """Pay for a verdict, and say what is settled."""
         first = self._refused.setdefault(case.question, case.answer) == case.answer
-        refused = first and not self.settled
+        refused = first and not self.decided
         found = self._judge.score(case)
         return replace(found, value=-1.0 if refused else 0.0, vetoed=refused)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -131,7 +132,7 @@ class Writer:
             rows.append(replace(row, on_token=self._on_draft))
         if on_end:
             *others, of_draft = on_end
-            told = [*others, lambda rest, token: of_draft(_joined(begun, rest), token)]
+            told = [*others, partial(_whole_told, of_draft, begun)]
             rows = [replace(row, on_end=one) for row, one in zip(rows, told, strict=False)]
         stage: Stage = "draft" if draft or samples else "refine"
         written = self._sequence.write(rows, stage) if rows else []
@@ -302,3 +303,8 @@ def _joined(begun: Completion | None, rest: Completion) -> Completion:
         latents=torch.cat([one.latents for one in parts]),
         logprobs=sum((one.logprobs for one in parts), ()),
     )
+
+
+def _whole_told(on_end: OnEnd, begun: Completion | None, rest: Completion, token: int) -> bool:
+    """Tell of the end of a draft that was written in two parts."""
+    return on_end(_joined(begun, rest), token)

@@ -146,7 +146,8 @@ def test_clients_are_told_of_answers_that_nothing_was_left_for() -> None:
     chat = ChatLatentSeek(model="bundled", memory=None, temperature=1.0, max_iterations=0)
     asked: list[Any] = [HumanMessage("Hello")]
     result = chat.generate([asked], n=3, max_forwarded_tokens=1)
-    messages: list[Any] = [one.message for one in result.generations[0] if hasattr(one, "message")]
+    made: list[Any] = [*result.generations[0]]
+    messages = [one.message for one in made]
     answer = Answer("chatcmpl-", uuid4(), "m")
     assert len(messages) == 1
     assert answer.whole(messages)["latent_agent"]["missing_answers"] == 2
