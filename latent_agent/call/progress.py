@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from latent_agent.model.admission import Place
+from latent_agent.model.admission import Ticket
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 """Takes an event's name (``draft``, ``recall``, ``verdict`` or ``step``) and its details."""
@@ -32,7 +32,7 @@ class Progress:
         *listeners: Listener,
         on_draft: Callable[[int], None] | None = None,
         cancelled: threading.Event | None = None,
-        place: Place | None = None,
+        place: Ticket | None = None,
         run: str | None = None,
     ) -> None:
         self._listeners = listeners

@@ -16,7 +16,7 @@ _LOOK = 0.1  # seconds between two looks at whether a call is still wanted
 _turns: ContextVar[tuple["CallQueue", ...]] = ContextVar("_turns", default=())
 
 
-class Place:
+class Ticket:
     """A place among a model's calls.
 
     Attributes:
@@ -50,7 +50,7 @@ class CallQueue(Renewed):
         return self._present - self._working
 
     @contextmanager
-    def place(self, settings: Settings) -> Generator[Place]:
+    def place(self, settings: Settings) -> Generator[Ticket]:
         """Take a place among the calls at once, before there is a thread to answer in.
 
         Raises:
@@ -68,7 +68,7 @@ class CallQueue(Renewed):
             self._present += 1
             self._changed.notify_all()
         try:
-            yield Place()
+            yield Ticket()
         finally:
             with self._changed:
                 self._present -= 1
@@ -76,7 +76,7 @@ class CallQueue(Renewed):
 
     @contextmanager
     def turn(
-        self, settings: Settings, cancelled: threading.Event, place: Place | None = None
+        self, settings: Settings, cancelled: threading.Event, place: Ticket | None = None
     ) -> Generator[float]:
         """Wait for a turn, and answer meanwhile; gives the seconds that were waited.
 
@@ -98,7 +98,7 @@ class CallQueue(Renewed):
 
     @contextmanager
     def _taken(
-        self, settings: Settings, cancelled: threading.Event, place: Place
+        self, settings: Settings, cancelled: threading.Event, place: Ticket
     ) -> Generator[float]:
         waited = self._wait(settings, cancelled, place)
         token = _turns.set((*_turns.get(), self))
@@ -111,7 +111,7 @@ class CallQueue(Renewed):
                 self._working -= 1
                 self._changed.notify_all()
 
-    def _wait(self, settings: Settings, cancelled: threading.Event, place: Place) -> float:
+    def _wait(self, settings: Settings, cancelled: threading.Event, place: Ticket) -> float:
         me, since = object(), time.monotonic() - place.waited
         if settings.timeout:  # of none at all the call makes what it can
             _check(settings, cancelled, time.monotonic() - since)
