@@ -117,6 +117,7 @@ def measure(world: _World, folder: Path) -> dict[str, Any]:
     from latent_agent.nights.training import FitSettings, fit
     from latent_agent.recall.prior_checkpoint import PriorCard, save_prior
     from latent_agent.recall.prior_network import LatentPrior
+    from latent_memory.sqlite import Folder
 
     made = world.make()
     with LatentMemory(folder / "memory.sqlite3") as memory, watching() as report:
@@ -142,7 +143,7 @@ def measure(world: _World, folder: Path) -> dict[str, Any]:
             version="1", namespace="bench", fingerprint="bench", reward="bench",
             first_trace=1, last_trace=world.traces, shape=shape,
         )  # fmt: skip
-        save_prior(prior, card, folder / "1.safetensors")
+        save_prior(prior, card, Folder(folder), "1.safetensors")
         ended, worked = time.perf_counter(), time.process_time() - worked
         right = [
             (world.logits(prior(batch.embedding, batch.base)[:, :_MOVED].flatten(0, 1)).argmax(-1)

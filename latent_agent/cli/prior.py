@@ -13,11 +13,11 @@ from latent_agent.cli.plain_text import plain
 from latent_agent.errors import PriorError
 from latent_agent.nights.status import state_of
 from latent_memory import LatentMemory, Shelf
+from latent_memory.database import Database
 from latent_memory.priors.nights import find_night
 from latent_memory.priors.priors import PriorInfo, active_prior, find_prior, list_priors
 from latent_memory.priors.publishing import publish as publish_prior
 from latent_memory.priors.publishing import roll_back
-from latent_memory.sqlite import Database
 
 prior = typer.Typer(help="Look at latent priors, make one active, go back.", no_args_is_help=True)
 Version = Annotated[int, typer.Argument(help="The prior's version.")]
@@ -83,7 +83,7 @@ def publish(version: Version, at: MemoryAt = None, as_json: Json = False) -> Non
 
     with _open(at) as memory:
         info = find_prior(memory.database, version)
-        ActivePrior.of(info, info.shelf, memory.path)  # a damaged one is not published
+        ActivePrior.of(info, info.shelf, memory.database)  # a damaged one is not published
         published = publish_prior(memory.database, version)
     _print(as_json, active=published.version, namespace=published.shelf.namespace)
 

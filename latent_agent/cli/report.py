@@ -28,7 +28,7 @@ def report(
     from latent_agent.server.memory_page.page import page_of
 
     with open_memory(at, read=True) as memory:
-        if _same_file(out, memory.path):
+        if _same_file(out, memory.place):
             raise SettingError(
                 f"the page must not replace the memory, got --out {str(out)!r}; give another "
                 "file, for example --out report.html"
@@ -47,7 +47,7 @@ def report(
         typer.echo(f"Report: {out}")
 
 
-def _same_file(out: Path, memory: Path) -> bool:
+def _same_file(out: Path, memory: Path | str) -> bool:
     try:
         return out.samefile(memory)
     except OSError:  # there is none yet; or writing it says why not

@@ -222,7 +222,7 @@ def _check_nights(service: "Service") -> None:
 
 def _say(service: "Service", host: str, port: int) -> None:
     at = f"[{host}]" if ":" in host else host
-    memory: Any = "no memory" if service.memory is None else service.memory.path
+    memory: Any = "no memory" if service.memory is None else service.memory.place
     who = "this machine alone, without keys" if service.keys is None else "whoever has a key"
     typer.echo(
         f"{service.model} on http://{at}:{port}/v1, for {who}; remembers in {memory}", err=True

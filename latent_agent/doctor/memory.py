@@ -101,7 +101,7 @@ def _prior(memory: LatentMemory, info: ShelfInfo) -> Finding:
 def _damage(memory: LatentMemory, info: ShelfInfo, prior: PriorInfo) -> str | None:
     """Load a prior as a call would; return what is wrong with it."""
     try:
-        loaded = ActivePrior.of(prior, info.shelf, memory.path, fresh=True)
+        loaded = ActivePrior.of(prior, info.shelf, memory.database, fresh=True)
     except PriorError as error:
         return parted(error)[0]
     shape = loaded.network.shape

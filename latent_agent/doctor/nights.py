@@ -6,7 +6,6 @@ from itertools import takewhile
 
 from latent_agent.doctor.finding import Finding
 from latent_agent.nights.gate import REFUSED
-from latent_agent.nights.lock import night_running
 from latent_memory import LatentMemory, Shelf
 from latent_memory.priors.nights import FAILED, KILLED, UNJUDGED, NightInfo, count_new, list_nights
 
@@ -32,7 +31,7 @@ def nights_of(memory: LatentMemory, shelf: Shelf) -> Finding:
     if last is None:
         text, verdict = "none yet", None
     else:
-        verdict = _verdict(last, running=night_running(memory.path))
+        verdict = _verdict(last, running=memory.database.night_running())
         text = f"the last {last.started:%Y-%m-%d %H:%M} UTC: {verdict}"
     text = f"{text}; {new:,} new traces"
     if last is not None and verdict in _TROUBLE:

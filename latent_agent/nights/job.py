@@ -19,9 +19,9 @@ from latent_agent.recall.rated import not_rated_wrong
 from latent_agent.reward import Reward
 from latent_agent.settings import Settings, settings_for
 from latent_memory import LatentMemory, Shelf, StoredTrace
+from latent_memory.database import Database
 from latent_memory.priors.nights import count_new, count_unread
 from latent_memory.priors.priors import PriorInfo, Source, active_prior, source_of
-from latent_memory.sqlite import Database
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from safetensors.torch import load, save
 from latent_agent.nights.job import NightJob
 from latent_agent.nights.replay import Replay
 from latent_agent.nights.retention import KEPT_FOR
-from latent_memory.files import replace_file
 from latent_memory.priors.priors import Source, active_prior
 
 FORMAT = 1
@@ -55,12 +53,8 @@ class KeptNight:
     version: int | None = None
     replays: dict[str, Replay] = field(default_factory=dict[str, Replay])
 
-    def write(self, path: Path) -> None:
-        """Write it, whole or not at all.
-
-        Raises:
-            OSError: If the disk refuses.
-        """
+    def packed(self) -> bytes:
+        """Return it as the content of a file."""
         # A copy, since replays come in from several threads.
         rows = {key: asdict(replay) for key, replay in self.replays.copy().items()}
         notes = {name: value for name, value in vars(self).items() if name != "tensors"}
@@ -68,17 +62,15 @@ class KeptNight:
         text = json.dumps({"format": FORMAT, "written": time.time(), **notes}).encode()
         packed = torch.frombuffer(bytearray(text), dtype=torch.uint8)
         body = save({**self.tensors, _NOTES: packed})
-        replace_file(path, hashlib.sha256(body).digest() + body)
+        return hashlib.sha256(body).digest() + body
 
     @classmethod
-    def read(cls, path: Path, wanted: Mapping[str, Any]) -> "KeptNight":
-        """Read it, for a night that is made from what is wanted.
+    def read(cls, content: bytes, wanted: Mapping[str, Any]) -> "KeptNight":
+        """Read a file's content, for a night that is made from what is wanted.
 
         Raises:
             ValueError: If it cannot be used; says why.
-            OSError: If it cannot be read.
         """
-        content = path.read_bytes()
         body = content[_DIGEST:]
         if content[:_DIGEST] != hashlib.sha256(body).digest():
             raise ValueError("its file is cut off or damaged")

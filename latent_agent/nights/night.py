@@ -18,7 +18,7 @@ from latent_agent.nights.rated import rated_answers, read_corrections
 from latent_agent.nights.replay import Replay, Replayer, pick_questions
 from latent_agent.nights.retention import prune
 from latent_agent.nights.training import course_of, fit
-from latent_agent.recall.active_prior import ActivePrior, prior_path
+from latent_agent.recall.active_prior import ActivePrior
 from latent_agent.recall.prior_checkpoint import PriorCard, save_prior
 from latent_agent.recall.prior_network import LatentPrior
 from latent_agent.reward.rebuild import reward_from_id
@@ -53,7 +53,7 @@ def consolidate(job: NightJob) -> NightReport:
 
 
 def _consolidated(job: NightJob) -> NightReport:
-    with night_lock(job.memory.path):
+    with night_lock(job.database):
         if not job.database.readonly:
             job.memory.tidy()
         read_corrections(job)
@@ -126,7 +126,7 @@ def _store_candidate(night: NightRun, dataset: Dataset, network: LatentPrior) ->
         shape=network.shape,
     )
     file = f"{version}.safetensors"
-    signed = save_prior(network, card, prior_path(database.path, file))
+    signed = save_prior(network, card, database.files, file)
     note_file(database, version, file, signed.checksum)
     return ActivePrior(version=str(version), network=network.eval())
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from latent_agent.errors import LatentAgentError, NightStoppedError, TooLittleError
@@ -24,7 +23,7 @@ from latent_memory.priors.nights import (
     end_night,
     resume_night,
 )
-from latent_memory.priors.priors import find_prior, kept_path, lacks_traces, source_of
+from latent_memory.priors.priors import find_prior, kept_name, lacks_traces, source_of
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class NightRun:
     Attributes:
         job: What it was given.
         kept: What it has done so far.
-        path: Where that is kept; None: nothing lies on the shelf.
+        file: Where that is kept; None: nothing lies on the shelf.
         last: The newest trace that it reads.
         candidate: The prior that it had trained before it was cut short.
         course: Of the training, while it lasts.
@@ -46,7 +45,7 @@ class NightRun:
 
     job: NightJob
     kept: KeptNight
-    path: Path | None
+    file: str | None
     last: int
     candidate: ActivePrior | None = None
     course: Course | None = None
@@ -76,12 +75,12 @@ class NightRun:
             kept.tensors, kept.course = self.course.state()
         elif kept.version is None:
             return
-        if self.path is None or lacks_traces(self.job.database, kept.sources):
+        if self.file is None or lacks_traces(self.job.database, kept.sources):
             return
         seconds, kept.seconds = kept.seconds, self.seconds
         try:
-            kept.write(self.path)
-        except OSError as error:
+            self.job.database.files.write(self.file, kept.packed())
+        except (LatentMemoryError, OSError) as error:
             logger.warning("what night %s has done cannot be kept: %s", kept.night, error)
         kept.seconds, self._written = seconds, time.monotonic()
 
@@ -97,8 +96,8 @@ class NightRun:
             gate=self.figures.get("gate", {}),
         )
         end_night(self.job.database, self.kept.night, result)
-        if self.path is not None and not stopped:
-            self.path.unlink(missing_ok=True)
+        if self.file is not None and not stopped:
+            self.job.database.files.delete(self.file)
 
 
 @contextmanager
@@ -135,7 +134,7 @@ def _begun(job: NightJob) -> NightRun:
     return NightRun(
         job=job,
         kept=KeptNight(made_from=made_from(job), night=number, seed=seed, sources=()),
-        path=None if source is None else kept_path(job.database.path, source.shelf),
+        file=None if source is None else kept_name(source.shelf),
         last=0 if source is None else source.last,
     )
 
@@ -143,22 +142,26 @@ def _begun(job: NightJob) -> NightRun:
 def _going_on(job: NightJob) -> NightRun | None:
     """Return the night that was cut short, if what it did can be used."""
     source = source_of(job.database, job.shelf)
-    path = None if source is None else kept_path(job.database.path, source.shelf)
-    if path is None or not path.is_file():
+    if source is None:
+        return None
+    file, files = kept_name(source.shelf), job.database.files
+    try:
+        content = files.read(file)
+    except FileNotFoundError:
         return None
     try:
-        kept = KeptNight.read(path, made_from(job))
+        kept = KeptNight.read(content, made_from(job))
         if lacks_traces(job.database, kept.sources):
             raise ValueError("a trace that it learnt from was forgotten, or has expired")
         candidate = None
         if kept.version is not None:
             info = find_prior(job.database, kept.version)
-            candidate = ActivePrior.of(info, job.shelf, job.memory.path)
+            candidate = ActivePrior.of(info, job.shelf, job.database)
         if not resume_night(job.database, kept.night):
             raise ValueError("its record is gone")
     except (LatentAgentError, LatentMemoryError, OSError, ValueError) as why:
         logger.warning("what an earlier night has done is not used, a new one begins: %s", why)
-        path.unlink(missing_ok=True)
+        files.delete(file)
         return None
     last = kept.sources[0].last
-    return NightRun(job=job, kept=kept, path=path, last=last, candidate=candidate)
+    return NightRun(job=job, kept=kept, file=file, last=last, candidate=candidate)

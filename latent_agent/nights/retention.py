@@ -6,13 +6,11 @@ Rows stay longer than files, as a record; how many nights that published nothing
 import time
 from datetime import timedelta
 
-from latent_agent.nights.lock import LOCK_FILES
-from latent_agent.recall.active_prior import prior_path
 from latent_memory import Shelf
+from latent_memory.database import Database
 from latent_memory.priors.nights import drop_old_nights
-from latent_memory.priors.priors import active_prior, kept_paths, list_priors, priors_folder
+from latent_memory.priors.priors import active_prior, kept_names, list_priors
 from latent_memory.priors.publishing import drop_files
-from latent_memory.sqlite import Database
 
 KEPT_FOR = timedelta(days=7)
 """How long it is kept what a night has done that was stopped or killed."""
@@ -36,9 +34,9 @@ def prune(database: Database, shelf: Shelf, keep: int) -> None:
     kept = {active, *fresh[:keep]}
     drop_files(database, [prior.version for prior in known if prior.version not in kept])
     # A kill, or a shelf that was forgotten, leaves files behind.
-    owned = {prior_path(database.path, prior.file) for prior in list_priors(database) if prior.file}
-    kept_since = time.time() - KEPT_FOR.total_seconds()
-    owned |= {path for path in kept_paths(database.path) if path.stat().st_mtime > kept_since}
-    for path in priors_folder(database.path).iterdir():
-        if path not in owned and path.name not in LOCK_FILES and path.is_file():
-            path.unlink(missing_ok=True)
+    owned = {prior.file for prior in list_priors(database)}
+    kept_since, kept_nights = time.time() - KEPT_FOR.total_seconds(), kept_names(database)
+    for file in database.files.list():
+        goes_on = file.name in kept_nights and file.written > kept_since
+        if file.name not in owned and not goes_on:
+            database.files.delete(file.name)

@@ -3,7 +3,6 @@
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +11,8 @@ from latent_agent.errors import PriorError
 from latent_agent.recall.prior_checkpoint import load_prior
 from latent_agent.recall.prior_network import LatentPrior
 from latent_memory import LatentMemory, Shelf
-from latent_memory.priors.priors import PriorInfo, active_prior, find_prior, priors_folder
+from latent_memory.database import Database
+from latent_memory.priors.priors import PriorInfo, active_prior, find_prior
 from latent_memory.trace import Vector
 
 _KEPT = 8  # priors held in memory
@@ -57,7 +57,7 @@ class ActivePrior:
         if info is None:
             return None
         try:
-            prior = cls.of(info, shelf, memory.path)
+            prior = cls.of(info, shelf, base)
             shape = prior.network.shape
             if widths not in (None, (shape.embedding, shape.width)):
                 raise PriorError(
@@ -73,7 +73,7 @@ class ActivePrior:
 
     @classmethod
     def of(
-        cls, info: PriorInfo, shelf: Shelf, database: Path, *, fresh: bool = False
+        cls, info: PriorInfo, shelf: Shelf, database: Database, *, fresh: bool = False
     ) -> "ActivePrior":
         """Read a prior for a shelf; ``fresh``: even if it has been read before.
 
@@ -86,7 +86,7 @@ class ActivePrior:
                 "latent-agent prior list"
             )
         read = _read if fresh else _read_once
-        network = read(prior_path(database, info.file), info.version, info.checksum, shelf)
+        network = read(_File(database, info.file), info.version, info.checksum, shelf)
         return cls(version=str(info.version), network=network)
 
     @torch.no_grad()
@@ -103,30 +103,30 @@ class ActivePrior:
         return self.network(embedding.to(here), base.to(here)).to(base.device)
 
 
-def prior_path(database: Path, file: str) -> Path:
-    """Return a prior's path, which never leaves the folder of the database's priors.
+class _File:
+    """A prior's file: the same for all who have the same database open."""
 
-    Raises:
-        PriorError: If the name would.
-    """
-    folder = priors_folder(database)
-    path = folder / file
-    if Path(file).name != file or path.is_symlink():
-        raise PriorError(
-            f"a prior's file must lie in {str(folder)!r} itself, got {file!r}; go back with: "
-            "latent-agent prior rollback"
-        )
-    return path
+    def __init__(self, database: Database, name: str) -> None:
+        self.database, self.name = database, name
+
+    def _key(self) -> tuple[object, str]:
+        return self.database.location, self.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _File) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
 
-def _read(path: Path, version: int, checksum: str, shelf: Shelf) -> LatentPrior:
-    network, card = load_prior(path)
+def _read(file: _File, version: int, checksum: str, shelf: Shelf) -> LatentPrior:
+    network, card = load_prior(file.database.files, file.name)
     actual = (card.version, card.checksum, card.fingerprint, card.reward, card.namespace)
     wanted = (str(version), checksum, shelf.fingerprint, shelf.reward, shelf.namespace)
     if actual != wanted:
         raise PriorError(
             f"a prior must be of the version, checksum, model, reward and namespace that the "
-            f"database says, {wanted!r}, but {str(path)!r} is of {actual!r}; go back with: "
+            f"database says, {wanted!r}, but {file.name!r} is of {actual!r}; go back with: "
             "latent-agent prior rollback"
         )
     return network

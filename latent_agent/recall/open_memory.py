@@ -4,6 +4,8 @@ import warnings
 from pathlib import Path
 from typing import Literal
 
+from sqlalchemy import URL
+
 from latent_agent.errors import SettingError
 from latent_memory import LatentMemory, LocationError, default_location
 from latent_memory.fork_renewal import ForkSafeLock
@@ -11,7 +13,7 @@ from latent_memory.locations import locate
 
 Mode = Literal["read-write", "read", "write"]
 
-_open: dict[tuple[Path, Mode], LatentMemory] = {}
+_open: dict[tuple[Path | URL, Mode], LatentMemory] = {}
 _lock = ForkSafeLock()
 
 
@@ -25,9 +27,9 @@ def open_memory(memory: object, mode: Mode) -> LatentMemory | None:
     """
     if memory is None or isinstance(memory, LatentMemory):
         return memory
-    if not isinstance(memory, (str, Path)):
+    if not isinstance(memory, (str, Path, URL)):
         raise SettingError(
-            "memory must be 'default', None, a path, a sqlite:/// URL or a LatentMemory, got "
+            "memory must be 'default', None, a path, a URL or a LatentMemory, got "
             f"{memory!r}; for example memory='answers.sqlite3'"
         )
     if memory != "default":
@@ -39,7 +41,7 @@ def open_memory(memory: object, mode: Mode) -> LatentMemory | None:
         return None
 
 
-def _shared(location: str | Path, mode: Mode) -> LatentMemory:
+def _shared(location: str | Path | URL, mode: Mode) -> LatentMemory:
     key = (locate(location), mode)
     with _lock:
         if key not in _open:

@@ -1,24 +1,22 @@
 """A prior as a file: safetensors, and beside the weights what it is, as JSON.
 
-A file is written under a temporary name and moved into place when it is whole; it is believed
-only if its checksum holds.
+A file is believed only if its checksum holds.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from latent_agent.errors import PriorError
 from latent_agent.recall.prior_network import LatentPrior, PriorShape
-from latent_memory.files import sync
+from latent_memory import LatentMemoryError
+from latent_memory.database import Files
 
 FORMAT = 1
 _KEY = "latent_prior"
@@ -49,40 +47,38 @@ class PriorCard:
     checksum: str = ""
 
 
-def save_prior(prior: LatentPrior, card: PriorCard, path: Path) -> PriorCard:
+def save_prior(prior: LatentPrior, card: PriorCard, files: Files, name: str) -> PriorCard:
     """Write a prior, whole or not at all; return its card with the checksum.
 
     Raises:
         OSError: If the disk refuses.
+        LatentMemoryError: If the memory refuses.
     """
     weights = prior.weights()
     signed = replace(card, checksum=_checksum(weights, card))
     text = json.dumps({"format": FORMAT, **asdict(signed)}, sort_keys=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_bytes(save(dict(weights), metadata={_KEY: text}))
-    sync(partial)
-    partial.replace(path)
-    sync(path.parent)
+    files.write(name, save(dict(weights), metadata={_KEY: text}))
     return signed
 
 
-def load_prior(path: Path) -> tuple[LatentPrior, PriorCard]:
+def load_prior(files: Files, name: str) -> tuple[LatentPrior, PriorCard]:
     """Read a prior and its card.
 
     Raises:
         PriorError: If the file is missing, damaged, of another format, or no prior at all.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            notes: dict[str, str] = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        card = _read_card(notes)
+        content = files.read(name)
+        weights = load(content)
+        card = _read_card(_notes(content))
         prior = _filled(card.shape, weights)
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise _damaged(path, str(error).splitlines()[0]) from error
+    except (
+        *(LatentMemoryError, OSError, SafetensorError),
+        *(ValueError, TypeError, KeyError, RuntimeError),
+    ) as error:
+        raise _damaged(name, str(error).splitlines()[0]) from error
     if card.checksum != _checksum(prior.weights(), card):
-        raise _damaged(path, "its checksum does not hold")
+        raise _damaged(name, "its checksum does not hold")
     return prior.eval().requires_grad_(False), card
 
 
@@ -96,11 +92,17 @@ def _filled(shape: PriorShape, weights: Mapping[str, torch.Tensor]) -> LatentPri
     return prior
 
 
-def _damaged(path: Path, reason: str) -> PriorError:
+def _damaged(name: str, reason: str) -> PriorError:
     return PriorError(
-        f"a prior's file must be whole, got {str(path)!r} ({reason}); go back with: latent-agent "
+        f"a prior's file must be whole, got {name!r} ({reason}); go back with: latent-agent "
         "prior rollback, or train again with: latent-agent consolidate"
     )
+
+
+def _notes(content: bytes) -> dict[str, str]:
+    """Return what a safetensors file, which has been read, says beside its tensors."""
+    head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return head.get("__metadata__", {})
 
 
 def _read_card(notes: Mapping[str, str]) -> PriorCard:

@@ -1,9 +1,12 @@
-"""Files that last."""
+"""Files that last, and files that go."""
 
+import logging
 import os
 import tempfile
 import time
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 _ABANDONED = 3600.0  # seconds after which a temporary file belongs to a writer that died
 
@@ -33,6 +36,27 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
     if os.name == "posix":  # elsewhere a folder cannot be opened
         sync(path.parent)
+
+
+def delete_file(file: Path) -> bool:
+    """Delete a file that may hold what is erased; return whether it is gone.
+
+    If it cannot be, a warning is logged: the traces are gone all the same.
+    """
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        logger.warning(
+            "%s may hold what is erased, and cannot be deleted (%s); make its folder writable, and "
+            "delete it yourself",
+            file,
+            error,
+        )
+        return False
+    logger.info("%s was deleted: it may hold what is erased", file)
+    return True
 
 
 def _sweep(path: Path) -> None:

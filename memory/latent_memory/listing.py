@@ -8,8 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, exists, func, select
 
 import latent_migrations
-from latent_memory.index.index_state import snapshot_folder
-from latent_memory.sqlite import Database, backups, log_bytes
+from latent_memory.database import Database
 from latent_memory.tables import ratings, shelves, texts, traces
 from latent_memory.trace import Shelf
 from latent_memory.trace_rows import ON_SHELF, from_time, names, to_shelf
@@ -69,7 +68,7 @@ class Stats:
     """The size of a memory.
 
     Attributes:
-        path: The database file.
+        path: The database file, or its URL without a password.
         revision: Its schema's revision.
         traces: Traces that it holds.
         shelves: The shelves that they lie on.
@@ -79,7 +78,7 @@ class Stats:
         backups: Copies that migrations made.
     """
 
-    path: Path
+    path: Path | str
     revision: str
     traces: int
     shelves: Sequence[ShelfInfo]
@@ -168,15 +167,14 @@ def read_stats(database: Database) -> Stats:
     with database.read() as connection:
         shelves = list_shelves(connection)
         revision = latent_migrations.current(connection)
-    folder = snapshot_folder(database.path)
-    snapshots = list(folder.iterdir()) if folder.is_dir() else []
+    sizes = database.sizes()
     return Stats(
-        path=database.path,
+        path=database.place,
         revision=revision or "",
         traces=sum(info.traces for info in shelves),
         shelves=shelves,
-        database_bytes=database.path.stat().st_size,
-        log_bytes=log_bytes(database.path),
-        index_bytes=sum(file.stat().st_size for file in snapshots),
-        backups=backups(database.path),
+        database_bytes=sizes.database,
+        log_bytes=sizes.log,
+        index_bytes=sizes.index,
+        backups=sizes.backups,
     )

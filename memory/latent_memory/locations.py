@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import platformdirs
-from sqlalchemy.engine import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from latent_memory.errors import LocationError
@@ -29,17 +29,22 @@ def default_location() -> Path:
     return folder / "memory.sqlite3"
 
 
-def locate(location: str | Path) -> Path:
-    """Return the path of the database file that a path or URL names.
+def locate(location: str | Path | URL) -> Path | URL:
+    """Return the path of the database file that a location names, or its URL on a server.
 
-    It is absolute and leads over no symbolic link: one file has one path, whatever it is called,
-    so what lies beside it is shared by all who use it.
+    A path is absolute and leads over no symbolic link: one file has one path, whatever it is
+    called, so what lies beside it is shared by all who use it.
 
     Raises:
         LocationError: If it names none.
     """
-    text = str(location)
-    path = _path_in(text) if "://" in text else text
+    text = location if isinstance(location, str) else str(location)
+    path: str | Path = text
+    if isinstance(location, URL) or "://" in text:
+        url = _url_of(location)
+        if url.get_backend_name() == "postgresql":
+            return url
+        path = _path_in(url)
     if path in ("", ":memory:") or "\0" in path:
         raise LocationError(
             f"a memory must be kept in a file, got {text!r}; give a path, for example "
@@ -76,23 +81,34 @@ def resolve(path: str | Path) -> Path:
         ) from error
 
 
-def _path_in(text: str) -> str:
+def shown(location: Path | URL) -> Path | str:
+    """Return a location as it can be shown: whose it is and where, and no password."""
+    if isinstance(location, Path):
+        return location
+    return location.set(query={}).render_as_string(hide_password=True)
+
+
+def _url_of(location: object) -> URL:
     try:
-        url = make_url(text)
-    except ArgumentError as error:
+        return make_url(location if isinstance(location, URL) else str(location))
+    except (ArgumentError, ValueError):
+        # Neither the text nor the error is shown: there may be a password in it.
         raise LocationError(
-            f"a memory must be a path or a sqlite:/// URL, got {text!r}; for example "
-            "sqlite:///memory.sqlite3"
-        ) from error
+            "a memory must be a path, a sqlite:/// or a postgresql+psycopg:// URL, got a URL that "
+            "cannot be read; for example sqlite:///memory.sqlite3, or "
+            "postgresql+psycopg://USER@HOST/DATABASE"
+        ) from None
+
+
+def _path_in(url: URL) -> str:
     if url.get_backend_name() != "sqlite":
-        shown = url.render_as_string(hide_password=True)
         raise LocationError(
-            f"a memory must lie in SQLite, the only kind of database so far, got {shown!r}; give "
-            "a path or sqlite:///PATH"
+            f"a memory must lie in SQLite or PostgreSQL, got {shown(url)!r}; give a path, "
+            "sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
         )
     if url.query or url.host:
         raise LocationError(
-            f"a memory's URL must be sqlite:///PATH and nothing more, got {text!r}; for an "
+            f"a memory's URL must be sqlite:///PATH and nothing more, got {shown(url)!r}; for an "
             "absolute path, sqlite:////PATH"
         )
     return url.database or ""

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, case, cast, exists, func, select
 
+from latent_memory.database import Database
 from latent_memory.shelf_names import FEEDBACK, UNRATED
-from latent_memory.sqlite import Database
 from latent_memory.tables import ratings, shelves, traces
 from latent_memory.trace_rows import from_time
 

@@ -4,10 +4,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import bindparam, select
 
-from latent_memory.index.shelf_index import ShelfIndex
+from latent_memory.database import Database, Nearest
 from latent_memory.retention.limits import read_limits
 from latent_memory.retention.selection import in_chunks
-from latent_memory.sqlite import Database
 from latent_memory.tables import traces
 from latent_memory.trace import Neighbour, Vector
 from latent_memory.trace_rows import read_traces
@@ -17,7 +16,7 @@ _CREATED = select(traces.c.id, traces.c.created).where(
 )
 
 
-def recall(database: Database, index: ShelfIndex, query: Vector, k: int) -> list[Neighbour]:
+def recall(database: Database, index: Nearest, query: Vector, k: int) -> list[Neighbour]:
     """Return the ``k`` traces that are most similar to a query, best first.
 
     Raises:

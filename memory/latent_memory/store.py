@@ -7,8 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
+from sqlalchemy import URL
+
 from latent_memory import listing
 from latent_memory import trace_rows as rows
+from latent_memory.database import Database
 from latent_memory.erasure_log import FORGOTTEN, PRUNED, Erasure, list_erasures
 from latent_memory.errors import ReadOnlyError
 from latent_memory.feedback.counts import Ratings, read_ratings
@@ -21,7 +24,6 @@ from latent_memory.feedback.rows import (
 )
 from latent_memory.feedback.values import Feedback, GivenFeedback, Rating, check_feedback
 from latent_memory.index.ivf_layout import IndexSettings
-from latent_memory.index.shelf_index import OpenIndexes
 from latent_memory.listing import ShelfInfo, Stats, TraceInfo, read_stats
 from latent_memory.progress import Progress
 from latent_memory.recall import recall
@@ -32,7 +34,6 @@ from latent_memory.retention.limits import Limits, read_limits, write_limits
 from latent_memory.retention.selection import least_useful, matching
 from latent_memory.retention.upkeep import Tidied, Upkeep
 from latent_memory.schema import open_database
-from latent_memory.sqlite import Database
 from latent_memory.trace import Neighbour, Shelf, StoredTrace, Trace, Vector, without_texts
 from latent_memory.transfer.exporting import export
 from latent_memory.transfer.importing import import_
@@ -50,7 +51,8 @@ class LatentMemory:
     and with the same arguments: both then see the same traces.
 
     Args:
-        location: A path or a ``sqlite:///`` URL; a new database is made where there is none.
+        location: A path, a ``sqlite:///`` or a ``postgresql+psycopg://`` URL. A file is made where
+            there is none; a database on a server must be there.
         mode: ``read-write``, ``read`` (nothing is stored) or ``write`` (nothing is recalled).
         store_text: Whether questions and answers are stored too.
         index: How the indexes for recall are built.
@@ -62,7 +64,7 @@ class LatentMemory:
 
     def __init__(
         self,
-        location: str | Path,
+        location: str | Path | URL,
         *,
         mode: Mode = "read-write",
         store_text: bool = True,
@@ -75,13 +77,26 @@ class LatentMemory:
         self._mode: Mode = mode
         self._store_text, self._index = store_text, index
         self._database = open_database(location, readonly=mode == "read")
-        self.path = self._database.path
         self._upkeep = Upkeep(self._database)
-        self._indexes = OpenIndexes(self._database, index)
+        self._indexes = self._database.indexes(index)
 
     def __reduce__(self) -> tuple[object, ...]:
         again = partial(type(self), mode=self._mode, store_text=self._store_text, index=self._index)
-        return again, (self.path,)
+        return again, (self._database.location,)
+
+    @property
+    def path(self) -> Path:
+        """The database's file.
+
+        Raises:
+            LocationError: If it lies on a server.
+        """
+        return self._database.path
+
+    @property
+    def place(self) -> Path | str:
+        """Where it lies, as it can be shown: its file, or its URL without a password."""
+        return self._database.place
 
     @property
     def database(self) -> Database:
@@ -127,7 +142,7 @@ class LatentMemory:
         """
         if self._mode == "write":
             raise ReadOnlyError(
-                f"a memory must be readable to recall, but {str(self.path)!r} is open with "
+                f"a memory must be readable to recall, but {str(self.place)!r} is open with "
                 "mode='write'; open it with mode='read-write'"
             )
         check_shelf(shelf)

@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import RowMapping, bindparam, func, select
 
+from latent_memory.database import Database
 from latent_memory.errors import DamageError
 from latent_memory.progress import Progress
-from latent_memory.sqlite import Database
 from latent_memory.tables import (
     embeddings,
     feedback,

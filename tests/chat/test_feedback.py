@@ -30,8 +30,9 @@ from latent_memory import (
     StoredTrace,
 )
 from latent_memory.priors.nights import begin_night
-from latent_memory.priors.priors import priors_folder, source_of
+from latent_memory.priors.priors import source_of
 from latent_memory.priors.publishing import note_file, publish, reserve
+from latent_memory.sqlite import Folder, priors_folder
 from tests.support.tool_templates import tool_tokenizer
 
 SCHEMA = {"title": "day", "type": "object", "properties": {"day": {"enum": ["Monday", "Sunday"]}}}
@@ -66,7 +67,12 @@ def publish_untrained(memory: LatentMemory, shelf: Shelf) -> int:
         reward=shelf.reward, first_trace=source.first, last_trace=source.last, shape=shape,
     )  # fmt: skip
     path = priors_folder(memory.path) / f"{version}.safetensors"
-    note_file(database, version, path.name, save_prior(LatentPrior(shape, 5), card, path).checksum)
+    note_file(
+        database,
+        version,
+        path.name,
+        save_prior(LatentPrior(shape, 5), card, Folder(path.parent), path.name).checksum,
+    )
     publish(database, version)
     return version
 

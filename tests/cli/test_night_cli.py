@@ -115,7 +115,7 @@ def test_a_damaged_prior_is_not_published(published: Path) -> None:
 
 
 def test_another_night_at_work_is_exit_code_3(memory: Path) -> None:
-    with night_lock(memory):
+    with LatentMemory(memory) as held, night_lock(held.database):
         result = run("consolidate", "--memory", memory)
     assert result.exit_code == 3
     assert f"process {os.getpid()}" in result.stderr

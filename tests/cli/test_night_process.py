@@ -18,7 +18,7 @@ from latent_agent.errors import ModelError, NightStoppedError, SettingError
 from latent_agent.nights.job import NightJob, NightReport
 from latent_memory import LatentMemory, Shelf
 from latent_memory.priors.nights import list_nights
-from latent_memory.priors.priors import kept_paths
+from latent_memory.sqlite import kept_paths
 from tests.support.night_commands import COMMAND, printed, run
 
 SHELF = Shelf(namespace="default", fingerprint="f", reward="r")

@@ -9,7 +9,7 @@ from sqlalchemy import inspect, text
 
 import latent_migrations
 from latent_memory.schema import migrate
-from latent_memory.sqlite import Database, backups, look
+from latent_memory.sqlite import SqliteDatabase, backups, look
 from tests.crash.check import require
 
 REVISION = "9999"
@@ -58,7 +58,7 @@ def check_migrated(database: Path) -> bool:
     Raises:
         AssertionError: If the schema is neither the old nor the new one, or a row is not.
     """
-    opened = Database(database, readonly=False)
+    opened = SqliteDatabase(database, readonly=False)
     with opened.read() as connection:
         revision = latent_migrations.current(connection)
         done = revision == REVISION

@@ -197,7 +197,7 @@ def test_nights_that_come_to_nothing_are_warned_of(
 def test_a_night_that_is_running_is_not_taken_for_killed(tmp_path: Path) -> None:
     with LatentMemory(tmp_path / "m.sqlite3") as opened:
         opened.add(trace())
-        with night_lock(opened.path):
+        with night_lock(opened.database):
             begin_night(opened.database, SHELF, seed=0, inputs={})
             about = examined("--memory", opened.path, "--no-smoke")[1]["nights of default"]
     assert (about["state"], "running" in about["text"]) == ("ok", True)

@@ -9,8 +9,9 @@ from sqlalchemy import text
 
 from latent_memory import LatentMemory, Limits
 from latent_memory.priors.nights import begin_night
-from latent_memory.priors.priors import find_prior, priors_folder, source_of
+from latent_memory.priors.priors import find_prior, source_of
 from latent_memory.priors.publishing import drop_files, note_file, publish, reserve
+from latent_memory.sqlite import priors_folder
 from tests.support.memories import (
     SHELF,
     held,

@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from latent_agent.cli import app
 from latent_agent.errors import NightRunningError, SettingError
-from latent_agent.nights.lock import night_lock, night_running
+from latent_agent.nights.lock import night_lock
 from latent_agent.recall.open_memory import open_memory
 from latent_memory import IndexSettings, LatentMemory, LocationError, migrate
 from latent_memory.priors.nights import begin_night
-from latent_memory.priors.priors import priors_folder, source_of
+from latent_memory.priors.priors import source_of
 from latent_memory.priors.publishing import note_file, publish, reserve
-from latent_memory.sqlite import backup
+from latent_memory.sqlite import backup, priors_folder
 from tests.migrations.test_migrations import database_at
 from tests.support.memories import SHELF, recalled, trace, vector
 
@@ -107,7 +107,7 @@ import sys
 from latent_agent.nights.lock import night_lock
 from latent_memory import LatentMemory
 
-with LatentMemory(sys.argv[1]) as memory, night_lock(memory.path):
+with LatentMemory(sys.argv[1]) as memory, night_lock(memory.database):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -128,15 +128,15 @@ def test_a_second_night_finds_the_first_ones_lock(real: Path, tmp_path: Path) ->
         assert night.stdin is not None
         assert night.stdout is not None
         assert night.stdout.readline() == "held\n"
-        assert night_running(memory.path)
+        assert memory.database.night_running()
         with (
             pytest.raises(NightRunningError, match=f"process {night.pid}"),
-            night_lock(memory.path),
+            night_lock(memory.database),
         ):
             pass
         night.stdin.close()
         assert night.wait(10) == 0
-        assert not night_running(memory.path)
+        assert not memory.database.night_running()
 
 
 def test_two_objects_write_one_file_at_once(real: Path, tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ from hypothesis.stateful import (
 )
 
 from latent_memory import LatentMemory, Limits, Trace, TraceError, TraceInfo
-from latent_memory.index.index_state import snapshot_folder
 from latent_memory.index.ivf_layout import IndexSettings
+from latent_memory.sqlite import index_folder
 from tests.support.examples import examples
 from tests.support.memories import in_namespace, recalled, trace, vector
 
@@ -260,11 +260,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def delete_index(self) -> None:
-        shutil.rmtree(snapshot_folder(self.memory.path), ignore_errors=True)
+        shutil.rmtree(index_folder(self.memory.path), ignore_errors=True)
 
     @rule(share=st.floats(0, 1), flip=st.booleans())
     def damage_index(self, share: float, flip: bool) -> None:
-        for file in snapshot_folder(self.memory.path).glob("*.index"):
+        for file in index_folder(self.memory.path).glob("*.index"):
             content = bytearray(file.read_bytes())
             at = min(int(share * len(content)), len(content) - 1)
             content[at] ^= 1

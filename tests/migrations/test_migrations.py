@@ -14,7 +14,7 @@ from sqlalchemy import Connection, create_engine, text
 
 import latent_migrations
 from latent_memory import LatentMemory, LocationError, SchemaError, migrate
-from latent_memory.sqlite import Database, make_file, mark
+from latent_memory.sqlite import FileAddress, SqliteDatabase, make_file
 from latent_memory.tables import metadata
 from tests.crash.migrating import REVISION, extended_migrations, migrate_copy
 from tests.support.memories import Worker, recalled, trace, vector
@@ -150,9 +150,9 @@ ROWS: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], None]
 def database_at(path: Path, revision: str) -> Path:
     """Make a database as a program of that revision would have left it, with rows."""
     make_file(path)
-    database = Database(path, readonly=False)
+    database = SqliteDatabase(path, readonly=False)
     with database.write() as connection:
-        mark(connection)
+        FileAddress(path).mark(connection)
         latent_migrations.upgrade(connection, revision)
         ROWS[revision][0](connection)
     database.close()
@@ -193,7 +193,7 @@ def test_rows_come_through_from_every_revision(tmp_path: Path, revision: str) ->
     done = migrate(path)
     assert (done.current, done.head) == (revision, REVISIONS[-1])
     assert list(done.pending) == REVISIONS[REVISIONS.index(revision) + 1 :]
-    database = Database(path, readonly=False)
+    database = SqliteDatabase(path, readonly=False)
     with database.read() as connection:
         ROWS[revision][1](connection)
         assert database.faults(connection) == []
@@ -206,7 +206,7 @@ def test_rows_come_through_from_every_revision(tmp_path: Path, revision: str) ->
 def test_rows_come_through_one_step(tmp_path: Path, revision: str) -> None:
     before = REVISIONS[REVISIONS.index(revision) - 1]
     path = database_at(tmp_path / "m.sqlite3", before)
-    database = Database(path, readonly=False)
+    database = SqliteDatabase(path, readonly=False)
     with database.write() as connection:
         latent_migrations.upgrade(connection, revision)
         assert latent_migrations.current(connection) == revision

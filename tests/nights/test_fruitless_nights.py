@@ -16,8 +16,9 @@ from latent_agent.nights.scheduler import ConsolidationScheduler
 from latent_agent.reward import CallableReward
 from latent_memory import LatentMemory
 from latent_memory.priors.nights import Result, begin_night, count_new, end_night, list_nights
-from latent_memory.priors.priors import active_prior, list_priors, priors_folder, source_of
+from latent_memory.priors.priors import active_prior, list_priors, source_of
 from latent_memory.priors.publishing import drop_files, note_file, publish, reserve
+from latent_memory.sqlite import priors_folder
 from tests.support.night_world import SETTINGS, day, job, right, shelf_of
 
 

@@ -13,7 +13,7 @@ from latent_agent.model.conversation import Turn
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.replay import Replayer
-from latent_agent.recall.active_prior import ActivePrior, prior_path
+from latent_agent.recall.active_prior import ActivePrior
 from latent_agent.recall.prior_checkpoint import load_prior
 from latent_agent.recall.prior_network import LatentPrior, PriorShape
 from latent_agent.recall.types import CallMemory, Recalled
@@ -103,7 +103,7 @@ def test_what_the_gate_asks_decides_nothing_before_it(tmp_path: Path) -> None:
         reward = Recorded()
         shelf = shelf_of(reward)
         consolidate(job(memory, day(memory), reward=reward, settings=every_question()))
-        before, _ = load_prior(prior_path(memory.path, "1.safetensors"))
+        before, _ = load_prior(memory.database.files, "1.safetensors")
 
     def changed(question: str, _: object) -> Trace:
         make = wrong_trace_for if question in reward.asked else trace_for
@@ -111,7 +111,7 @@ def test_what_the_gate_asks_decides_nothing_before_it(tmp_path: Path) -> None:
 
     with open_at(tmp_path / "second") as memory:
         report = consolidate(job(memory, day(memory, make=changed), settings=every_question()))
-        after, _ = load_prior(prior_path(memory.path, "1.safetensors"))
+        after, _ = load_prior(memory.database.files, "1.safetensors")
     assert len(reward.asked) > 15
     assert report.figures["gate"]["questions"] == len(reward.asked)
     for name, weights in before.weights().items():

@@ -18,11 +18,11 @@ from latent_agent.nights.job import NightJob, NightReport
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.regression_set import Anchor
 from latent_agent.nights.watch import Watch
-from latent_agent.recall.active_prior import prior_path
 from latent_agent.reward import Case, Reward, Score
 from latent_memory import LatentMemory, Limits, Shelf
 from latent_memory.priors.nights import count_new, list_nights
-from latent_memory.priors.priors import kept_paths, list_priors
+from latent_memory.priors.priors import list_priors
+from latent_memory.sqlite import kept_paths, priors_folder
 from tests.support.memories import age
 from tests.support.night_world import SEARCH, SETTINGS, day, job, open_at
 
@@ -50,7 +50,7 @@ def going_on(wanted: NightJob) -> tuple[NightReport, dict[str, list[int]]]:
 
 
 def weights(memory: LatentMemory, version: int) -> bytes:
-    return prior_path(memory.path, f"{version}.safetensors").read_bytes()
+    return (priors_folder(memory.path) / f"{version}.safetensors").read_bytes()
 
 
 @pytest.fixture

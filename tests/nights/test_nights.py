@@ -18,20 +18,15 @@ from latent_agent.nights.job import Watch, plan
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.regression_set import Anchor
 from latent_agent.nights.replay import pick_questions
-from latent_agent.recall.active_prior import prior_path
 from latent_agent.reward import CallableReward
 from latent_memory import LatentMemory, Shelf, StoredTrace, TraceError
 from latent_memory.priors.nights import begin_night, count_new, list_nights
-from latent_memory.priors.priors import (
-    UnknownPriorError,
-    active_prior,
-    list_priors,
-    source_of,
-)
+from latent_memory.priors.priors import UnknownPriorError, active_prior, list_priors, source_of
 from latent_memory.priors.publishing import (
     publish,
     reserve,
 )
+from latent_memory.sqlite import priors_folder
 from tests.support.night_world import (
     SEARCH,
     SETTINGS,
@@ -112,7 +107,7 @@ def test_the_same_seed_gives_the_same_prior(tmp_path: Path) -> None:
     for name in ("one", "two"):
         with open_at(tmp_path / name) as memory:
             consolidate(job(memory, day(memory)))
-            path = prior_path(memory.path, "1.safetensors")
+            path = priors_folder(memory.path) / "1.safetensors"
             checksums.append(path.read_bytes())
     assert checksums[0] == checksums[1]
 

@@ -25,10 +25,8 @@ from latent_agent.nights.scheduler import ConsolidationScheduler
 from latent_agent.recall.active_prior import ActivePrior
 from latent_memory import LatentMemory, Shelf
 from latent_memory.priors.nights import list_nights
-from latent_memory.priors.priors import (
-    active_prior,
-    priors_folder,
-)
+from latent_memory.priors.priors import active_prior
+from latent_memory.sqlite import priors_folder
 from tests.support.night_world import (
     day,
     job,
@@ -45,7 +43,10 @@ def now(memory: LatentMemory, shelf: Shelf) -> int | None:
 
 def test_two_nights_at_once_the_second_says_who_holds_the_lock(memory: LatentMemory) -> None:
     shelf = day(memory)
-    with night_lock(memory.path), pytest.raises(NightRunningError, match=f"process {os.getpid()}"):
+    with (
+        night_lock(memory.database),
+        pytest.raises(NightRunningError, match=f"process {os.getpid()}"),
+    ):
         consolidate(job(memory, shelf))
     assert consolidate(job(memory, shelf)).verdict == "published"
 
@@ -82,7 +83,7 @@ def test_killed_at_random_moments_the_champion_stays_and_the_next_night_succeeds
             kill_after(rng.uniform(0.05, 1.5 * whole))
             champion = active_prior(memory.database, shelf)
             assert champion is not None
-            ActivePrior.of(champion, shelf, memory.path)  # whole, or it raises
+            ActivePrior.of(champion, shelf, memory.database)  # whole, or it raises
         day(memory, 8, start=50_000)
         assert consolidate(job(memory, shelf)).verdict in ("published", "refused")
         verdicts = {night.result and night.result.verdict for night in list_nights(memory.database)}

@@ -15,23 +15,18 @@ import latent_migrations
 from latent_agent.model.conversation import Turn
 from latent_agent.nights.gate import GateSettings
 from latent_agent.nights.night import consolidate
-from latent_agent.recall.active_prior import prior_path
 from latent_agent.recall.prior_checkpoint import load_prior, save_prior
 from latent_agent.reward import CallableReward
 from latent_memory import LatentMemory, Shelf
 from latent_memory.priors.nights import list_nights
-from latent_memory.priors.priors import (
-    UnknownPriorError,
-    active_prior,
-    list_priors,
-    priors_folder,
-)
+from latent_memory.priors.priors import UnknownPriorError, active_prior, list_priors
 from latent_memory.priors.publishing import (
     note_file,
     publish,
     roll_back,
     withdraw_forgotten,
 )
+from latent_memory.sqlite import Folder, priors_folder
 from tests.support.night_world import (
     SETTINGS,
     agent,
@@ -153,7 +148,7 @@ def test_calls_go_on_during_nights_each_answered_with_one_whole_version(
 
 def test_a_damaged_file_is_left_aside_with_a_warning(published: LatentMemory) -> None:
     memory, shelf = published, shelf_of(CallableReward(right))
-    path = prior_path(memory.path, "1.safetensors")
+    path = priors_folder(memory.path) / "1.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     with pytest.warns(UserWarning, match="prior 1 is not used"):
@@ -167,7 +162,7 @@ def test_with_a_damaged_prior_a_call_answers_without_it(memory: LatentMemory) ->
     shelf = day(memory)
     plain = agent(memory).answer(asked)
     consolidate(job(memory, shelf))
-    prior_path(memory.path, "1.safetensors").write_bytes(b"no prior")
+    (priors_folder(memory.path) / "1.safetensors").write_bytes(b"no prior")
     with pytest.warns(UserWarning, match="prior 1 is not used"):
         outcome = agent(memory).answer(asked)
     assert (outcome.text, outcome.prior) == (plain.text, None)
@@ -175,10 +170,12 @@ def test_with_a_damaged_prior_a_call_answers_without_it(memory: LatentMemory) ->
 
 def test_a_prior_of_another_model_is_left_aside(published: LatentMemory) -> None:
     memory, shelf = published, shelf_of(CallableReward(right))
-    path = prior_path(memory.path, "1.safetensors")
-    network, card = load_prior(path)
+    path = priors_folder(memory.path) / "1.safetensors"
+    network, card = load_prior(Folder(path.parent), path.name)
     path.unlink()
-    signed = save_prior(network, replace(card, fingerprint="another"), path)
+    signed = save_prior(
+        network, replace(card, fingerprint="another"), Folder(path.parent), path.name
+    )
     note_file(memory.database, 1, path.name, signed.checksum)
     with pytest.warns(UserWarning, match=r"of the version, checksum, model.*'another'"):
         assert usable_prior(memory, shelf) is None

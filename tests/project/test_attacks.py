@@ -34,8 +34,9 @@ from latent_agent.reward.rebuild import reward_from_id
 from latent_agent.teaching import model_path
 from latent_memory import ImportFileError, LatentMemory
 from latent_memory.priors.nights import Result, begin_night, end_night
-from latent_memory.priors.priors import priors_folder, source_of
+from latent_memory.priors.priors import source_of
 from latent_memory.priors.publishing import note_file, publish, reserve
+from latent_memory.sqlite import Folder, priors_folder
 from tests.model.test_prompt import changed
 from tests.support.memories import in_namespace, trace
 from tests.support.tiny import CONFIGS, tiny_model, tiny_tokenizer
@@ -214,7 +215,7 @@ def test_a_pickle_in_a_priors_place_is_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "1.safetensors"
     path.write_bytes(pickle.dumps(Bomb(tmp_path / "mark")))
     with pytest.raises(PriorError, match="must be whole"):
-        load_prior(path)
+        load_prior(Folder(path.parent), path.name)
     assert not (tmp_path / "mark").exists()
 
 
@@ -225,14 +226,14 @@ def test_a_prior_that_claims_other_sizes_is_refused(tmp_path: Path, size: Any) -
     from safetensors.torch import save_file as save_torch
 
     path = tmp_path / "1.safetensors"
-    save_prior(LatentPrior(SHAPE), card(), path)
+    save_prior(LatentPrior(SHAPE), card(), Folder(path.parent), path.name)
     with safe_open(path, framework="pt") as file:
         stored = json.loads(file.metadata()["latent_prior"])
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     stored["shape"] |= {"hidden": size, "width": size}
     save_torch(weights, path, metadata={"latent_prior": json.dumps(stored)})
     with pytest.raises(PriorError):
-        load_prior(path)
+        load_prior(Folder(path.parent), path.name)
 
 
 def test_a_prior_of_another_width_than_the_models_is_left_aside(memory: LatentMemory) -> None:
@@ -250,7 +251,12 @@ def test_a_prior_of_another_width_than_the_models_is_left_aside(memory: LatentMe
         reward=shelf.reward,
     )  # fmt: skip
     path = priors_folder(memory.path) / f"{version}.safetensors"
-    note_file(database, version, path.name, save_prior(LatentPrior(SHAPE), named, path).checksum)
+    note_file(
+        database,
+        version,
+        path.name,
+        save_prior(LatentPrior(SHAPE), named, Folder(path.parent), path.name).checksum,
+    )
     publish(database, version)
     end_night(database, night, Result(verdict="published", reason="", seconds=0.0))
     with pytest.warns(UserWarning, match=r"not used.*widths of its model"):

@@ -20,6 +20,7 @@ from latent_agent.nights.training import FitSettings, fit, shortlist
 from latent_agent.recall.prior_checkpoint import PriorCard, load_prior, save_prior
 from latent_agent.recall.prior_network import LatentPrior, PriorShape
 from latent_memory import Shelf, StoredTrace, Trace
+from latent_memory.sqlite import Folder
 
 SHAPE = PriorShape(positions=3, width=8, embedding=6, hidden=16)
 SHELF = Shelf(namespace="a", fingerprint="f", reward="r")
@@ -275,8 +276,8 @@ def card(**given: Any) -> PriorCard:
 
 def test_a_prior_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     prior = LatentPrior(SHAPE, seed=4)
-    signed = save_prior(prior, card(), tmp_path / "deep" / "3.safetensors")
-    loaded, card_read = load_prior(tmp_path / "deep" / "3.safetensors")
+    signed = save_prior(prior, card(), Folder(tmp_path / "deep"), "3.safetensors")
+    loaded, card_read = load_prior(Folder(tmp_path / "deep"), "3.safetensors")
     assert card_read == signed
     for name, weight in prior.weights().items():
         assert torch.equal(loaded.weights()[name], weight)
@@ -286,20 +287,20 @@ def test_a_prior_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.97])
 def test_a_torn_file_is_refused(tmp_path: Path, share: float) -> None:
     path = tmp_path / "3.safetensors"
-    save_prior(LatentPrior(SHAPE), card(), path)
+    save_prior(LatentPrior(SHAPE), card(), Folder(path.parent), path.name)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(PriorError, match="must be whole"):
-        load_prior(path)
+        load_prior(Folder(path.parent), path.name)
 
 
 def test_any_changed_byte_of_the_weights_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "3.safetensors"
-    save_prior(LatentPrior(SHAPE), card(), path)
+    save_prior(LatentPrior(SHAPE), card(), Folder(path.parent), path.name)
     whole = path.read_bytes()
     for place in (len(whole) - 1, len(whole) - 700, len(whole) // 2):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(PriorError, match="checksum does not hold"):
-            load_prior(path)
+            load_prior(Folder(path.parent), path.name)
 
 
 def test_what_is_no_prior_is_refused(tmp_path: Path) -> None:
@@ -309,4 +310,4 @@ def test_what_is_no_prior_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("no prior")
     for name in ("other.safetensors", "text.safetensors", "missing.safetensors"):
         with pytest.raises(PriorError, match=name):
-            load_prior(tmp_path / name)
+            load_prior(Folder(tmp_path), name)

@@ -17,8 +17,9 @@ from latent_agent.recall.prior_network import LatentPrior, PriorShape
 from latent_agent.recall.warm_start import momentum_transfer
 from latent_memory import LatentMemory, Neighbour, StoredTrace
 from latent_memory.priors.nights import Result, begin_night, end_night
-from latent_memory.priors.priors import priors_folder, source_of
+from latent_memory.priors.priors import source_of
 from latent_memory.priors.publishing import note_file, publish, reserve
+from latent_memory.sqlite import Folder, priors_folder
 
 QUESTION = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip?"
 
@@ -136,7 +137,10 @@ def publish_prior(memory: LatentMemory, **shape: int) -> Path:
     )  # fmt: skip
     path = priors_folder(memory.path) / f"{version}.safetensors"
     note_file(
-        database, version, path.name, save_prior(LatentPrior(card.shape), card, path).checksum
+        database,
+        version,
+        path.name,
+        save_prior(LatentPrior(card.shape), card, Folder(path.parent), path.name).checksum,
     )
     publish(database, version)
     end_night(database, night, Result(verdict="published", reason="", seconds=0.0))

@@ -14,7 +14,7 @@ from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.cli.night_process import STOPPED, UNJUDGED
 from latent_agent.errors import PromptError
 from latent_memory import LatentMemory
-from latent_memory.index.index_state import snapshot_folder
+from latent_memory.sqlite import index_folder
 from tests.crash.content import SETTINGS
 from tests.soak.ledger import Ledger
 from tests.soak.plan import MODEL
@@ -127,7 +127,7 @@ class Actions:
 
     def delete_index(self, namespace: str, rng: random.Random) -> None:
         """Delete the index files; the next to open the memory does without them."""
-        for file in snapshot_folder(self._memory.path).glob("*.index"):
+        for file in index_folder(self._memory.path).glob("*.index"):
             file.unlink(missing_ok=True)
         self.reopen(namespace, rng)
 

@@ -303,7 +303,7 @@ def test_a_night_that_is_stopped_or_finds_another_at_work_has_not_failed(
     stopped.stop.set()
     with pytest.raises(NightStoppedError):
         consolidate(night_world.job(memory, shelf, watch=stopped))
-    with night_lock(memory.path), pytest.raises(NightRunningError):
+    with night_lock(memory.database), pytest.raises(NightRunningError):
         consolidate(night_world.job(memory, shelf))
     records = told(caplog.records, "night")
     assert [(one["verdict"], one["error"], one["levelname"]) for one in records] == [

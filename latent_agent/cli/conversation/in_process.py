@@ -22,7 +22,7 @@ class InProcess:
     def title(self) -> str:
         """Model and memory."""
         memory = open_memory(self._chat.memory, self._chat.memory_mode)
-        kept = "nothing is remembered" if memory is None else f"memory {memory.path}"
+        kept = "nothing is remembered" if memory is None else f"memory {memory.place}"
         whose = self._chat.namespace
         named = "" if memory is None or whose == "default" else f", namespace {whose}"
         return f"{self._chat.model_name}, {kept}{named}"

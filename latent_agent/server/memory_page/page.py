@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
@@ -14,7 +13,7 @@ from latent_agent.server.memory_page.texts import clean
 from latent_memory import LatentMemory, Ratings
 from latent_memory.listing import TraceInfo
 from latent_memory.priors.nights import NightInfo
-from latent_memory.priors.priors import PriorInfo, priors_folder
+from latent_memory.priors.priors import PriorInfo
 
 _PLACE = "latent_agent.server.memory_page"
 _ROWS = 12  # of nights and of priors, the newest
@@ -46,7 +45,7 @@ def page_of(memory: LatentMemory, *, namespace: str | None = None, texts: bool =
         texts: Show questions too.
     """
     return template("memory.html.j2").render(
-        **contents(memory, namespace=namespace, texts=texts), path=clean(str(memory.path))
+        **contents(memory, namespace=namespace, texts=texts), path=clean(str(memory.place))
     )
 
 
@@ -155,9 +154,8 @@ def shelves(facts: Facts) -> list[dict[str, str]]:
 def sizes(memory: LatentMemory, facts: Facts) -> list[dict[str, str]]:
     """Return what lies on the disk; the files hold all namespaces."""
     stats = facts.stats
-    folder = priors_folder(memory.path)
-    files = list(folder.iterdir()) if folder.is_dir() else []
-    kept = sum(file.stat().st_size for file in (*stats.backups, *files) if Path(file).is_file())
+    kept = sum(file.stat().st_size for file in stats.backups if file.is_file())
+    kept += sum(file.size for file in memory.database.files.list())
     rows = [
         ("Database", stats.database_bytes),
         ("Write-ahead log", stats.log_bytes),

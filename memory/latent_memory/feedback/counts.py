@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
+from latent_memory.database import Database
 from latent_memory.feedback.values import UP_ABOVE
-from latent_memory.sqlite import Database
 from latent_memory.tables import feedback, ratings, shelves, traces
 from latent_memory.trace_rows import from_time
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
+from latent_memory.database import Database
 from latent_memory.errors import FeedbackError
 from latent_memory.feedback.rows import (
     UnreadCorrection,
@@ -26,7 +27,6 @@ from latent_memory.feedback.values import (
 from latent_memory.retention.awaited import answer_of_run, is_overdue, note_reported
 from latent_memory.retention.erase import delete_copy
 from latent_memory.shelf_names import FEEDBACK
-from latent_memory.sqlite import Database
 from latent_memory.tables import ratings
 from latent_memory.trace import Matrix, StoredTrace, Trace
 from latent_memory.trace_rows import insert_trace, read_traces, to_time

@@ -1,13 +1,16 @@
 """What this process knows of a shelf, and its snapshot on disk."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import update
 
+from latent_memory.database import Database
 from latent_memory.errors import LatentMemoryError
+from latent_memory.files import delete_file
 from latent_memory.index.embeddings import ShelfRow, find_shelf, read_ids, read_vectors
 from latent_memory.index.index import Ids, VectorIndex
 from latent_memory.index.snapshot import (
@@ -17,7 +20,6 @@ from latent_memory.index.snapshot import (
     read_head,
     save_snapshot,
 )
-from latent_memory.sqlite import Database
 from latent_memory.tables import shelves
 from latent_memory.trace import Matrix, Shelf
 
@@ -39,14 +41,17 @@ class Known:
     unsaved: int
 
 
-def snapshot_folder(database: Path) -> Path:
-    """Return the folder of a database's index snapshots; it can be deleted at any time."""
-    return database.with_name(f"{database.name}.index")
-
-
-def snapshot_path(database: Path, shelf: int) -> Path:
+def snapshot_path(folder: Path, shelf: int) -> Path:
     """Return the file of the snapshot of the shelf with this id."""
-    return snapshot_folder(database) / f"{shelf}.index"
+    return folder / f"{shelf}.index"
+
+
+def drop_snapshot(database: Database, shelf: int) -> Sequence[str]:
+    """Delete a shelf's snapshot; return where it still lies if that cannot be done."""
+    if database.snapshots is None:
+        return []
+    path = snapshot_path(database.snapshots, shelf)
+    return [] if delete_file(path) else [str(path)]
 
 
 def load(database: Database, shelf: Shelf) -> Known | None:
@@ -55,17 +60,19 @@ def load(database: Database, shelf: Shelf) -> Known | None:
     One whose generation is not the database's is of another time of the database: a restored
     copy, or a snapshot that was cut short.
     """
-    known, generation = _read(database, shelf)
+    if database.snapshots is None:
+        return None
+    known, generation = _read(database, database.snapshots, shelf)
     if known is not None and generation > known.row.generation:
         # A save writes its file before it commits: it may be under way, so look again after it.
         with suppress(LatentMemoryError), database.write(within=_SAVE_SECONDS):
             pass
-        known, generation = _read(database, shelf)
+        known, generation = _read(database, database.snapshots, shelf)
     if known is not None and generation != known.row.generation:
         logger.warning(
             "index file %s is not used, the index is rebuilt: it is of generation %d, the "
             "database of %d",
-            snapshot_path(database.path, known.row.id),
+            snapshot_path(database.snapshots, known.row.id),
             generation,
             known.row.generation,
         )
@@ -73,7 +80,7 @@ def load(database: Database, shelf: Shelf) -> Known | None:
     return known
 
 
-def _read(database: Database, shelf: Shelf) -> tuple[Known | None, int]:
+def _read(database: Database, folder: Path, shelf: Shelf) -> tuple[Known | None, int]:
     """Read a shelf's row, then its snapshot, and the generation that the snapshot's file bears."""
     with database.read() as connection:
         row = find_shelf(connection, shelf)
@@ -84,7 +91,7 @@ def _read(database: Database, shelf: Shelf) -> tuple[Known | None, int]:
         with database.read() as connection:
             return read_vectors(connection, row, ids)
 
-    loaded = load_snapshot(snapshot_path(database.path, row.id), row.identity, vectors)
+    loaded = load_snapshot(snapshot_path(folder, row.id), row.identity, vectors)
     if loaded is None:
         return None, 0
     index, head = loaded
@@ -98,9 +105,9 @@ def save(database: Database, known: Known) -> None:
     If that fails, only the next opening is slower: it is logged.
     """
     known.unsaved = 0
-    if database.readonly:
+    if database.readonly or database.snapshots is None:
         return
-    path = snapshot_path(database.path, known.row.id)
+    path = snapshot_path(database.snapshots, known.row.id)
     if known.index.layout.flat and not path.exists():
         return
     raised = (
@@ -139,12 +146,14 @@ def check_snapshot(database: Database, shelf: Shelf) -> SnapshotState:
 
     No embedding is read, and of the traces only their ids.
     """
+    if database.snapshots is None:
+        return SnapshotState()
     with database.read() as connection:
         row = find_shelf(connection, shelf)
         if row is None:
             return SnapshotState()
         try:
-            head = read_head(snapshot_path(database.path, row.id), row.identity)
+            head = read_head(snapshot_path(database.snapshots, row.id), row.identity)
         except FileNotFoundError:
             return SnapshotState()
         except (OSError, UntrustedError) as problem:

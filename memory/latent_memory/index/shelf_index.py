@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from latent_memory.database import Database
 from latent_memory.errors import DamageError, TraceError
 from latent_memory.fork_renewal import ForkSafeLock, Renewed
 from latent_memory.index.embeddings import (
@@ -17,7 +18,6 @@ from latent_memory.index.embeddings import (
 from latent_memory.index.index import VectorIndex
 from latent_memory.index.index_state import Known, load, save
 from latent_memory.index.ivf_layout import IndexSettings
-from latent_memory.sqlite import Database
 from latent_memory.trace import Shelf, Vector
 from latent_memory.trace_rows import check_width
 

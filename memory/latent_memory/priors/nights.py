@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
 
+from latent_memory.database import Database
 from latent_memory.errors import TraceError
-from latent_memory.sqlite import Database
 from latent_memory.tables import nights, priors, shelves, traces
 from latent_memory.trace import Shelf
 from latent_memory.trace_rows import ON_SHELF, from_time, names, to_shelf, to_time

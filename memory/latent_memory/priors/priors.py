@@ -1,20 +1,20 @@
 """Which latent priors there are, what each learnt from, and which one is active.
 
-Their weights lie in files beside the database, in a folder of their own. The active prior of a
-shelf is the one that was published last and is not withdrawn.
+Their weights lie in named files of the memory. The active prior of a shelf is the one that was
+published last and is not withdrawn.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from fnmatch import fnmatchcase
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, exists, func, select
 
+from latent_memory.database import Database
 from latent_memory.erasure_log import FOR_ROOM, WISHED
 from latent_memory.errors import LatentMemoryError
-from latent_memory.sqlite import Database
 from latent_memory.tables import deletions, priors, shelves, sources, traces
 from latent_memory.trace import Shelf
 from latent_memory.trace_rows import ON_SHELF, extreme, from_time, names, to_shelf
@@ -78,19 +78,15 @@ class PriorInfo:
     forgotten: bool
 
 
-def priors_folder(database: Path) -> Path:
-    """Return the folder of a database's priors."""
-    return database.with_name(f"{database.name}.priors")
+def kept_name(shelf: int | str) -> str:
+    """Return the name of the file of what an interrupted night of a shelf has done."""
+    return f"night-{shelf}.kept"
 
 
-def kept_path(database: Path, shelf: int) -> Path:
-    """Return the file of what an interrupted night of a shelf has done."""
-    return priors_folder(database) / f"night-{shelf}.kept"
-
-
-def kept_paths(database: Path) -> Sequence[Path]:
-    """Return all such files that there are."""
-    return sorted(priors_folder(database).glob("night-*.kept"))
+def kept_names(database: Database) -> Sequence[str]:
+    """Return the names of all such files that there are."""
+    names = (file.name for file in database.files.list())
+    return sorted(name for name in names if fnmatchcase(name, kept_name("*")))
 
 
 ERASED_SINCE: ColumnElement[bool] = (

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, exists, func, insert, select, update
 
+from latent_memory.database import Database
 from latent_memory.priors.priors import (
     FORGOTTEN,
     STALE,
@@ -16,7 +17,6 @@ from latent_memory.priors.priors import (
     read_active,
     read_prior,
 )
-from latent_memory.sqlite import Database
 from latent_memory.tables import priors, shelves, sources
 from latent_memory.trace import Shelf
 from latent_memory.trace_rows import ON_SHELF, names, to_time

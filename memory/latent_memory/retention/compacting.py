@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, exists, func, select, update
 
+from latent_memory.database import Database
 from latent_memory.erasure_log import count_emptied, none_emptied
 from latent_memory.priors.priors import ERASED_SINCE
-from latent_memory.sqlite import Database
 from latent_memory.tables import (
     deletions,
     embeddings,

@@ -1,27 +1,24 @@
 """Forgetting: rows, and every other place that holds their bytes."""
 
-import logging
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
+from latent_memory.database import Database
 from latent_memory.erasure_log import EVICTED, EXPIRED, FOR_AGE, FOR_ROOM, WISHED, note
 from latent_memory.errors import StorageError
-from latent_memory.index.index_state import snapshot_path
+from latent_memory.index.index_state import drop_snapshot
 from latent_memory.priors.priors import (
     FORGOTTEN,
     erased_from,
-    kept_path,
-    kept_paths,
-    priors_folder,
+    kept_name,
+    kept_names,
 )
 from latent_memory.priors.publishing import withdraw_forgotten
 from latent_memory.retention.said import drop_feedback, with_partners
 from latent_memory.retention.selection import in_chunks
-from latent_memory.sqlite import Database, backups
 from latent_memory.tables import (
     deletions,
     embeddings,
@@ -33,8 +30,6 @@ from latent_memory.tables import (
     traces,
 )
 from latent_memory.trace_rows import to_time
-
-logger = logging.getLogger(__name__)
 
 _WHY = {EVICTED: FOR_ROOM, EXPIRED: FOR_AGE}
 AT_ONCE = 500  # traces a transaction: other writers get their turn, and the log stays short
@@ -106,9 +101,9 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
             that may hold them cannot be deleted.
     """
     wanted = sorted(set(ids))
-    left: list[Path] = []
+    left: list[str] = []
     if wanted and reason != EVICTED and not database.readonly:
-        left += delete_backups(database.path)
+        left += database.delete_backups()
     forgotten, entry = 0, None
     for chunk in in_chunks(wanted, AT_ONCE):
         with database.write() as connection:
@@ -123,10 +118,10 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
         forgotten += gone.traces
         left += drop_files(database, gone.shelves, (*gone.priors, *withdrawn))
     if strict:  # they learn from other shelves too
-        left += [kept for kept in kept_paths(database.path) if not _deleted(kept)]
+        left += delete_files(database, kept_names(database))
     database.empty_log()
     if left and reason not in (EVICTED, EXPIRED):
-        names = ", ".join(repr(str(file)) for file in left)
+        names = ", ".join(map(repr, left))
         raise StorageError(
             f"what is forgotten must leave every file, but {names} cannot be deleted; the database "
             "holds it no longer; make the folder writable, and delete what is left there yourself"
@@ -136,37 +131,18 @@ def erase(database: Database, ids: Iterable[int], *, reason: str, strict: bool =
 
 def drop_files(
     database: Database, shelves: Iterable[int], priors: Iterable[str | None] = ()
-) -> Sequence[Path]:
+) -> Sequence[str]:
     """Delete files of shelves that are gone, and priors' files; return what cannot be."""
-    files: list[Path] = []
+    left: list[str] = []
     for shelf in shelves:
-        files += [snapshot_path(database.path, shelf), kept_path(database.path, shelf)]
-    # Names only: what a damaged database says leads nowhere else.
-    files += [priors_folder(database.path) / Path(name).name for name in priors if name is not None]
-    return [file for file in files if not _deleted(file)]
+        left += drop_snapshot(database, shelf)
+        left += database.files.delete(kept_name(shelf))
+    return left + delete_files(database, (name for name in priors if name is not None))
 
 
-def delete_backups(path: Path) -> Sequence[Path]:
-    """Delete the copies that migrations made; return those that cannot be."""
-    return [copy for copy in backups(path) if not _deleted(copy)]
-
-
-def _deleted(file: Path) -> bool:
-    """Delete a file; if it cannot be, warn of it: the traces are gone all the same."""
-    try:
-        file.unlink()
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        logger.warning(
-            "%s may hold what is erased, and cannot be deleted (%s); make its folder writable, and "
-            "delete it yourself",
-            file,
-            error,
-        )
-        return False
-    logger.info("%s was deleted: it may hold what is erased", file)
-    return True
+def delete_files(database: Database, names: Iterable[str]) -> list[str]:
+    """Delete named files of a memory; return what cannot be."""
+    return [left for name in names for left in database.files.delete(name)]
 
 
 def delete_traces(connection: Connection, ids: Sequence[int], reason: str) -> Gone:

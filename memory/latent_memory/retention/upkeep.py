@@ -9,20 +9,19 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, bindparam, select
 
+from latent_memory.database import Database
 from latent_memory.erasure_log import EVICTED, EXPIRED, note
 from latent_memory.errors import LatentMemoryError
 from latent_memory.retention import compacting
 from latent_memory.retention.awaited import Awaited, note_answer, overdue
 from latent_memory.retention.erase import (
     AT_ONCE,
-    delete_backups,
     delete_traces,
     drop_files,
     erase,
 )
 from latent_memory.retention.eviction import beyond, counts, crowds, more_than
 from latent_memory.retention.limits import Limits, check_rate, count_admitted, read_limits
-from latent_memory.sqlite import Database
 from latent_memory.tables import shelves, traces
 from latent_memory.trace import Trace
 from latent_memory.trace_rows import insert_trace
@@ -73,7 +72,7 @@ class _Room:
         if not ids:
             return
         if reason != EVICTED:
-            delete_backups(self._database.path)
+            self._database.delete_backups()
         gone = delete_traces(self._connection, ids, reason)
         self.left -= len(ids)
         note(self._connection, reason, gone.traces, self._now)

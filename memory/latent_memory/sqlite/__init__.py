@@ -1,17 +1,22 @@
-"""All that is particular to SQLite: opening a file, transactions, the write-ahead log, backups."""
+"""All that is particular to SQLite: files, transactions, the write-ahead log, copies, locks."""
 
+from latent_memory.sqlite.address import FileAddress
 from latent_memory.sqlite.backup import backup, backups
-from latent_memory.sqlite.database import Database, is_marked, mark
+from latent_memory.sqlite.database import SqliteDatabase
+from latent_memory.sqlite.folder import Folder, index_folder, kept_paths, priors_folder
 from latent_memory.sqlite.opening import is_writable, log_bytes, look, make_file
 
 __all__ = [
-    "Database",
+    "FileAddress",
+    "Folder",
+    "SqliteDatabase",
     "backup",
     "backups",
-    "is_marked",
+    "index_folder",
     "is_writable",
+    "kept_paths",
     "log_bytes",
     "look",
     "make_file",
-    "mark",
+    "priors_folder",
 ]

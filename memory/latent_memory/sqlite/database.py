@@ -1,19 +1,26 @@
-"""An open database: its transactions and its write-ahead log."""
+"""An open database file: its transactions and its write-ahead log."""
 
 import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from weakref import finalize
 
 from sqlalchemy import Connection
 
+from latent_memory.database import Database, Guard, Sizes
 from latent_memory.errors import LatentMemoryError, ReadOnlyError, StorageError
+from latent_memory.files import delete_file
 from latent_memory.fork_guard import Gate
+from latent_memory.index.ivf_layout import IndexSettings
+from latent_memory.index.shelf_index import OpenIndexes
+from latent_memory.sqlite.backup import backups
 from latent_memory.sqlite.errors import translated
+from latent_memory.sqlite.folder import Folder, index_folder, priors_folder
+from latent_memory.sqlite.night_lock import hold, is_held
 from latent_memory.sqlite.opening import log_bytes, make_engine
 from latent_memory.sqlite.waiting import (
     BUSY_SECONDS,
@@ -25,13 +32,10 @@ from latent_memory.sqlite.waiting import (
 
 logger = logging.getLogger(__name__)
 
-# Marks the file as ours, in its header; the letters "LatM".
-APPLICATION_ID = 0x4C61744D
-
 _LOG_BYTES = 16 << 20  # a longer write-ahead log is emptied
 
 
-class Database:
+class SqliteDatabase(Database):
     """One SQLite file, open for many threads at once.
 
     Args:
@@ -41,10 +45,9 @@ class Database:
             and in the next one after any process has changed the schema.
     """
 
-    def __init__(
-        self, path: Path, *, readonly: bool, guard: Callable[[Connection], None] | None = None
-    ) -> None:
-        self.path, self.readonly = path, readonly
+    def __init__(self, path: Path, *, readonly: bool, guard: Guard | None = None) -> None:
+        self.location, self.readonly = path, readonly
+        self.files, self.snapshots = Folder(priors_folder(path)), index_folder(path)
         self._guard, self._guarded = guard, -1
         self._engine = make_engine(path, readonly=readonly)
         self._gate = Gate(self._engine.dispose)
@@ -190,6 +193,33 @@ class Database:
         faults = [] if faults == ["ok"] else faults
         return faults + [f"row {row[1]} of {row[0]} belongs to no {row[2]}" for row in dangling]
 
+    def sizes(self) -> Sizes:
+        """Return the sizes of the file, and of its log, its snapshots and its copies."""
+        folder = index_folder(self.path)
+        snapshots = list(folder.iterdir()) if folder.is_dir() else []
+        return Sizes(
+            database=self.path.stat().st_size,
+            log=log_bytes(self.path),
+            index=sum(file.stat().st_size for file in snapshots),
+            backups=backups(self.path),
+        )
+
+    def delete_backups(self) -> Sequence[str]:
+        """Delete the copies beside the file."""
+        return [str(copy) for copy in backups(self.path) if not delete_file(copy)]
+
+    def indexes(self, settings: IndexSettings) -> OpenIndexes:
+        """Return indexes of FAISS, kept up with the file and stored beside it."""
+        return OpenIndexes(self, settings)
+
+    def night_lock(self) -> AbstractContextManager[None]:
+        """Hold a lock on a file beside the database."""
+        return hold(self.path)
+
+    def night_running(self) -> bool:
+        """Whether that lock is held, or cannot be tried."""
+        return is_held(self.path)
+
     def close(self) -> None:
         """Close all connections; the last one, of all processes, empties the write-ahead log.
 
@@ -199,13 +229,3 @@ class Database:
             self.empty_log()
         with self._gate.use():
             self._engine.dispose()
-
-
-def mark(connection: Connection) -> None:
-    """Mark a new database as ours."""
-    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-
-
-def is_marked(connection: Connection) -> bool:
-    """Whether a database is marked as ours."""
-    return connection.exec_driver_sql("PRAGMA application_id").scalar() == APPLICATION_ID

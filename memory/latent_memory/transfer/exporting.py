@@ -10,11 +10,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from sqlalchemy import bindparam, func, select
 
+from latent_memory.database import Database
 from latent_memory.errors import LocationError, StorageError
 from latent_memory.files import sync
 from latent_memory.locations import resolve
 from latent_memory.progress import Progress
-from latent_memory.sqlite import Database
 from latent_memory.tables import shelves, traces
 from latent_memory.trace import Arrays, StoredTrace
 from latent_memory.trace_rows import WHOLE, to_trace

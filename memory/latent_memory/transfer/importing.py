@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from sqlalchemy import Connection
 
+from latent_memory.database import Database
 from latent_memory.errors import FeedbackError, ImportFileError, TraceError
 from latent_memory.json_lines import LONGEST_LINE, json_lines
 from latent_memory.locations import resolve
 from latent_memory.progress import Progress
-from latent_memory.sqlite import Database
 from latent_memory.trace import Arrays, Trace, without_texts
 from latent_memory.trace_rows import EPOCH, insert_trace, read_traces
 from latent_memory.transfer.format import (

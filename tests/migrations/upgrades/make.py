@@ -62,8 +62,9 @@ def publish_prior(memory: LatentMemory) -> None:
     from latent_agent.recall.prior_checkpoint import PriorCard, save_prior
     from latent_agent.recall.prior_network import LatentPrior, PriorShape
     from latent_memory.priors.nights import Result, begin_night, end_night
-    from latent_memory.priors.priors import priors_folder, source_of
+    from latent_memory.priors.priors import source_of
     from latent_memory.priors.publishing import note_file, publish, reserve
+    from latent_memory.sqlite import Folder, priors_folder
 
     database = memory.database
     source = source_of(database, SHELF)
@@ -76,7 +77,8 @@ def publish_prior(memory: LatentMemory) -> None:
         reward=SHELF.reward, first_trace=source.first, last_trace=source.last, shape=prior.shape,
     )  # fmt: skip
     path = priors_folder(memory.path) / f"{version}.safetensors"
-    note_file(database, version, path.name, save_prior(prior, card, path).checksum)
+    signed = save_prior(prior, card, Folder(path.parent), path.name)
+    note_file(database, version, path.name, signed.checksum)
     publish(database, version)
     result = Result(
         verdict="published", reason="better", seconds=1.5, last=source.last, losses=[1.0, 0.5],
