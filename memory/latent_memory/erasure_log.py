@@ -65,7 +65,7 @@ def note(
 
 def count_emptied(connection: Connection) -> int:
     """Count the erased traces whose emptied rows still take space in the file."""
-    return connection.scalar(_EMPTIED) or 0
+    return int(connection.scalar(_EMPTIED) or 0)
 
 
 def none_emptied(connection: Connection) -> None:

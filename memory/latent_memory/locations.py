@@ -43,7 +43,7 @@ def locate(location: str | Path | URL) -> Path | URL:
     if isinstance(location, URL) or "://" in text:
         url = _url_of(location)
         if url.get_backend_name() == "postgresql":
-            return url
+            return _server(url)
         path = _path_in(url)
     if path in ("", ":memory:") or "\0" in path:
         raise LocationError(
@@ -86,6 +86,18 @@ def shown(location: Path | URL) -> Path | str:
     if isinstance(location, Path):
         return location
     return location.set(query={}).render_as_string(hide_password=True)
+
+
+def _server(url: URL) -> URL:
+    """Return a server's URL with the one driver that is known, and its password in one place."""
+    if url.get_driver_name() not in ("psycopg", "psycopg2"):  # the second: none was named
+        raise LocationError(
+            f"a memory's server must be reached by psycopg, got {shown(url)!r}; begin the URL with "
+            "postgresql+psycopg://"
+        )
+    password = url.query.get("password", url.password)
+    url = url.difference_update_query(["password"]).set(drivername="postgresql+psycopg")
+    return url if password is None else url.set(password=str(password))
 
 
 def _url_of(location: object) -> URL:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, case, cast, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Float, case, cast, exists, func, select
 
 from latent_memory.database import Database
 from latent_memory.shelf_names import FEEDBACK, UNRATED
@@ -135,7 +135,7 @@ def _sums(
         "traces": func.count(),
         "warm": func.sum(case((warm, 1), else_=0)),
         "at_once": func.sum(case((traces.c.steps == 0, 1), else_=0)),
-        "steps": func.avg(traces.c.steps),
+        "steps": func.avg(cast(traces.c.steps, Float)),
         "score": func.avg(traces.c.score),
     }
     rows = _rows(connection, namespace, key, *sums.values(), by=key)
@@ -143,10 +143,10 @@ def _sums(
 
 
 def _scores(connection: Connection, namespace: str | None) -> list[int]:
-    counts = _counts(connection, namespace, cast((traces.c.score + 1) * _BINS, Integer))
-    bins = [counts.get(at, 0) for at in range(_BINS)]
-    bins[-1] += counts.get(_BINS, 0)  # a reward of exactly 0
-    return bins
+    # Told apart by their ends: a cast to whole numbers rounds in one database, and cuts in another.
+    ends = [((traces.c.score + 1) * _BINS < at + 1, at) for at in range(_BINS - 1)]
+    counts = _counts(connection, namespace, case(*ends, else_=_BINS - 1))
+    return [counts.get(at, 0) for at in range(_BINS)]
 
 
 def _counts(

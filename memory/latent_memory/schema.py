@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, inspect
 import latent_migrations
 from latent_memory.database import Address, Database
 from latent_memory.errors import LocationError, SchemaError
-from latent_memory.locations import locate
+from latent_memory.locations import locate, shown
 from latent_memory.sqlite import FileAddress
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,13 @@ def address_of(location: str | Path | URL) -> Address:
     found = locate(location)
     if isinstance(found, Path):
         return FileAddress(found)
-    from latent_memory.postgres import ServerAddress  # an extra brings its driver
-
+    try:  # an extra brings its driver
+        from latent_memory.postgres.address import ServerAddress
+    except ModuleNotFoundError as error:
+        raise LocationError(
+            f"a memory on a server needs its driver, got {str(shown(found))!r} without it "
+            f"({error}); run: pip install 'latent-agent[postgres]'"
+        ) from error
     return ServerAddress(found)
 
 

@@ -5,6 +5,7 @@ scanning embeddings reads little else.
 """
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Float,
     ForeignKey,
@@ -17,21 +18,28 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from latent_memory.postgres.exact_text import ExactText
+
 metadata = MetaData()
+
+# SQLite numbers the rows of INTEGER keys alone; PostgreSQL's INTEGER ends at 2**31.
+Whole = BigInteger().with_variant(Integer(), "sqlite")
+Name = Text().with_variant(Text(collation="C"), "postgresql")  # sorted as in SQLite, by code point
+Words = Text().with_variant(ExactText(), "postgresql")
 
 # Ids and sequence numbers are never used again (AUTOINCREMENT): an index, here or in another
 # process, may still know a deleted one.
 shelves = Table(
     "shelves",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("namespace", Text, nullable=False),
-    Column("fingerprint", Text, nullable=False),
-    Column("reward", Text, nullable=False),
-    Column("dimension", Integer, nullable=False),  # of the embeddings
-    Column("width", Integer, nullable=False),  # of the latents
+    Column("id", Whole, primary_key=True),
+    Column("namespace", Name, nullable=False),
+    Column("fingerprint", Name, nullable=False),
+    Column("reward", Name, nullable=False),
+    Column("dimension", Whole, nullable=False),  # of the embeddings
+    Column("width", Whole, nullable=False),  # of the latents
     Column("identity", Text, nullable=False),  # random; index snapshots bear it
-    Column("generation", Integer, nullable=False),  # of the newest index snapshot
+    Column("generation", Whole, nullable=False),  # of the newest index snapshot
     UniqueConstraint("namespace", "fingerprint", "reward"),
     sqlite_autoincrement=True,
 )
@@ -39,16 +47,16 @@ shelves = Table(
 traces = Table(
     "traces",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("shelf", Integer, ForeignKey("shelves.id"), nullable=False),
-    Column("created", Integer, nullable=False),  # microseconds since 1970, UTC
+    Column("id", Whole, primary_key=True),
+    Column("shelf", Whole, ForeignKey("shelves.id"), nullable=False),
+    Column("created", Whole, nullable=False),  # microseconds since 1970, UTC
     Column("score", Float, nullable=False),
     Column("rewards", Text, nullable=False),
-    Column("steps", Integer, nullable=False),
-    Column("stopped", Text, nullable=False),
+    Column("steps", Whole, nullable=False),
+    Column("stopped", Words, nullable=False),
     Column("neighbours", Text, nullable=False),
-    Column("prior", Text),
-    Column("checksum", Integer, nullable=False),  # of all that the trace holds
+    Column("prior", Words),
+    Column("checksum", Whole, nullable=False),  # of all that the trace holds
     Index("traces_by_shelf", "shelf", "id"),
     sqlite_autoincrement=True,
 )
@@ -57,7 +65,7 @@ traces = Table(
 # Their rows are emptied when a trace is forgotten, never deleted: a deletion can make SQLite move
 # the rows beside it, and what it leaves of a moved row in a page's gap nothing wipes any more.
 def _trace() -> Column[int]:
-    return Column("trace", Integer, primary_key=True, autoincrement=False)
+    return Column("trace", Whole, primary_key=True, autoincrement=False)
 
 
 latents = Table("latents", metadata, _trace(), Column("bytes", LargeBinary, nullable=False))
@@ -66,24 +74,24 @@ texts = Table(
     "texts",
     metadata,
     _trace(),
-    Column("query", Text),
-    Column("answer", Text),
+    Column("query", Words),
+    Column("answer", Words),
     Column("tokens", Text),  # JSON; they spell the answer's beginning
-    Column("conversation", Text),  # see trace.Trace
-    Column("settings", Text),
+    Column("conversation", Words),  # see trace.Trace
+    Column("settings", Words),
 )
 
 # Emptied, with ``trace`` 0, when the trace is forgotten.
 feedback = Table(
     "feedback",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("trace", Integer, nullable=False),
-    Column("given", Integer, nullable=False),  # microseconds since 1970, UTC
+    Column("id", Whole, primary_key=True),
+    Column("trace", Whole, nullable=False),
+    Column("given", Whole, nullable=False),  # microseconds since 1970, UTC
     Column("source", Text, nullable=False),
     Column("score", Float, nullable=False),  # in [0, 1]
-    Column("comment", Text),
-    Column("correction", Text),
+    Column("comment", Words),
+    Column("correction", Words),
     Index("feedback_by_trace", "trace", "id"),
     sqlite_autoincrement=True,
 )
@@ -92,12 +100,12 @@ feedback = Table(
 ratings = Table(
     "ratings",
     metadata,
-    Column("trace", Integer, primary_key=True, autoincrement=False),
-    Column("rated", Integer, nullable=False),  # its copy on the shelf of feedback
+    Column("trace", Whole, primary_key=True, autoincrement=False),
+    Column("rated", Whole, nullable=False),  # its copy on the shelf of feedback
     Column("reward", Float, nullable=False),  # effective, in [-1, 0]
     # The feedback whose correction the copy is to begin with; 0: there is none.
-    Column("correction", Integer, nullable=False),
-    Column("unread", Integer, nullable=False),  # 1: no model has read it yet
+    Column("correction", Whole, nullable=False),
+    Column("unread", Whole, nullable=False),  # 1: no model has read it yet
     Index("ratings_by_rated", "rated"),
     Index("ratings_by_unread", "unread"),
 )
@@ -106,9 +114,9 @@ ratings = Table(
 answers = Table(
     "answers",
     metadata,
-    Column("trace", Integer, primary_key=True, autoincrement=False),
-    Column("run", Text),  # the id of the caller's run that gave the answer
-    Column("until", Integer),  # microseconds since 1970, UTC; NULL: it waits for nothing
+    Column("trace", Whole, primary_key=True, autoincrement=False),
+    Column("run", Words),  # the id of the caller's run that gave the answer
+    Column("until", Whole),  # microseconds since 1970, UTC; NULL: it waits for nothing
     Index("answers_by_run", "run"),
     Index("answers_by_until", "until"),
 )
@@ -117,13 +125,13 @@ answers = Table(
 deletions = Table(
     "deletions",
     metadata,
-    Column("seq", Integer, primary_key=True),
-    Column("trace", Integer, nullable=False),
-    Column("shelf", Integer, nullable=False),
-    Column("deleted", Integer, nullable=False),  # microseconds since 1970, UTC
+    Column("seq", Whole, primary_key=True),
+    Column("trace", Whole, nullable=False),
+    Column("shelf", Whole, nullable=False),
+    Column("deleted", Whole, nullable=False),  # microseconds since 1970, UTC
     # 0: it is to be forgotten. 1: evicted; priors that learnt from it may stay. 2: expired; they
     # may stay until their shelf's next night.
-    Column("evicted", Integer, nullable=False, server_default="0"),
+    Column("evicted", Whole, nullable=False, server_default="0"),
     Index("deletions_by_shelf", "shelf", "seq"),
     sqlite_autoincrement=True,
 )
@@ -132,20 +140,20 @@ deletions = Table(
 limits = Table(
     "limits",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("capacity", Integer),  # traces a namespace; NULL: no limit
-    Column("max_age", Integer),  # seconds
-    Column("hourly", Integer),  # new traces a namespace
-    Column("total", Integer),  # traces of all namespaces
+    Column("id", Whole, primary_key=True),
+    Column("capacity", Whole),  # traces a namespace; NULL: no limit
+    Column("max_age", Whole),  # seconds
+    Column("hourly", Whole),  # new traces a namespace
+    Column("total", Whole),  # traces of all namespaces
 )
 
 # For Limits.hourly: what was admitted, not what is still there. Rows of the last hour are read.
 admissions = Table(
     "admissions",
     metadata,
-    Column("shelf", Integer, ForeignKey("shelves.id", ondelete="CASCADE"), primary_key=True),
-    Column("minute", Integer, primary_key=True),  # since 1970, UTC
-    Column("traces", Integer, nullable=False),
+    Column("shelf", Whole, ForeignKey("shelves.id", ondelete="CASCADE"), primary_key=True),
+    Column("minute", Whole, primary_key=True),  # since 1970, UTC
+    Column("traces", Whole, nullable=False),
 )
 
 # For the operator: that traces were erased, when and why, without whose they were or what they
@@ -153,35 +161,35 @@ admissions = Table(
 erasures = Table(
     "erasures",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("began", Integer, nullable=False),  # microseconds since 1970, UTC
-    Column("ended", Integer, nullable=False),
+    Column("id", Whole, primary_key=True),
+    Column("began", Whole, nullable=False),  # microseconds since 1970, UTC
+    Column("ended", Whole, nullable=False),
     Column("reason", Text, nullable=False),
-    Column("traces", Integer, nullable=False),
-    Column("emptied", Integer, nullable=False),  # of these, whose emptied rows still take space
+    Column("traces", Whole, nullable=False),
+    Column("emptied", Whole, nullable=False),  # of these, whose emptied rows still take space
     sqlite_autoincrement=True,
 )
 
 
 def _shelf() -> Column[int]:
     """Whose prior or night it is: it goes when the shelf is forgotten."""
-    return Column("shelf", Integer, ForeignKey("shelves.id", ondelete="CASCADE"), nullable=False)
+    return Column("shelf", Whole, ForeignKey("shelves.id", ondelete="CASCADE"), nullable=False)
 
 
 nights = Table(
     "nights",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     _shelf(),
-    Column("started", Integer, nullable=False),  # microseconds since 1970, UTC
+    Column("started", Whole, nullable=False),  # microseconds since 1970, UTC
     Column("seconds", Float),  # NULL while it runs
-    Column("seed", Integer, nullable=False),
-    Column("last", Integer, nullable=False),  # the newest trace that it read; 0: interrupted
+    Column("seed", Whole, nullable=False),
+    Column("last", Whole, nullable=False),  # the newest trace that it read; 0: interrupted
     Column("inputs", Text, nullable=False),  # JSON
     Column("losses", Text, nullable=False),  # JSON
     Column("gate", Text, nullable=False),  # JSON
     Column("verdict", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Index("nights_by_shelf", "shelf", "id"),
     sqlite_autoincrement=True,
 )
@@ -189,16 +197,16 @@ nights = Table(
 priors = Table(
     "priors",
     metadata,
-    Column("id", Integer, primary_key=True),  # the version
+    Column("id", Whole, primary_key=True),  # the version
     _shelf(),
-    Column("night", Integer, nullable=False),
-    Column("created", Integer, nullable=False),
+    Column("night", Whole, nullable=False),
+    Column("created", Whole, nullable=False),
     Column("file", Text),  # a name in the priors' folder; NULL before it is whole, or once pruned
     Column("checksum", Text),
-    Column("positions", Integer, nullable=False),  # N
+    Column("positions", Whole, nullable=False),  # N
     # The order of publications, not their time, says which is active: clocks jump.
-    Column("published", Integer),
-    Column("published_at", Integer),
+    Column("published", Whole),
+    Column("published_at", Whole),
     Column("withdrawn", Text),  # why it may not be active any more
     Index("priors_by_shelf", "shelf", "published"),
     sqlite_autoincrement=True,
@@ -210,9 +218,9 @@ priors = Table(
 sources = Table(
     "sources",
     metadata,
-    Column("prior", Integer, ForeignKey("priors.id", ondelete="CASCADE"), primary_key=True),
-    Column("shelf", Integer, primary_key=True),
-    Column("first", Integer, nullable=False),
-    Column("last", Integer, nullable=False),
-    Column("deletion", Integer, nullable=False),
+    Column("prior", Whole, ForeignKey("priors.id", ondelete="CASCADE"), primary_key=True),
+    Column("shelf", Whole, primary_key=True),
+    Column("first", Whole, nullable=False),
+    Column("last", Whole, nullable=False),
+    Column("deletion", Whole, nullable=False),
 )

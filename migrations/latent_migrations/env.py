@@ -16,7 +16,7 @@ def run(connection: Connection | None) -> None:
             "migrations must be run through latent_migrations.upgrade(connection), got no "
             "connection; run: latent-agent migrate --memory PATH"
         )
-    if not getattr(connection.connection.dbapi_connection, "in_transaction", False):
+    if not _inside(connection):
         raise RuntimeError(
             "migrations must run inside a transaction, got a connection outside one; "
             "begin it with BEGIN IMMEDIATE"
@@ -24,6 +24,12 @@ def run(connection: Connection | None) -> None:
     context.configure(connection=connection, transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _inside(connection: Connection) -> bool:
+    """Whether a transaction is open; SQLite's driver knows better than SQLAlchemy does."""
+    raw = connection.connection.dbapi_connection
+    return bool(getattr(raw, "in_transaction", connection.in_transaction()))
 
 
 run(context.config.attributes.get("connection"))

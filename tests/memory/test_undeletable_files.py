@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from latent_memory import LatentMemory, Limits, StorageError
 from latent_memory.index.index_state import snapshot_path
+from latent_memory.sqlite import index_folder
 from latent_memory.tables import shelves
 from tests.support.memories import age, in_namespace, trace
 
@@ -21,7 +22,7 @@ def block_index(memory: LatentMemory, namespace: str) -> Path:
     """Let the index file of a namespace's shelf be one that nobody can delete."""
     wanted = select(shelves.c.id).where(shelves.c.namespace == namespace)
     with memory.database.read() as connection:
-        file = snapshot_path(memory.path, connection.execute(wanted).scalar_one())
+        file = snapshot_path(index_folder(memory.path), connection.execute(wanted).scalar_one())
     file.mkdir(parents=True)
     return file
 

@@ -46,9 +46,8 @@ def read_ratings(database: Database, *, namespace: str | None = None) -> Ratings
     up, of_answers = feedback.c.score > UP_ABOVE, ratings.c.reward > UP_ABOVE - 1
     day = (feedback.c.given // _DAY).label("day")
     with database.read() as connection:
-        ((rated, right, waiting),) = _rows(
-            connection, namespace, ratings, func.count(), _sum(of_answers), _sum(ratings.c.unread)
-        )
+        sums = func.count(), _sum(of_answers), _sum(ratings.c.unread == 1)
+        ((rated, right, waiting),) = _rows(connection, namespace, ratings, *sums)
         days = _rows(connection, namespace, feedback, day, _sum(up), func.count(), by=day)
     return Ratings(
         up=right,
@@ -61,8 +60,8 @@ def read_ratings(database: Database, *, namespace: str | None = None) -> Ratings
     )
 
 
-def _sum(flag: ColumnElement[Any]) -> ColumnElement[int]:
-    return func.coalesce(func.sum(case((flag == 1, 1), else_=0)), 0)
+def _sum(flag: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((flag, 1), else_=0)), 0)
 
 
 def _rows(

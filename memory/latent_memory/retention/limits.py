@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from latent_memory.errors import RateError, TraceError
 from latent_memory.tables import admissions, limits, shelves, traces
@@ -65,8 +64,10 @@ _FORGET = delete(admissions).where(
     admissions.c.shelf == bindparam("of"),
     ~admissions.c.minute.between(bindparam("since"), bindparam("now")),
 )
-_COUNT = upsert(admissions).on_conflict_do_update(
-    index_elements=["shelf", "minute"], set_={"traces": admissions.c.traces + 1}
+_COUNT = (
+    update(admissions)
+    .where(admissions.c.shelf == bindparam("of"), admissions.c.minute == bindparam("now"))
+    .values(traces=admissions.c.traces + 1)
 )
 
 
@@ -91,7 +92,7 @@ def check_rate(connection: Connection, held: Limits, namespace: str, now: dateti
     """Raise RateError if a namespace may have no further trace yet."""
     if held.hourly is None:
         return
-    latest = connection.execute(_LATEST, {"namespace": namespace, **_last_hour(now)}).scalar_one()
+    latest = int(connection.scalar(_LATEST, {"namespace": namespace, **_last_hour(now)}) or 0)
     if latest >= held.hourly:
         raise RateError(
             f"a namespace may have at most {held.hourly} new traces an hour, but {namespace!r} "
@@ -106,7 +107,9 @@ def count_admitted(connection: Connection, held: Limits, trace: int, now: dateti
         return
     shelf, hour = connection.execute(_SHELF, {"trace": trace}).scalar_one(), _last_hour(now)
     connection.execute(_FORGET, {"of": shelf, **hour})
-    connection.execute(_COUNT, {"shelf": shelf, "minute": hour["now"], "traces": 1})
+    if connection.execute(_COUNT, {"of": shelf, "now": hour["now"]}).rowcount == 0:
+        first = {"shelf": shelf, "minute": hour["now"], "traces": 1}
+        connection.execute(insert(admissions), first)
 
 
 def _last_hour(now: datetime) -> dict[str, int]:

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from latent_migrations.columns import WHOLE
+
 revision = "0002"
 down_revision = "0001"
 
@@ -15,26 +17,26 @@ def upgrade() -> None:
         "sources",
         sa.Column(
             "prior",
-            sa.Integer,
+            WHOLE,
             sa.ForeignKey("priors.id", ondelete="CASCADE"),
             primary_key=True,
         ),
-        sa.Column("shelf", sa.Integer, primary_key=True),
-        sa.Column("first", sa.Integer, nullable=False),
-        sa.Column("last", sa.Integer, nullable=False),
-        sa.Column("deletion", sa.Integer, nullable=False),
+        sa.Column("shelf", WHOLE, primary_key=True),
+        sa.Column("first", WHOLE, nullable=False),
+        sa.Column("last", WHOLE, nullable=False),
+        sa.Column("deletion", WHOLE, nullable=False),
     )
 
 
 def _create_nights() -> None:
     op.create_table(
         "nights",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("shelf", sa.Integer, _shelf(), nullable=False),
-        sa.Column("started", sa.Integer, nullable=False),
+        sa.Column("id", WHOLE, primary_key=True),
+        sa.Column("shelf", WHOLE, _shelf(), nullable=False),
+        sa.Column("started", WHOLE, nullable=False),
         sa.Column("seconds", sa.Float),
-        sa.Column("seed", sa.Integer, nullable=False),
-        sa.Column("last", sa.Integer, nullable=False),
+        sa.Column("seed", WHOLE, nullable=False),
+        sa.Column("last", WHOLE, nullable=False),
         sa.Column("inputs", sa.Text, nullable=False),
         sa.Column("losses", sa.Text, nullable=False),
         sa.Column("gate", sa.Text, nullable=False),
@@ -48,15 +50,15 @@ def _create_nights() -> None:
 def _create_priors() -> None:
     op.create_table(
         "priors",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("shelf", sa.Integer, _shelf(), nullable=False),
-        sa.Column("night", sa.Integer, nullable=False),
-        sa.Column("created", sa.Integer, nullable=False),
+        sa.Column("id", WHOLE, primary_key=True),
+        sa.Column("shelf", WHOLE, _shelf(), nullable=False),
+        sa.Column("night", WHOLE, nullable=False),
+        sa.Column("created", WHOLE, nullable=False),
         sa.Column("file", sa.Text),
         sa.Column("checksum", sa.Text),
-        sa.Column("positions", sa.Integer, nullable=False),
-        sa.Column("published", sa.Integer),
-        sa.Column("published_at", sa.Integer),
+        sa.Column("positions", WHOLE, nullable=False),
+        sa.Column("published", WHOLE),
+        sa.Column("published_at", WHOLE),
         sa.Column("withdrawn", sa.Text),
         sqlite_autoincrement=True,
     )

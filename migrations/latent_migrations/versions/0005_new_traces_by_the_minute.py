@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from latent_migrations.columns import WHOLE
+
 revision = "0005"
 down_revision = "0004"
 
@@ -13,10 +15,10 @@ def upgrade() -> None:
         "admissions",
         sa.Column(
             "shelf",
-            sa.Integer,
+            WHOLE,
             sa.ForeignKey("shelves.id", ondelete="CASCADE"),
             primary_key=True,
         ),
-        sa.Column("minute", sa.Integer, primary_key=True),
-        sa.Column("traces", sa.Integer, nullable=False),
+        sa.Column("minute", WHOLE, primary_key=True),
+        sa.Column("traces", WHOLE, nullable=False),
     )

@@ -1,0 +1,120 @@
+"""Where a memory on a server lies, or is to lie."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from latent_memory.database import Address, Database, Guard
+from latent_memory.errors import LocationError
+from latent_memory.locations import shown
+from latent_memory.postgres.database import PostgresDatabase
+from latent_memory.postgres.engine import make_single_engine
+from latent_memory.postgres.errors import translated
+
+_OLDEST = 140000  # of the server, as it numbers itself
+_OLDEST_VECTOR = (0, 8)  # of pgvector: the first that goes on looking where a filter leaves little
+_MARK = "A memory of latent-agent"
+
+
+class ServerAddress(Address):
+    """The address of a database on a server; its first schema on the search path is the memory."""
+
+    def __init__(self, url: URL) -> None:
+        self.url, self.place = url, shown(url)
+
+    def make(self) -> None:
+        """Let an empty database have pgvector; the database itself must be there."""
+        with self._connected() as connection:
+            self._require_server(connection)
+            if inspect(connection).get_table_names():
+                return
+            if connection.scalar(text("SELECT current_schema()")) is None:
+                raise LocationError(
+                    "a memory must have a schema to lie in, but no schema of the search path is "
+                    f"in {str(self.place)!r}; make it with: CREATE SCHEMA"
+                )
+            self._require_vector(connection)
+
+    def is_writable(self) -> bool:
+        """Whether the server takes writes, and ours where there are tables already."""
+        with self._connected() as connection:
+            if connection.scalar(text("SELECT pg_is_in_recovery()")):
+                return False
+            names = inspect(connection).get_table_names()
+            allowed = text("SELECT has_table_privilege('traces', 'INSERT')")
+            return "traces" not in names or bool(connection.scalar(allowed))
+
+    @contextmanager
+    def look(self) -> Generator[Connection]:
+        """Give a connection that only reads."""
+        with self._connected() as connection:
+            yield connection
+
+    def open(self, *, readonly: bool, guard: Guard | None = None) -> Database:
+        """Open it."""
+        return PostgresDatabase(self.url, readonly=readonly, guard=guard)
+
+    def backup(self, revision: str) -> None:  # noqa: ARG002 - of a file
+        """Copy nothing: whoever runs the server backs it up, with pg_dump or from its log."""
+
+    def mark(self, connection: Connection) -> None:
+        """Say in the schema's own words whose it is."""
+        connection.exec_driver_sql(f"COMMENT ON TABLE alembic_version IS '{_MARK}'")
+
+    def is_marked(self, connection: Connection) -> bool:
+        """Whether the schema says that it is ours."""
+        said = text("SELECT obj_description(to_regclass('alembic_version'), 'pg_class')")
+        return connection.scalar(said) == _MARK
+
+    @contextmanager
+    def _connected(self) -> Generator[Connection]:
+        """Connect for what is only read, but for the extension."""
+        engine = make_single_engine(self.url)
+        try:
+            with translated(self.url), engine.connect() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+    def _require_server(self, connection: Connection) -> None:
+        number = int(connection.scalar(text("SHOW server_version_num")) or 0)
+        if number < _OLDEST:
+            raise LocationError(
+                f"a memory's server must be PostgreSQL {_OLDEST // 10000} or newer, got "
+                f"{str(self.place)!r} with version {number // 10000}; name a newer one"
+            )
+
+    def _require_vector(self, connection: Connection) -> None:
+        """Create the extension, unless it is there; refuse a server that cannot have it."""
+        found = connection.scalar(
+            text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        )
+        if found is None:
+            found = connection.scalar(
+                text("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
+            )
+            self._check_vector(found)
+            try:
+                connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
+                connection.commit()
+            except DBAPIError as error:
+                raise LocationError(
+                    "a memory's user must have the right to create the extension vector, or find "
+                    f"it there, but cannot in {str(self.place)!r}; let an administrator of that "
+                    "database run once: CREATE EXTENSION vector"
+                ) from error
+        self._check_vector(found)
+
+    def _check_vector(self, found: str | None) -> None:
+        if found is None:
+            raise LocationError(
+                f"a memory's server must have pgvector, but {str(self.place)!r} has none; install "
+                "it there, on Debian as postgresql-VERSION-pgvector"
+            )
+        if tuple(map(int, found.split(".")[:2])) < _OLDEST_VECTOR:
+            raise LocationError(
+                f"a memory's server must have pgvector 0.8 or newer, got {str(self.place)!r} with "
+                f"{found}; install it there, then run: ALTER EXTENSION vector UPDATE"
+            )

@@ -1,0 +1,197 @@
+"""An open database on a server: its transactions, one writer at a time."""
+
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from weakref import finalize
+
+from sqlalchemy import URL, Connection, text
+
+from latent_memory.database import Database, Guard, Sizes
+from latent_memory.errors import ReadOnlyError, StorageError
+from latent_memory.fork_guard import Gate
+from latent_memory.index.ivf_layout import IndexSettings
+from latent_memory.postgres.engine import HERE, WRITER, make_engine
+from latent_memory.postgres.errors import translated
+from latent_memory.postgres.files import FileRows
+from latent_memory.postgres.graph import draw_graphs, drop_stray_graphs, shelves_without_graph
+from latent_memory.postgres.night_lock import hold, is_held
+from latent_memory.postgres.rows import metadata as own
+from latent_memory.postgres.search import ServerIndexes
+from latent_memory.postgres.vectors import Vectors
+from latent_memory.tables import metadata
+
+_READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+_WRITING = {"isolation_level": "READ COMMITTED"}  # alone: a snapshot of before its turn is too old
+_TURN = text(f"SELECT pg_advisory_xact_lock({WRITER}, {HERE})")
+_WITHIN = text("SELECT set_config('lock_timeout', :milliseconds, true)")
+_REVISION = text("SELECT version_num FROM alembic_version")
+_NONE_YET = text("SELECT to_regclass('alembic_version') IS NULL")
+_SIZE = text("SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0) FROM "
+             "unnest(cast(:names AS text[])) AS name")  # fmt: skip
+_BROKEN = text(
+    "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+    "WHERE NOT i.indisvalid AND c.relnamespace = to_regnamespace(current_schema())"
+)
+
+
+class PostgresDatabase(Database):
+    """One schema of a database on a server, open for many threads at once.
+
+    Args:
+        url: Where it is.
+        readonly: Whether it is open for reading only.
+        guard: Raises if the schema is not the expected one. It is called in the first transaction,
+            and in the next one after any process has migrated it.
+    """
+
+    def __init__(self, url: URL, *, readonly: bool, guard: Guard | None = None) -> None:
+        self.location, self.readonly = url, readonly
+        self.files = FileRows(self)
+        self._url, self._guard, self._guarded = url, guard, ""
+        self._engine = make_engine(url)
+        self._gate = Gate(self._engine.dispose)
+        self._writer = threading.Lock()
+        self._vectors = Vectors()
+        finalize(self, self._engine.dispose)
+
+    @contextmanager
+    def read(self) -> Generator[Connection]:
+        """Give a connection that sees one state of the database throughout."""
+        with (
+            self._gate.use(),
+            translated(self._url),
+            self._engine.connect().execution_options(**_READING) as connection,
+            connection.begin(),
+        ):
+            self._check(connection)
+            yield connection
+
+    @contextmanager
+    def write(self, within: float | None = None) -> Generator[Connection]:
+        """Give a connection whose changes are durable once the block is left, or not made at all.
+
+        The writers of all processes take turns, in the order in which they come. What recall
+        searches is brought up to date in the same transaction.
+        """
+        if self.readonly:
+            raise ReadOnlyError(
+                f"a memory must be writable to be changed, but {str(self.place)!r} is open for "
+                "reading only; open it with mode='read-write', on the primary server, as a user "
+                "who may write to it"
+            )
+        with (
+            self._gate.use(),
+            self._first_of_ours(within) as left,
+            translated(self._url),
+            self._engine.connect().execution_options(**_WRITING) as connection,
+            connection.begin(),
+        ):
+            if left is not None:
+                connection.execute(_WITHIN, {"milliseconds": str(max(1, int(left * 1000)))})
+            connection.execute(_TURN)
+            known = not connection.scalar(_NONE_YET) and self._check(connection)
+            yield connection
+            if known:
+                self._vectors.catch_up(connection)
+        if self._vectors.grown:
+            self._draw()
+
+    @contextmanager
+    def _first_of_ours(self, within: float | None) -> Generator[float | None]:
+        """Be the one thread that writes; yield how long it may wait for other processes."""
+        began = time.monotonic()
+        if not self._writer.acquire(timeout=-1 if within is None else within):
+            raise StorageError(
+                f"other threads must leave the memory {str(self.place)!r} to a call within what "
+                f"is left of its timeout, {within:.1f} seconds, but kept writing; nothing was "
+                "changed; try again, or give a longer timeout"
+            )
+        try:
+            yield None if within is None else max(0.0, began + within - time.monotonic())
+        finally:
+            self._writer.release()
+
+    def _check(self, connection: Connection) -> bool:
+        revision = connection.scalar(_REVISION) or ""
+        if self._guard and revision != self._guarded:
+            self._guard(connection)
+            self._guarded = revision
+        return True
+
+    def _draw(self) -> None:
+        """Give shelves that have outgrown a scan their graphs; others write meanwhile."""
+        with self.write() as connection:
+            wanting = shelves_without_graph(connection, self._vectors.take_grown())
+        if wanting:
+            with self._outside() as connection:
+                drawn = draw_graphs(connection, wanting)
+            with self.write() as connection:
+                self._vectors.note_graphs(connection, drawn)
+
+    @contextmanager
+    def _outside(self) -> Generator[Connection]:
+        """Give a connection outside of any transaction."""
+        with (
+            self._gate.use(),
+            translated(self._url),
+            self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        ):
+            yield connection
+
+    def rebuild(self, shelf: int) -> None:
+        """Learn a shelf's centre anew, and write its vectors and its graph from it."""
+        with self.write() as connection:
+            self._vectors.recentre(connection, shelf)
+
+    def empty_log(self) -> bool:
+        """Do nothing: the write-ahead log is the server's, for its replicas and backups."""
+        return True
+
+    def empty_log_soon(self) -> None:
+        """Do nothing, likewise."""
+
+    def vacuum(self) -> None:
+        """Rewrite all tables without what was deleted."""
+        with self._outside() as connection:
+            drop_stray_graphs(connection)
+            for table in (*metadata.tables, *own.tables):
+                connection.exec_driver_sql(f'VACUUM (FULL, ANALYZE) "{table}"')
+
+    def faults(self, connection: Connection) -> list[str]:
+        """Return which indexes are not whole; what pages hold is checked by pg_amcheck."""
+        broken = connection.execute(_BROKEN).scalars()
+        return [f"index {name} is not valid" for name in broken]
+
+    def sizes(self) -> Sizes:
+        """Return the sizes of the tables, with their indexes; the log is the server's."""
+        searched = ["vectors", "centres"]
+        others = [name for name in (*metadata.tables, *own.tables) if name not in searched]
+        with self.read() as connection:
+            database, index = (
+                int(connection.scalar(_SIZE, {"names": names}) or 0) for names in (others, searched)
+            )
+        return Sizes(database=database, log=0, index=index)
+
+    def delete_backups(self) -> Sequence[str]:
+        """Delete nothing: backups of a server are not ours."""
+        return []
+
+    def indexes(self, settings: IndexSettings) -> ServerIndexes:
+        """Return what searches by pgvector, and embeddings too wide for it by FAISS."""
+        return ServerIndexes(self, settings)
+
+    def night_lock(self) -> AbstractContextManager[None]:
+        """Hold an advisory lock, by a session of its own."""
+        return hold(self._url)
+
+    def night_running(self) -> bool:
+        """Whether a session holds that lock."""
+        with self.read() as connection:
+            return is_held(connection)
+
+    def close(self) -> None:
+        """Close all connections; a closed database opens again when it is next used."""
+        with self._gate.use():
+            self._engine.dispose()

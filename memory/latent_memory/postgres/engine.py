@@ -1,0 +1,50 @@
+"""Connections to a server, each set up alike."""
+
+from typing import Any
+
+from pgvector.psycopg import register_vector
+from sqlalchemy import URL, Engine, NullPool, create_engine, event
+
+from latent_memory.postgres.errors import WAIT_SECONDS
+
+LOCKS = 0x4C61744D  # the first number of our advisory locks; the letters "LatM"
+WRITER, NIGHT = LOCKS, LOCKS + 1
+HERE = "hashtext(current_schema())"  # their second number: a schema is a memory
+
+CANDIDATES = 100  # that a graph search holds at once, and so the most that it is asked for
+
+_SETTINGS = f"""
+SET lock_timeout = '{WAIT_SECONDS}s';
+SET jit = off;
+SET hnsw.ef_search = {CANDIDATES};
+SET hnsw.iterative_scan = strict_order
+"""
+
+
+def make_engine(url: URL) -> Engine:
+    """Return an engine for a memory that is there.
+
+    A connection that was lost is noticed when it is taken from the pool, and opened again.
+    """
+    engine = create_engine(
+        url,
+        pool_size=5,
+        max_overflow=15,
+        pool_timeout=WAIT_SECONDS,
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def connected(raw: Any, _: object) -> None:
+        raw.autocommit = True
+        raw.execute(_SETTINGS)
+        register_vector(raw)
+        raw.autocommit = False
+
+    return engine
+
+
+def make_single_engine(url: URL, **options: Any) -> Engine:
+    """Return an engine whose connections are closed after use, for a look or a long lock."""
+    return create_engine(url, poolclass=NullPool, hide_parameters=True, **options)

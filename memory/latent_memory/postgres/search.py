@@ -1,0 +1,148 @@
+"""Recall on a server: the nearest vectors by pgvector, ranked by the embeddings themselves."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pgvector import HalfVector
+from sqlalchemy import Connection, bindparam, func, select, text
+
+from latent_memory.database import Nearest
+from latent_memory.errors import TraceError
+from latent_memory.index.ivf_layout import IndexSettings, unit_rows
+from latent_memory.index.shelf_index import OpenIndexes
+from latent_memory.postgres.engine import CANDIDATES
+from latent_memory.postgres.rows import centres, vectors
+from latent_memory.postgres.vectors import WIDEST, as_vector, stacked
+from latent_memory.tables import shelves, traces
+from latent_memory.trace import Matrix, Shelf, Vector
+from latent_memory.trace_rows import ON_SHELF, check_width, names
+
+if TYPE_CHECKING:
+    from latent_memory.postgres.database import PostgresDatabase
+
+_SPARE = 16  # candidates beside those asked for: two bytes a number can swap near neighbours
+
+_FIND = (
+    select(shelves.c.id, shelves.c.dimension, centres.c.mean, centres.c.graph)
+    .outerjoin(centres, centres.c.shelf == shelves.c.id)
+    .where(ON_SHELF)
+)
+_LOWEST = (
+    select(traces.c.id)
+    .where(traces.c.shelf == bindparam("of"))
+    .order_by(traces.c.id)
+    .limit(bindparam("most"))
+)
+_HELD = select(func.count()).select_from(vectors).where(vectors.c.shelf == bindparam("of"))
+_LACKING = (
+    select(func.count())
+    .select_from(traces.outerjoin(vectors, vectors.c.trace == traces.c.id))
+    .where(traces.c.shelf == bindparam("of"), vectors.c.trace.is_(None))
+)
+_NEAREST = """
+SELECT e.trace AS id, e.vector FROM (
+    SELECT trace FROM vectors WHERE shelf = {shelf} ORDER BY {distance} LIMIT :most
+) AS near JOIN embeddings e ON e.trace = near.trace
+"""
+
+
+class ServerIndexes:
+    """What searches the shelves of a memory on a server, for many threads."""
+
+    def __init__(self, database: "PostgresDatabase", settings: IndexSettings) -> None:
+        self._database = database
+        self._wide = OpenIndexes(database, settings)
+
+    def of(self, shelf: Shelf) -> Nearest:
+        """Return what searches a shelf: pgvector, or FAISS where embeddings are too wide for it."""
+        with self._database.read() as connection:
+            row = connection.execute(_FIND, names(shelf)).one_or_none()
+        if row is not None and row.dimension > WIDEST:
+            return self._wide.of(shelf)
+        return ServerIndex(self._database, shelf)
+
+    def close(self) -> None:
+        """Drop what FAISS holds."""
+        self._wide.close()
+
+
+class ServerIndex:
+    """The vectors of one shelf; what is committed is searched."""
+
+    def __init__(self, database: "PostgresDatabase", shelf: Shelf) -> None:
+        self._database, self._shelf = database, shelf
+
+    def search(self, query: Vector, k: int) -> list[tuple[int, float]]:
+        """Return the nearest: of a small shelf exactly, of a large one by its graph."""
+        with self._database.read() as connection:
+            row = self._row(connection)
+            if row is None:
+                return []
+            check_width("embeddings", row.dimension, len(query), self._shelf)
+            if not np.isfinite(query).all():
+                raise TraceError(
+                    "an embedding must hold finite numbers, got others in a query; check the "
+                    "model or the embeddings that made it"
+                )
+            mean = np.zeros_like(query) if row.mean is None else as_vector(row.mean)
+            unit = unit_rows(query[None].astype(np.float32), mean)
+            if not unit.any():  # it has no direction
+                lowest = connection.execute(_LOWEST, {"of": row.id, "most": k}).scalars()
+                return [(id_, 0.0) for id_ in lowest]
+            found = connection.execute(*_asked(row, unit[0], k)).all()
+        return _ranked(found, unit, mean, k)
+
+    def drop(self, ids: Iterable[int]) -> None:
+        """Do nothing: the next search does not see them."""
+
+    def rebuild(self) -> int:
+        """Learn the centre anew, and write the vectors from it."""
+        with self._database.read() as connection:
+            row = self._row(connection)
+        if row is None:
+            return 0
+        self._database.rebuild(row.id)
+        with self._database.read() as connection:
+            return connection.scalar(_HELD, {"of": row.id}) or 0
+
+    def difference(self) -> str | None:
+        """Say how many traces have no vector; there is none without its trace."""
+        with self._database.read() as connection:
+            row = self._row(connection)
+            lacking = 0 if row is None else connection.scalar(_LACKING, {"of": row.id}) or 0
+        if not lacking:
+            return None
+        return (
+            f"the vectors of namespace {self._shelf.namespace!r} must be those of its traces, but "
+            f"{lacking} are missing; run: latent-agent memory rebuild"
+        )
+
+    def _row(self, connection: Connection) -> Any:
+        return connection.execute(_FIND, names(self._shelf)).one_or_none()
+
+
+def _asked(row: Any, unit: Vector, k: int) -> tuple[Any, dict[str, Any]]:
+    """Return the statement that finds candidates, and its parameters.
+
+    The shelf and the length are written out, as the graph's definition has them: a statement with
+    parameters in their place would not be matched with it.
+    """
+    most = k + _SPARE
+    if row.graph and most <= CANDIDATES:
+        distance = f"unit::halfvec({row.dimension}) <#> :query"
+    else:
+        distance = "unit <#> :query, trace"
+    statement = text(_NEAREST.format(shelf=int(row.id), distance=distance))
+    return statement, {"query": HalfVector(unit), "most": most}
+
+
+def _ranked(found: Any, unit: Matrix, mean: Vector, k: int) -> list[tuple[int, float]]:
+    """Return the ``k`` best candidates by their exact similarity, ties by lower id."""
+    if not found:
+        return []
+    ids = np.array([row.id for row in found], dtype=np.int64)
+    scores = unit_rows(stacked(found), mean) @ unit[0]
+    best = np.lexsort((ids, -scores))[:k]
+    similarities = np.clip(scores[best], -1, 1)
+    return list(zip(ids[best].tolist(), similarities.tolist(), strict=True))

@@ -1,0 +1,164 @@
+"""What recall searches: embeddings less their shelf's centre, of length 1, kept up by the writers.
+
+LatentEvolve's similarity (equation 3) is the cosine of centred embeddings. The centre is learned
+anew each time a shelf has doubled, until more traces would hardly move it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pgvector import HalfVector
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from latent_memory.errors import DamageError
+from latent_memory.index.ivf_layout import IndexSettings, unit_rows
+from latent_memory.postgres.rows import centres, vectors
+from latent_memory.tables import embeddings, shelves, traces
+from latent_memory.trace import Matrix, Vector
+
+WIDEST = 4000  # numbers that a graph of ``halfvec`` holds; wider embeddings are searched by FAISS
+SCANNED = 5000  # vectors of a shelf that are all compared with a query; more get a graph
+
+_FROM = IndexSettings().centre_from
+_SETTLED = 4096  # traces whose mean is the centre for good: it is off by 1/64 of their spread
+_AT_ONCE = 1000
+
+_NEW = (
+    select(traces.c.id, traces.c.shelf, embeddings.c.vector)
+    .join(shelves, shelves.c.id == traces.c.shelf)
+    .join(embeddings, embeddings.c.trace == traces.c.id)
+    .outerjoin(vectors, vectors.c.trace == traces.c.id)
+    .where(
+        traces.c.id > bindparam("seen"),
+        vectors.c.trace.is_(None),
+        shelves.c.dimension <= WIDEST,
+    )
+    .order_by(traces.c.id)
+    .limit(_AT_ONCE)
+)
+_NEWEST = select(func.coalesce(func.max(traces.c.id), 0))
+_CENTRE = select(centres).where(centres.c.shelf == bindparam("of"))
+_ALL = (
+    select(traces.c.id, embeddings.c.vector)
+    .join(embeddings, embeddings.c.trace == traces.c.id)
+    .where(traces.c.shelf == bindparam("of"), traces.c.id > bindparam("after"))
+    .order_by(traces.c.id)
+    .limit(_AT_ONCE)
+)
+_PUT = upsert(centres)
+_PUT = _PUT.on_conflict_do_update(
+    index_elements=["shelf"],
+    set_={name: _PUT.excluded[name] for name in ("built", "added", "mean")},
+)
+
+
+class Vectors:
+    """Keeps the vectors up with the traces, inside the transactions that write these."""
+
+    def __init__(self) -> None:
+        self._seen = 0  # up to here all traces have their vectors
+        self.grown: set[int] = set()  # shelves that may want a graph
+
+    def catch_up(self, connection: Connection) -> None:
+        """Write the vectors of traces that have none.
+
+        Ids grow in the order of commits, and are never used again: none below ``_seen`` comes any
+        more, even if this transaction fails.
+        """
+        while rows := connection.execute(_NEW, {"seen": self._seen}).all():
+            by_shelf: dict[int, list[Any]] = {}
+            for row in rows:
+                by_shelf.setdefault(row.shelf, []).append(row)
+            for shelf, added in by_shelf.items():
+                self._add(connection, shelf, added)
+            self._seen = rows[-1].id
+        self._seen = max(self._seen, connection.scalar(_NEWEST) or 0)
+
+    def _add(self, connection: Connection, shelf: int, rows: Sequence[Any]) -> None:
+        centre = connection.execute(_CENTRE, {"of": shelf}).one_or_none()
+        built, added = (0, 0) if centre is None else (centre.built, centre.added)
+        added += len(rows)
+        if built + added >= _FROM and built < _SETTLED and added >= built:
+            self.recentre(connection, shelf)
+            return
+        mean = as_vector(centre.mean) if centre is not None else zeros(rows[0].vector)
+        _insert(connection, shelf, rows, mean)
+        _put_centre(connection, shelf, built, added, mean)
+        if centre is not None and not centre.graph and built + added >= SCANNED:
+            self.grown.add(shelf)
+
+    def recentre(self, connection: Connection, shelf: int) -> None:
+        """Learn a shelf's centre from all its traces, and write all its vectors anew."""
+        total, count = np.zeros(1), 0
+        for rows in _blocks(connection, shelf):
+            total = total + stacked(rows).sum(axis=0, dtype=np.float64)
+            count += len(rows)
+        connection.execute(delete(vectors).where(vectors.c.shelf == shelf))
+        if not count:
+            return
+        few = count < _FROM
+        mean = np.zeros_like(total) if few else total / count
+        mean = mean.astype(np.float32)
+        for rows in _blocks(connection, shelf):
+            _insert(connection, shelf, rows, mean)
+        _put_centre(connection, shelf, 0 if few else count, count if few else 0, mean)
+        if count >= SCANNED:
+            self.grown.add(shelf)
+
+    def take_grown(self) -> set[int]:
+        """Return the shelves that may want a graph; they are asked about once."""
+        grown, self.grown = self.grown, set()
+        return grown
+
+    def note_graphs(self, connection: Connection, drawn: Iterable[int]) -> None:
+        """Note that shelves have a graph."""
+        chosen = centres.c.shelf.in_(list(drawn))
+        connection.execute(update(centres).where(chosen).values(graph=True))
+
+
+def stacked(rows: Sequence[Any]) -> Matrix:
+    """Return the embeddings of rows as one matrix, (n, e).
+
+    Raises:
+        DamageError: If one is not as long as the others.
+    """
+    lengths = {len(row.vector) for row in rows}
+    if len(lengths) != 1:
+        raise DamageError(
+            f"embeddings of one shelf must have one length, got {sorted(lengths)!r} bytes; run: "
+            "latent-agent memory verify"
+        )
+    return np.frombuffer(b"".join(row.vector for row in rows), "<f4").reshape(len(rows), -1)
+
+
+def as_vector(content: bytes) -> Vector:
+    """Return the numbers that a row holds, (e,)."""
+    return np.frombuffer(content, "<f4")
+
+
+def zeros(content: bytes) -> Vector:
+    """Return the centre of few embeddings as long as this one."""
+    return np.zeros(len(content) // 4, dtype=np.float32)
+
+
+def _blocks(connection: Connection, shelf: int) -> Iterable[Sequence[Any]]:
+    after = 0
+    while rows := connection.execute(_ALL, {"of": shelf, "after": after}).all():
+        yield rows
+        after = rows[-1].id
+
+
+def _insert(connection: Connection, shelf: int, rows: Sequence[Any], mean: Vector) -> None:
+    units = unit_rows(stacked(rows), mean)
+    made: list[Mapping[str, Any]] = [
+        {"trace": row.id, "shelf": shelf, "unit": HalfVector(unit)}
+        for row, unit in zip(rows, units, strict=True)
+    ]
+    connection.execute(insert(vectors), made)
+
+
+def _put_centre(connection: Connection, shelf: int, built: int, added: int, mean: Vector) -> None:
+    row = {"shelf": shelf, "built": built, "added": added, "graph": False}
+    connection.execute(_PUT, {**row, "mean": mean.astype("<f4").tobytes()})
