@@ -1,7 +1,7 @@
 """Every test runs offline, in a home folder of its own, with one torch thread."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 
 from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.model.transformers_engine.engine import TransformersEngine
+from tests.support.servers import Server, fresh_name, served
 
 XDG_FOLDERS = {
     "XDG_CACHE_HOME": ".cache",
@@ -98,3 +99,34 @@ def open_folder(tmp_path: Path) -> Path:
         if folder.name.startswith("pytest-of"):
             break
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def server(session_home: Path) -> Iterator[Server]:
+    """A real PostgreSQL with pgvector."""
+    with served() as server:
+        yield server
+
+
+Place = Callable[[str], Path | str]
+"""Where a memory of a test is to lie, by a name such as "m.sqlite3"."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Places in SQLite's files, then in schemas of a server; a name is one place in a test."""
+    if request.param == "sqlite":
+        yield lambda name: tmp_path / name
+        return
+    server: Server = request.getfixturevalue("server")
+    urls: dict[str, tuple[str, str]] = {}
+
+    def of(name: str) -> str:
+        if name not in urls:
+            schema = fresh_name()
+            urls[name] = schema, server.schema(schema)
+        return urls[name][1]
+
+    yield of
+    for schema, _ in urls.values():
+        server.drop(schema)

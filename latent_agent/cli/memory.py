@@ -80,6 +80,30 @@ def _rated(ratings: Ratings) -> str:
     return f"rated: {ratings.up:,} up, {ratings.down:,} down{waiting}\nup/down by day: {days}"
 
 
+@memory.command()
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="Path or URL of a memory.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Path or URL of an empty one.")],
+    as_json: Json = False,
+) -> None:
+    """Copy a whole memory, ids and priors and all, such as from a file to PostgreSQL."""
+    from latent_memory.transfer.copying import copy as copy_memory
+
+    with (
+        open_memory(source, read=True) as copied,
+        open_memory(target) as made,
+        _watched(as_json) as report,
+    ):
+        count = copy_memory(
+            copied.database, made.database, lambda done, total: report("copying", done, total)
+        )
+        places = {"from": str(copied.place), "to": str(made.place)}
+    if as_json:
+        _print_json({"copied": count, **places})
+    else:
+        typer.echo(f"Copied {count:,} traces from {places['from']} to {places['to']}")
+
+
 @memory.command("list")
 def list_(
     at: MemoryAt = None,

@@ -23,7 +23,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 MemoryAt = Annotated[
     str | None,
-    typer.Option("--memory", help="Path or sqlite:/// URL; by default in the user's data folder."),
+    typer.Option(
+        "--memory",
+        help="Path, sqlite:/// or postgresql:// URL; by default in the user's data folder.",
+    ),
 ]
 OneNamespace = Annotated[
     str | None, typer.Option("--namespace", help="Only this namespace; by default all.")

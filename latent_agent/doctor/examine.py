@@ -72,6 +72,9 @@ def _model(model: str, opened: LoadOptions) -> Iterator[Finding]:
 
 def _memory(location: str | Path | None, thorough: bool) -> Iterator[Finding]:
     path = locate(location or default_location())
+    if not isinstance(path, Path):
+        yield from look_at_memory(path, thorough=thorough)
+        return
     yield from _guarded("disk", lambda: _disk(path))
     if path.exists():
         yield from look_at_memory(path, thorough=thorough)

@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from latent_agent.doctor.finding import Finding, parted
 from latent_agent.doctor.nights import nights_of
 from latent_agent.doctor.place import found_at
@@ -13,15 +15,16 @@ from latent_memory import UNRATED, LatentMemory, ShelfInfo
 from latent_memory.index.index_state import check_snapshot
 from latent_memory.priors.priors import PriorInfo, active_prior
 from latent_memory.retention.limits import TOTAL
+from latent_memory.schema import address_of
 
 
-def look_at_memory(path: Path, *, thorough: bool) -> Iterator[Finding]:
+def look_at_memory(location: Path | URL, *, thorough: bool) -> Iterator[Finding]:
     """Look at a memory, and at the indexes, priors and nights of its shelves."""
-    with LatentMemory(path, mode="read") as memory:
+    with LatentMemory(location, mode="read") as memory:
         stats = memory.stats()
         text = f"{stats.traces:,} traces in {len(stats.shelves)} shelves, schema {stats.revision}"
-        yield found_at(path, text)
-        yield _limits(memory, path)
+        yield found_at(address_of(location), text)
+        yield _limits(memory)
         if thorough:
             yield _whole(memory)
         for info in stats.shelves:
@@ -32,15 +35,15 @@ def look_at_memory(path: Path, *, thorough: bool) -> Iterator[Finding]:
             yield nights_of(memory, info.shelf)
 
 
-def _limits(memory: LatentMemory, path: Path) -> Finding:
-    total = memory.limits().total
+def _limits(memory: LatentMemory) -> Finding:
+    total, at = memory.limits().total, shlex.quote(str(memory.place))
     if total is not None:
         return Finding(about="limits", state="ok", text=f"at most {total:,} traces in all")
     return Finding(
         about="limits",
         state="warn",
         text="no total of traces is set: many namespaces can fill the disk",
-        remedy=f"latent-agent memory limits --total {TOTAL} --memory {shlex.quote(str(path))}",
+        remedy=f"latent-agent memory limits --total {TOTAL} --memory {at}",
     )
 
 
@@ -59,6 +62,8 @@ def _whole(memory: LatentMemory) -> Finding:
 
 def _index(memory: LatentMemory, info: ShelfInfo) -> Finding:
     about = f"index of {info.shelf.namespace}"
+    if memory.database.snapshots is None:
+        return Finding(about=about, state="ok", text="no file: the server keeps it")
     found = check_snapshot(memory.database, info.shelf)
     if found.fault is not None:
         return Finding(

@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from latent_agent.doctor.finding import Finding
-from latent_memory.sqlite import is_writable
+from latent_memory.database import Address
 
 
 def can_be_made(path: Path) -> Finding:
@@ -23,14 +23,15 @@ def can_be_made(path: Path) -> Finding:
         )
 
 
-def found_at(path: Path, text: str) -> Finding:
+def found_at(address: Address, text: str) -> Finding:
     """Tell of a memory that could be read, and whether it can be written, too."""
-    if is_writable(path):
-        return Finding(about="memory", state="ok", text=f"{text}, at {path}")
+    if address.is_writable():
+        return Finding(about="memory", state="ok", text=f"{text}, at {address.place}")
     return Finding(
         about="memory",
         state="warn",
-        text=f"{text}, at {path}, where it can be read and not written: nothing more is kept, and "
-        "nights fail",
-        remedy="make the file and its folder writable, unless it is meant to be so",
+        text=f"{text}, at {address.place}, where it can be read and not written: nothing more is "
+        "kept, and nights fail",
+        remedy="make the file and its folder writable, or name a server's primary and a user who "
+        "may write there, unless it is meant to be so",
     )

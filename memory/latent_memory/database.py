@@ -4,7 +4,7 @@ What is particular to a dialect lies in ``sqlite`` and ``postgres``, and nowhere
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,8 +189,12 @@ class Database(ABC):
         """Empty that log after this transaction, or after a later one."""
 
     @abstractmethod
-    def vacuum(self) -> None:
+    def vacuum(self, *, thorough: bool) -> None:
         """Rewrite the database without what was deleted; nothing else can write meanwhile.
+
+        Args:
+            thorough: Whether somebody asked for it. Else a server, whose readers would wait too,
+                only lets the space be used again.
 
         Raises:
             StorageError: If the disk has no room for a copy, or another process keeps writing.
@@ -203,6 +207,14 @@ class Database(ABC):
     @abstractmethod
     def sizes(self) -> Sizes:
         """Return what it takes on the disk."""
+
+    @abstractmethod
+    def highest_ids(self, connection: Connection) -> dict[str, int]:
+        """Return the highest id that each table ever gave; 0 for none."""
+
+    @abstractmethod
+    def set_highest_ids(self, connection: Connection, highest: Mapping[str, int]) -> None:
+        """Let no table give an id up to these any more."""
 
     @abstractmethod
     def delete_backups(self) -> Sequence[str]:

@@ -142,7 +142,8 @@ def _create(address: Address) -> None:
 def _revision(address: Address) -> str | None:
     """Look up the revision of a database of ours; None if it is empty."""
     with address.look() as connection:
-        if not inspect(connection).get_table_names():
+        schema = latent_migrations.schema_of(connection)
+        if not inspect(connection).get_table_names(schema):
             return None
         revision = latent_migrations.current(connection)
         if revision is None or not address.is_marked(connection):

@@ -365,7 +365,7 @@ class LatentMemory:
             ReadOnlyError: If the memory is open for reading only.
             StorageError: If the disk has no room for a copy.
         """
-        compact(self._database)
+        compact(self._database, thorough=True)
 
     def rebuild(self) -> int:
         """Build all indexes from the database alone; return how many traces they hold."""

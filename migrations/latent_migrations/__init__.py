@@ -8,7 +8,7 @@ the one before.
 from functools import cache
 from importlib.resources import files
 
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import Connection, column, inspect, select, table, text
 
 _VERSIONS = table("alembic_version", column("version_num"))
 
@@ -28,9 +28,19 @@ def head() -> str:
 
 def current(connection: Connection) -> str | None:
     """Return the revision that a database is at; None if it has no schema yet."""
-    if not inspect(connection).has_table(_VERSIONS.name):
+    if not inspect(connection).has_table(_VERSIONS.name, schema=schema_of(connection)):
         return None
     return connection.scalar(select(_VERSIONS.c.version_num))
+
+
+def schema_of(connection: Connection) -> str | None:
+    """Return the schema that a database lies in; None: it has none, as SQLite.
+
+    A server would else find another program's tables too, in schemas further down the search path.
+    """
+    if connection.dialect.name != "postgresql":
+        return None
+    return connection.scalar(text("SELECT current_schema()"))
 
 
 def pending(revision: str | None) -> list[str]:

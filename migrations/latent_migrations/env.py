@@ -8,6 +8,8 @@ version table are committed at once, or not at all.
 from alembic import context
 from sqlalchemy import Connection
 
+from latent_migrations import schema_of
+
 
 def run(connection: Connection | None) -> None:
     """Run the revisions that were asked for."""
@@ -21,7 +23,9 @@ def run(connection: Connection | None) -> None:
             "migrations must run inside a transaction, got a connection outside one; "
             "begin it with BEGIN IMMEDIATE"
         )
-    context.configure(connection=connection, transactional_ddl=True)
+    context.configure(
+        connection=connection, transactional_ddl=True, version_table_schema=schema_of(connection)
+    )
     with context.begin_transaction():
         context.run_migrations()
 

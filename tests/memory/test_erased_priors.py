@@ -12,6 +12,7 @@ from latent_memory.priors.nights import begin_night
 from latent_memory.priors.priors import find_prior, source_of
 from latent_memory.priors.publishing import drop_files, note_file, publish, reserve
 from latent_memory.sqlite import priors_folder
+from tests.conftest import Place
 from tests.support.memories import (
     SHELF,
     held,
@@ -34,8 +35,8 @@ def new_prior(memory: LatentMemory) -> int:
     return version
 
 
-def test_a_compaction_forgets_no_deletion_that_a_prior_must_know(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_a_compaction_forgets_no_deletion_that_a_prior_must_know(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.add_many(trace(seed) for seed in range(10))
         version = new_prior(memory)
         memory.set_limits(Limits(capacity=5))
@@ -55,9 +56,9 @@ def test_a_compaction_forgets_no_deletion_that_a_prior_must_know(tmp_path: Path)
 
 @pytest.mark.parametrize("forgotten", [False, True])
 def test_a_shared_namespace_that_is_evicted_leaves_priors_that_learnt_from_it(
-    tmp_path: Path, forgotten: bool
+    place: Place, forgotten: bool
 ) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.add_many(trace(seed) for seed in range(4))
         memory.add_many(trace(seed, shelf=in_namespace("ann"), score=-1.0) for seed in range(2))
         shared = [source_of(memory.database, shelf) for shelf in (SHELF, in_namespace("ann"))]
@@ -74,8 +75,8 @@ def test_a_shared_namespace_that_is_evicted_leaves_priors_that_learnt_from_it(
         assert find_prior(memory.database, version).stale is forgotten
 
 
-def test_a_compaction_keeps_no_deletion_for_a_prior_that_has_no_file(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_a_compaction_keeps_no_deletion_for_a_prior_that_has_no_file(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.add_many(trace(seed) for seed in range(10))
         version = new_prior(memory)
         memory.forget(ids=held(memory)[:4])
@@ -106,9 +107,9 @@ def published(memory: LatentMemory, namespace: str) -> Path:
     return file
 
 
-def test_a_forgotten_namespace_leaves_no_prior_behind(tmp_path: Path) -> None:
+def test_a_forgotten_namespace_leaves_no_prior_behind(place: Place) -> None:
     """Its weights learnt from what is forgotten: no night need come by to delete them."""
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.add_many(trace(seed, shelf=in_namespace("ann")) for seed in range(5))
         memory.add_many(trace(seed, shelf=in_namespace("bob")) for seed in range(5))
         ann, bob = published(memory, "ann"), published(memory, "bob")
@@ -122,10 +123,10 @@ def test_a_forgotten_namespace_leaves_no_prior_behind(tmp_path: Path) -> None:
         assert memory.verify() == []
 
 
-def test_a_prior_of_a_damaged_database_leads_to_no_other_file(tmp_path: Path) -> None:
+def test_a_prior_of_a_damaged_database_leads_to_no_other_file(tmp_path: Path, place: Place) -> None:
     outside = tmp_path / "keep.txt"
     outside.write_text("mine")
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.add(trace(1))
         published(memory, "default")
         with memory.database.write() as connection:

@@ -4,7 +4,6 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -23,6 +22,7 @@ from latent_memory import (
 from latent_memory.feedback.rating import correct, read_copies
 from latent_memory.feedback.rows import unread_corrections
 from latent_memory.overview import overview
+from tests.conftest import Place
 from tests.support.memories import SHELF, age, held, in_namespace, recalled, trace, vector
 
 HERE = SHELF.namespace
@@ -33,8 +33,8 @@ CORRECTED = Feedback(score=0.0, correction="marmalade")
 
 
 @pytest.fixture
-def memory(tmp_path: Path):
-    with LatentMemory(tmp_path / "memory.sqlite3") as memory:
+def memory(place: Place):
+    with LatentMemory(place("memory.sqlite3")) as memory:
         yield memory
 
 
@@ -197,8 +197,8 @@ def test_a_copy_grows_old_with_its_trace(memory: LatentMemory) -> None:
     assert recalled(memory, vector(1), shelf=RATED) == []
 
 
-def test_where_no_text_is_stored_none_is_of_feedback_either(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3", store_text=False) as memory:
+def test_where_no_text_is_stored_none_is_of_feedback_either(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3"), store_text=False) as memory:
         id_ = memory.add(trace(1))
         said = replace(CORRECTED, comment="marmalade")
         assert not memory.rate(id_, said, namespace=HERE).pending

@@ -14,6 +14,7 @@ import pytest
 from latent_memory import IndexSettings, LatentMemory, TraceError
 from latent_memory.codec import encode_latents
 from latent_memory.sqlite import backup
+from tests.conftest import Place
 from tests.support.memories import bytes_beside, in_namespace, recalled, trace, vector
 
 # Lists from 30 vectors on, so that there is an index file; all searched, so that it is exact.
@@ -180,8 +181,8 @@ def test_forgetting_one_of_many_touches_little(tmp_path: Path) -> None:
     assert changed < 30 < len(pages) / 10
 
 
-def test_other_memories_on_the_file_learn_of_it(tmp_path: Path) -> None:
-    path = tmp_path / "m.sqlite3"
+def test_other_memories_on_the_file_learn_of_it(place: Place) -> None:
+    path = place("m.sqlite3")
     with LatentMemory(path) as one, LatentMemory(path) as other:
         one.add_many(trace(number) for number in range(20))
         assert recalled(other, vector(3), k=1) == [4]
@@ -190,8 +191,8 @@ def test_other_memories_on_the_file_learn_of_it(tmp_path: Path) -> None:
         assert other.get(4) is None
 
 
-def test_conditions_are_combined(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_conditions_are_combined(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.add_many(trace(number) for number in range(3))
         memory.add_many(trace(number, shelf=in_namespace("b")) for number in range(3))
         soon = datetime.now(UTC) + timedelta(hours=1)
@@ -208,8 +209,8 @@ def test_conditions_are_combined(tmp_path: Path) -> None:
         assert memory.forget(ids=[]) == 0
 
 
-def test_the_least_useful_are_pruned_first(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_the_least_useful_are_pruned_first(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.add(trace(1, score=-1.0))
         memory.add(trace(2, score=-0.5))
         memory.add(trace(3, score=-0.25))
@@ -230,18 +231,18 @@ def test_the_least_useful_are_pruned_first(tmp_path: Path) -> None:
     "conditions",
     [{}, {"keep": -1}, {"min_score": 0.5}, {"max_age": timedelta(-1)}, {"min_score": float("nan")}],
 )
-def test_pruning_without_sense_is_refused(tmp_path: Path, conditions: dict[str, Any]) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_pruning_without_sense_is_refused(place: Place, conditions: dict[str, Any]) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.add(trace(1))
         with pytest.raises(TraceError):
             memory.prune(**conditions)
         assert len(memory.list()) == 1
 
 
-def test_secure_delete_is_on(tmp_path: Path) -> None:
+def test_secure_delete_is_on(place: Place) -> None:
     """The test of bytes could pass by luck where SQLite was built with it."""
     with (
-        LatentMemory(tmp_path / "m.sqlite3") as memory,
+        LatentMemory(place("m.sqlite3")) as memory,
         memory.database.write() as connection,
     ):
         settings = ("secure_delete", "synchronous", "journal_mode", "foreign_keys", "temp_store")

@@ -19,6 +19,7 @@ from latent_memory.retention import upkeep
 from latent_memory.retention.eviction import fair_share
 from latent_memory.retention.limits import CAPACITY, TOTAL
 from latent_memory.retention.selection import usefulness
+from tests.conftest import Place
 from tests.support.memories import (
     SHELF,
     age,
@@ -35,8 +36,8 @@ HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
 
 
-def test_limits_are_stored_in_the_memory(tmp_path: Path) -> None:
-    path = tmp_path / "m.sqlite3"
+def test_limits_are_stored_in_the_memory(place: Place) -> None:
+    path = place("m.sqlite3")
     with LatentMemory(path) as memory:
         assert memory.limits() == Limits(capacity=CAPACITY, max_age=None, hourly=None, total=TOTAL)
         memory.set_limits(Limits(capacity=7, max_age=timedelta(days=3), hourly=5, total=9))
@@ -67,8 +68,8 @@ def test_use_reward_and_age_decide_how_useful_a_trace_is() -> None:
     assert usefulness(score=0, uses=0, age=-DAY) == 1  # a clock that was set back
 
 
-def test_a_full_namespace_evicts_the_least_useful_and_no_other_namespace(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_a_full_namespace_evicts_the_least_useful_and_no_other_namespace(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.set_limits(Limits(capacity=4))
         memory.add(trace(1, score=-0.9))
         memory.add(trace(2))
@@ -91,8 +92,8 @@ def test_a_full_namespace_evicts_the_least_useful_and_no_other_namespace(tmp_pat
         assert entry.began <= entry.ended <= datetime.now(UTC)
 
 
-def test_what_is_stored_at_once_is_never_what_makes_room(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_what_is_stored_at_once_is_never_what_makes_room(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.set_limits(Limits(capacity=3))
         memory.add_many(trace(seed, neighbours=(1,)) for seed in range(3))
         many = memory.add_many(trace(seed, score=-1.0) for seed in range(10, 15))
@@ -114,8 +115,8 @@ def test_the_largest_give_way(held: list[int], total: int, share: int) -> None:
     assert sum(min(count, share) for count in held) <= total
 
 
-def test_a_full_memory_evicts_from_its_largest_namespaces(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_a_full_memory_evicts_from_its_largest_namespaces(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.set_limits(Limits(total=20))
         for name, count in (("ann", 3), ("ben", 6), ("cleo", 11)):
             memory.add_many(
@@ -158,8 +159,8 @@ def test_the_total_holds_though_a_transaction_erases_few(
         assert memory.verify() == []
 
 
-def test_more_namespaces_than_a_memory_may_hold_traces(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_more_namespaces_than_a_memory_may_hold_traces(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.set_limits(Limits(total=6))
         for number in range(30):
             memory.add(trace(number, shelf=in_namespace(f"user {number}"), score=-number / 30))
@@ -186,11 +187,11 @@ def test_a_writer_counts_all_traces_now_and_then_and_tidying_at_once(
         assert memory.stats().traces == 476
 
 
-def test_an_import_is_taken_whole_and_trimmed_afterwards(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "from.sqlite3") as source:
+def test_an_import_is_taken_whole_and_trimmed_afterwards(tmp_path: Path, place: Place) -> None:
+    with LatentMemory(place("from.sqlite3")) as source:
         source.add_many(trace(seed) for seed in range(8))
         source.export(tmp_path / "out")
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.set_limits(Limits(capacity=4, hourly=6, total=6))
         assert memory.import_(tmp_path / "out") == 8
         assert len(held(memory)) == 8
@@ -204,8 +205,8 @@ def test_an_import_is_taken_whole_and_trimmed_afterwards(tmp_path: Path) -> None
         assert (entry.reason, entry.traces) == ("evicted", 5)
 
 
-def test_room_is_made_for_several_at_once(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_room_is_made_for_several_at_once(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.set_limits(Limits(capacity=100))
         memory.add_many(trace(seed) for seed in range(100))
         memory.add(trace(100))
@@ -256,8 +257,8 @@ def test_old_traces_are_not_recalled_and_are_erased(tmp_path: Path) -> None:
     assert b"MARK 0" not in kept
 
 
-def test_a_writer_looks_for_old_traces_now_and_then_and_tidying_at_once(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_a_writer_looks_for_old_traces_now_and_then_and_tidying_at_once(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.set_limits(Limits(max_age=timedelta(days=1)))
         first = memory.add(trace(1))
         age(memory, [first], days=2)
@@ -285,8 +286,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
     return Clock
 
 
-def test_a_namespace_has_so_many_new_traces_an_hour(tmp_path: Path, clock: type[Clock]) -> None:
-    path = tmp_path / "m.sqlite3"
+def test_a_namespace_has_so_many_new_traces_an_hour(place: Place, clock: type[Clock]) -> None:
+    path = place("m.sqlite3")
     with LatentMemory(path) as memory:
         memory.set_limits(Limits(hourly=3))
         memory.add(trace(0))
@@ -308,8 +309,8 @@ def test_a_namespace_has_so_many_new_traces_an_hour(tmp_path: Path, clock: type[
 
 
 @pytest.mark.parametrize("limits", [Limits(capacity=5, hourly=12), Limits(total=5, hourly=12)])
-def test_what_was_evicted_counts_for_the_rate(tmp_path: Path, limits: Limits) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_what_was_evicted_counts_for_the_rate(place: Place, limits: Limits) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.set_limits(limits)
         for seed in range(12):
             memory.add(trace(seed))
@@ -319,8 +320,8 @@ def test_what_was_evicted_counts_for_the_rate(tmp_path: Path, limits: Limits) ->
         assert len(held(memory)) <= 5
 
 
-def test_a_clock_that_is_set_back_stops_no_namespace(tmp_path: Path, clock: type[Clock]) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_a_clock_that_is_set_back_stops_no_namespace(place: Place, clock: type[Clock]) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.set_limits(Limits(hourly=3))
         clock.ahead = timedelta(days=300)
         memory.add_many(trace(seed) for seed in range(3))
@@ -332,10 +333,10 @@ def test_a_clock_that_is_set_back_stops_no_namespace(tmp_path: Path, clock: type
             memory.add(trace(9))
 
 
-def test_the_room_is_not_looked_for_while_there_is_plenty(tmp_path: Path) -> None:
+def test_the_room_is_not_looked_for_while_there_is_plenty(place: Place) -> None:
     """However many traces there are, an add reads none of them."""
     seen: list[str] = []
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.add_many(trace(seed) for seed in range(50))
         with memory.database.write() as connection:
             raw = connection.connection.driver_connection
@@ -403,8 +404,8 @@ def test_a_recall_reads_no_more_traces_whole_than_it_returns(
         assert sorted(recalled(memory, vector(0), k=1000)) == ids[1190:]
 
 
-def test_limits_on_the_command_line(tmp_path: Path) -> None:
-    path = tmp_path / "m.sqlite3"
+def test_limits_on_the_command_line(place: Place) -> None:
+    path = place("m.sqlite3")
     with LatentMemory(path) as memory:
         ids = memory.add_many(trace(seed, query="SECRET") for seed in range(30))
         age(memory, ids[:4], days=3)
@@ -441,8 +442,8 @@ def test_limits_on_the_command_line(tmp_path: Path) -> None:
         assert memory.limits() == Limits(capacity=None, total=None)
 
 
-def test_limits_for_people(tmp_path: Path) -> None:
-    path = tmp_path / "m.sqlite3"
+def test_limits_for_people(place: Place) -> None:
+    path = place("m.sqlite3")
     with LatentMemory(path) as memory:
         memory.add_many(trace(seed) for seed in range(3))
         memory.set_limits(Limits(capacity=2))
@@ -460,11 +461,11 @@ def test_limits_for_people(tmp_path: Path) -> None:
     assert "evicted" in shown.stdout
 
 
-def test_a_night_brings_the_memory_within_its_limits(tmp_path: Path) -> None:
+def test_a_night_brings_the_memory_within_its_limits(place: Place) -> None:
     from latent_agent.model.registry import open_model
     from latent_agent.nights.job import NightJob
 
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.add_many(trace(seed) for seed in range(30))
         memory.set_limits(Limits(capacity=10))
         job = NightJob(memory=memory, model=open_model("bundled"), shelf=SHELF)

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latent_memory import LatentMemory, ReadOnlyError, Shelf, Trace, TraceError
+from tests.conftest import Place
 from tests.support.memories import SHELF, cosines, in_namespace, recalled, trace, vector
 
 
 @pytest.fixture
-def memory(tmp_path: Path):
-    with LatentMemory(tmp_path / "memory.sqlite3") as memory:
+def memory(place: Place):
+    with LatentMemory(place("memory.sqlite3")) as memory:
         yield memory
 
 
@@ -162,19 +163,19 @@ def test_shelves_and_stats_count(memory: LatentMemory) -> None:
     assert stats.database_bytes + stats.log_bytes > 0
 
 
-def test_texts_are_left_out_on_demand(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3", store_text=False) as memory:
+def test_texts_are_left_out_on_demand(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3"), store_text=False) as memory:
         id_ = memory.add(trace(1, query="a private question", answer="a private answer"))
         stored = memory.get(id_)
         assert stored is not None
         assert (stored.trace.query, stored.trace.answer) == (None, None)
-    assert b"private" not in (tmp_path / "m.sqlite3").read_bytes()
+    assert b"private" not in (place("m.sqlite3")).read_bytes()
 
 
-def test_reading_only_refuses_to_write(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_reading_only_refuses_to_write(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         memory.add(trace(1))
-    with LatentMemory(tmp_path / "m.sqlite3", mode="read") as memory:
+    with LatentMemory(place("m.sqlite3"), mode="read") as memory:
         assert recalled(memory, vector(1)) == [1]
         for write in (lambda: memory.add(trace(2)), lambda: memory.forget(ids=[1])):
             with pytest.raises(ReadOnlyError, match="mode='read-write'"):
@@ -182,13 +183,13 @@ def test_reading_only_refuses_to_write(tmp_path: Path) -> None:
         assert recalled(memory, vector(1)) == [1]
 
 
-def test_writing_only_refuses_to_recall(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3", mode="write") as memory:
+def test_writing_only_refuses_to_recall(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3"), mode="write") as memory:
         memory.add(trace(1))
         with pytest.raises(ReadOnlyError, match="mode='write'"):
             memory.recall(vector(1), shelf=SHELF)
     with pytest.raises(ReadOnlyError, match="'append'"):
-        LatentMemory(tmp_path / "m.sqlite3", mode="append")  # pyright: ignore[reportArgumentType]
+        LatentMemory(place("m.sqlite3"), mode="append")  # pyright: ignore[reportArgumentType]
 
 
 def test_a_batch_is_stored_as_a_whole_or_not_at_all(memory: LatentMemory) -> None:

@@ -23,6 +23,7 @@ from latent_memory import (
     StorageError,
     TraceError,
 )
+from tests.conftest import Place
 from tests.support.memories import SHELF, in_namespace, recalled, trace, vector
 
 
@@ -104,8 +105,8 @@ def test_one_namespace_is_exported_or_imported_into(
         memory.export(tmp_path / "two", namespace="a\0b")
 
 
-def test_an_empty_memory_is_exported(tmp_path: Path, other: LatentMemory) -> None:
-    with LatentMemory(tmp_path / "empty.sqlite3") as memory:
+def test_an_empty_memory_is_exported(tmp_path: Path, place: Place, other: LatentMemory) -> None:
+    with LatentMemory(place("empty.sqlite3")) as memory:
         assert memory.export(tmp_path / "export") == 0
     assert other.import_(tmp_path / "export") == 0
 

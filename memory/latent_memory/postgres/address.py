@@ -12,6 +12,7 @@ from latent_memory.locations import shown
 from latent_memory.postgres.database import PostgresDatabase
 from latent_memory.postgres.engine import make_single_engine
 from latent_memory.postgres.errors import translated
+from latent_migrations import schema_of
 
 _OLDEST = 140000  # of the server, as it numbers itself
 _OLDEST_VECTOR = (0, 8)  # of pgvector: the first that goes on looking where a filter leaves little
@@ -28,21 +29,21 @@ class ServerAddress(Address):
         """Let an empty database have pgvector; the database itself must be there."""
         with self._connected() as connection:
             self._require_server(connection)
-            if inspect(connection).get_table_names():
-                return
-            if connection.scalar(text("SELECT current_schema()")) is None:
+            schema = schema_of(connection)
+            if schema is None:
                 raise LocationError(
                     "a memory must have a schema to lie in, but no schema of the search path is "
                     f"in {str(self.place)!r}; make it with: CREATE SCHEMA"
                 )
-            self._require_vector(connection)
+            if not inspect(connection).get_table_names(schema):
+                self._require_vector(connection)
 
     def is_writable(self) -> bool:
         """Whether the server takes writes, and ours where there are tables already."""
         with self._connected() as connection:
             if connection.scalar(text("SELECT pg_is_in_recovery()")):
                 return False
-            names = inspect(connection).get_table_names()
+            names = inspect(connection).get_table_names(schema_of(connection))
             allowed = text("SELECT has_table_privilege('traces', 'INSERT')")
             return "traces" not in names or bool(connection.scalar(allowed))
 
@@ -56,7 +57,7 @@ class ServerAddress(Address):
         """Open it."""
         return PostgresDatabase(self.url, readonly=readonly, guard=guard)
 
-    def backup(self, revision: str) -> None:  # noqa: ARG002 - of a file
+    def backup(self, revision: str) -> None:
         """Copy nothing: whoever runs the server backs it up, with pg_dump or from its log."""
 
     def mark(self, connection: Connection) -> None:

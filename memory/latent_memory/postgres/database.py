@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from weakref import finalize
 
@@ -27,12 +27,20 @@ _WRITING = {"isolation_level": "READ COMMITTED"}  # alone: a snapshot of before 
 _TURN = text(f"SELECT pg_advisory_xact_lock({WRITER}, {HERE})")
 _WITHIN = text("SELECT set_config('lock_timeout', :milliseconds, true)")
 _REVISION = text("SELECT version_num FROM alembic_version")
-_NONE_YET = text("SELECT to_regclass('alembic_version') IS NULL")
+_NONE_YET = text("SELECT to_regclass(quote_ident(current_schema()) || '.alembic_version') IS NULL")
 _SIZE = text("SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0) FROM "
              "unnest(cast(:names AS text[])) AS name")  # fmt: skip
+_SEQUENCES = text(
+    "SELECT t.relname AS name, quote_ident(s.relname) AS sequence, "
+    "coalesce(pg_sequence_last_value(s.oid), 0) AS highest "
+    "FROM pg_class s JOIN pg_depend d ON d.objid = s.oid AND d.deptype = 'a' "
+    "JOIN pg_class t ON t.oid = d.refobjid "
+    "WHERE s.relkind = 'S' AND t.relnamespace = to_regnamespace(quote_ident(current_schema()))"
+)
+_MOVE = text("SELECT setval(cast(:sequence AS regclass), :highest)")
 _BROKEN = text(
     "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
-    "WHERE NOT i.indisvalid AND c.relnamespace = to_regnamespace(current_schema())"
+    "WHERE NOT i.indisvalid AND c.relnamespace = to_regnamespace(quote_ident(current_schema()))"
 )
 
 
@@ -152,12 +160,13 @@ class PostgresDatabase(Database):
     def empty_log_soon(self) -> None:
         """Do nothing, likewise."""
 
-    def vacuum(self) -> None:
-        """Rewrite all tables without what was deleted."""
+    def vacuum(self, *, thorough: bool) -> None:
+        """Rewrite all tables without what was deleted, or let their space be used again."""
+        options = "FULL, ANALYZE" if thorough else "ANALYZE"
         with self._outside() as connection:
             drop_stray_graphs(connection)
             for table in (*metadata.tables, *own.tables):
-                connection.exec_driver_sql(f'VACUUM (FULL, ANALYZE) "{table}"')
+                connection.exec_driver_sql(f'VACUUM ({options}) "{table}"')
 
     def faults(self, connection: Connection) -> list[str]:
         """Return which indexes are not whole; what pages hold is checked by pg_amcheck."""
@@ -173,6 +182,17 @@ class PostgresDatabase(Database):
                 int(connection.scalar(_SIZE, {"names": names}) or 0) for names in (others, searched)
             )
         return Sizes(database=database, log=0, index=index)
+
+    def highest_ids(self, connection: Connection) -> dict[str, int]:
+        """Return how far the sequences are; what a crash skipped counts as given."""
+        rows = connection.execute(_SEQUENCES).all()
+        return {row.name: row.highest for row in rows if row.highest}
+
+    def set_highest_ids(self, connection: Connection, highest: Mapping[str, int]) -> None:
+        """Move the sequences on."""
+        for row in connection.execute(_SEQUENCES).all():
+            if number := highest.get(row.name):
+                connection.execute(_MOVE, {"sequence": row.sequence, "highest": number})
 
     def delete_backups(self) -> Sequence[str]:
         """Delete nothing: backups of a server are not ours."""

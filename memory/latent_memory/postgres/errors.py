@@ -21,9 +21,9 @@ WAIT_SECONDS = 30  # for what another session keeps locked
 _KINDS: dict[str, tuple[type[LatentMemoryError], str]] = {
     "55P03": (
         StorageError,
-        f"a memory must be free within {WAIT_SECONDS} seconds, or what is left of a call's timeout, "
-        "but another writer kept its lock on {where}; nothing was changed; try again once it has "
-        "finished",
+        f"a memory must be free within {WAIT_SECONDS} seconds, or what is left of a call's "
+        "timeout, but another writer kept its lock on {where}; nothing was changed; try again once "
+        "it has finished",
     ),
     "28": (
         LocationError,

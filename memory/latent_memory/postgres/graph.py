@@ -33,7 +33,9 @@ def graph_name(shelf: int) -> str:
     return f"graph_{shelf}"
 
 
-def shelves_without_graph(connection: Connection, asked: Iterable[int]) -> Sequence[tuple[int, int]]:
+def shelves_without_graph(
+    connection: Connection, asked: Iterable[int]
+) -> Sequence[tuple[int, int]]:
     """Return which shelves want a graph and have none, with the length of their embeddings."""
     found = connection.execute(_WITHOUT, {"shelves": sorted(asked)}).all()
     return [

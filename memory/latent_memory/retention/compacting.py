@@ -26,15 +26,15 @@ _FEW = 1000  # emptied rows that are not worth rewriting the file for
 _WEEK = timedelta(days=7)  # longer than any night, which must notice what is forgotten meanwhile
 
 
-def compact(database: Database) -> None:
-    """Rewrite the file without what was erased: see ``LatentMemory.compact``."""
+def compact(database: Database, *, thorough: bool) -> None:
+    """Rewrite the database without what was erased: see ``LatentMemory.compact``."""
     with database.write() as connection:
         for content in (texts, latents, embeddings):
             connection.execute(delete(content).where(content.c.trace.not_in(select(traces.c.id))))
         connection.execute(delete(feedback).where(feedback.c.trace == 0))
         _shorten(connection)
         none_emptied(connection)
-    database.vacuum()
+    database.vacuum(thorough=thorough)
 
 
 def is_due(connection: Connection, times: float) -> bool:

@@ -166,7 +166,7 @@ class Upkeep:
     def _compact(self) -> None:
         """Rewrite the file; a failure is only logged: it costs no trace."""
         try:
-            compacting.compact(self._database)
+            compacting.compact(self._database, thorough=False)
         except LatentMemoryError as error:
             logger.warning(
                 "the space of erased traces could not be returned to the disk: %s", error
@@ -182,7 +182,7 @@ class Upkeep:
         with self._database.read() as connection:
             due = compacting.is_due(connection, _AT_NIGHT)
         if due and not dry_run:
-            compacting.compact(self._database)
+            compacting.compact(self._database, thorough=False)
         return Tidied(expired=expired, evicted=evicted, compacted=due)
 
     def _overdue(self) -> tuple[Sequence[int], Sequence[int]]:

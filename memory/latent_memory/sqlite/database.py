@@ -4,7 +4,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from weakref import finalize
@@ -163,7 +163,7 @@ class SqliteDatabase(Database):
                     return True
         return False
 
-    def vacuum(self) -> None:
+    def vacuum(self, *, thorough: bool) -> None:  # noqa: ARG002 - a file is rewritten either way
         """Rewrite the file without what was deleted; nothing else can write meanwhile.
 
         Raises:
@@ -203,6 +203,18 @@ class SqliteDatabase(Database):
             index=sum(file.stat().st_size for file in snapshots),
             backups=backups(self.path),
         )
+
+    def highest_ids(self, connection: Connection) -> dict[str, int]:
+        """Return what SQLite keeps for AUTOINCREMENT."""
+        rows = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
+        return {name: highest for name, highest in rows if highest}
+
+    def set_highest_ids(self, connection: Connection, highest: Mapping[str, int]) -> None:
+        """Set what SQLite keeps for AUTOINCREMENT."""
+        for name, number in highest.items():
+            connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+            row = (name, number)
+            connection.exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", row)
 
     def delete_backups(self) -> Sequence[str]:
         """Delete the copies beside the file."""

