@@ -14,8 +14,8 @@ from latent_memory.postgres.engine import make_single_engine
 from latent_memory.postgres.errors import translated
 from latent_migrations import schema_of
 
-_OLDEST = 140000  # of the server, as it numbers itself
-_OLDEST_VECTOR = (0, 8)  # of pgvector: the first that goes on looking where a filter leaves little
+OLDEST = 140000  # of the server, as it numbers itself
+OLDEST_VECTOR = (0, 8)  # of pgvector: the first that goes on looking where a filter leaves little
 _MARK = "A memory of latent-agent"
 
 
@@ -36,7 +36,7 @@ class ServerAddress(Address):
                     f"in {str(self.place)!r}; make it with: CREATE SCHEMA"
                 )
             if not inspect(connection).get_table_names(schema):
-                self._require_vector(connection)
+                self._create_vector(connection)
 
     def is_writable(self) -> bool:
         """Whether the server takes writes, and ours where there are tables already."""
@@ -81,13 +81,13 @@ class ServerAddress(Address):
 
     def _require_server(self, connection: Connection) -> None:
         number = int(connection.scalar(text("SHOW server_version_num")) or 0)
-        if number < _OLDEST:
+        if number < OLDEST:
             raise LocationError(
-                f"a memory's server must be PostgreSQL {_OLDEST // 10000} or newer, got "
+                f"a memory's server must be PostgreSQL {OLDEST // 10000} or newer, got "
                 f"{str(self.place)!r} with version {number // 10000}; name a newer one"
             )
 
-    def _require_vector(self, connection: Connection) -> None:
+    def _create_vector(self, connection: Connection) -> None:
         """Create the extension, unless it is there; refuse a server that cannot have it."""
         found = connection.scalar(
             text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
@@ -96,7 +96,7 @@ class ServerAddress(Address):
             found = connection.scalar(
                 text("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
             )
-            self._check_vector(found)
+            self.require_vector(found)
             try:
                 connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
                 connection.commit()
@@ -106,15 +106,16 @@ class ServerAddress(Address):
                     f"it there, but cannot in {str(self.place)!r}; let an administrator of that "
                     "database run once: CREATE EXTENSION vector"
                 ) from error
-        self._check_vector(found)
+        self.require_vector(found)
 
-    def _check_vector(self, found: str | None) -> None:
+    def require_vector(self, found: str | None) -> None:
+        """Raise LocationError unless a version of pgvector, None for none, is new enough."""
         if found is None:
             raise LocationError(
                 f"a memory's server must have pgvector, but {str(self.place)!r} has none; install "
                 "it there, on Debian as postgresql-VERSION-pgvector"
             )
-        if tuple(map(int, found.split(".")[:2])) < _OLDEST_VECTOR:
+        if tuple(map(int, found.split(".")[:2])) < OLDEST_VECTOR:
             raise LocationError(
                 f"a memory's server must have pgvector 0.8 or newer, got {str(self.place)!r} with "
                 f"{found}; install it there, then run: ALTER EXTENSION vector UPDATE"

@@ -1,0 +1,261 @@
+"""What only a memory on a server meets: logins, rights, strangers, crashes."""
+
+import logging
+import os
+import pickle
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+
+import pytest
+
+from latent_memory import (
+    LatentMemory,
+    LatentMemoryError,
+    LocationError,
+    ReadOnlyError,
+    SchemaError,
+    StorageError,
+)
+from tests.support.memories import SHELF, in_namespace, recalled, trace, vector
+from tests.support.servers import Server, fresh_name
+
+
+@pytest.fixture
+def url(server: Server) -> Iterator[str]:
+    name = fresh_name()
+    yield server.schema(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def memory(url: str) -> Iterator[LatentMemory]:
+    with LatentMemory(url) as memory:
+        yield memory
+
+
+def test_two_schemas_are_two_memories(server: Server, memory: LatentMemory) -> None:
+    name = fresh_name()
+    with LatentMemory(server.schema(name)) as other:
+        assert [memory.add(trace(1)), memory.add(trace(2)), other.add(trace(3))] == [1, 2, 1]
+        assert recalled(memory, vector(3), k=3) == [1, 2]
+    server.drop(name)
+
+
+def test_a_database_of_another_program_is_left_alone(server: Server, url: str) -> None:
+    schema = url.rpartition("%3D")[2].partition("%2C")[0]
+    server.run(f'CREATE TABLE "{schema}".orders (id int)')
+    for mode in ("read-write", "read"):
+        with pytest.raises(LocationError, match="another program made"):
+            LatentMemory(url, mode=mode)
+    found = server.run(f"SELECT count(*) FROM pg_tables WHERE schemaname = '{schema}'")
+    assert found == 1
+
+
+def test_an_empty_schema_cannot_be_read(url: str) -> None:
+    with pytest.raises(LocationError, match="must have been written once"):
+        LatentMemory(url, mode="read")
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"database": "no_such_database"}, "must be there"),
+        ({"username": "nobody_here"}, "let its user in|must be there"),
+        ({"host": "/nowhere/at/all", "query": {}}, "must answer"),
+    ],
+)
+def test_what_cannot_be_reached_says_why_and_no_password(
+    server: Server, change: dict[str, object], rule: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = server.url.set(password="s3cret-word", **change)  # pyright: ignore
+    with caplog.at_level(logging.DEBUG), pytest.raises(LatentMemoryError, match=rule) as raised:
+        LatentMemory(url)
+    told = "".join(traceback.format_exception(raised.value))
+    assert "s3cret-word" not in told + caplog.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:s3cret-word@host:port/db",
+        "postgresql+psycopg://me@/db?password=s3cret-word&host=/nowhere/at/all",
+        "postgresql+pg8000://me:s3cret-word@host/db",
+    ],
+)
+def test_a_password_is_in_no_error_whatever_the_url(url: str) -> None:
+    with pytest.raises(LatentMemoryError) as raised:
+        LatentMemory(url)
+    assert "s3cret-word" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_password_is_not_shown_where_a_memory_lies(url: str) -> None:
+    with LatentMemory(f"{url}&password=s3cret-word") as memory:
+        shown = [memory.place, memory.stats(), memory.database.place, repr(memory)]
+        assert "s3cret-word" not in str(shown)
+        with pytest.raises(LocationError, match="lies on a server"):
+            _ = memory.path
+
+
+def test_a_server_without_pgvector_is_named(server: Server) -> None:
+    """A database that has never heard of the extension, and a user who may not create it."""
+    role, base = fresh_name(), fresh_name()
+    server.run(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'x'",
+        f"CREATE DATABASE {base}",
+        f"GRANT ALL ON DATABASE {base} TO {role}",
+    )
+    theirs = server.url.set(username=role, password="x", database=base)
+    owner = Server(server.url.set(database=base))
+    owner.run(f"GRANT ALL ON SCHEMA public TO {role}")
+    with pytest.raises(LocationError, match="CREATE EXTENSION vector"):
+        LatentMemory(theirs)
+    owner.run("CREATE EXTENSION vector")
+    with LatentMemory(theirs) as memory:
+        assert memory.add(trace(1)) == 1
+    server.run(f"DROP DATABASE {base}", f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize(
+    ("found", "rule"),
+    [(None, "has none; install"), ("0.7.4", "0.8 or newer, got .* 0.7.4"), ("1.0", "")],
+)
+def test_pgvector_must_be_new_enough(server: Server, found: str | None, rule: str) -> None:
+    from latent_memory.postgres.address import ServerAddress
+
+    address = ServerAddress(server.url)
+    if not rule:
+        address.require_vector(found)
+        return
+    with pytest.raises(LocationError, match=rule):
+        address.require_vector(found)
+
+
+def test_an_old_server_is_refused(
+    server: Server, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setattr("latent_memory.postgres.address.OLDEST", 990000)
+    with pytest.raises(LocationError, match=r"PostgreSQL 99 or newer, got .* with version"):
+        LatentMemory(url)
+
+
+def test_who_may_only_read_is_told(server: Server, url: str, memory: LatentMemory) -> None:
+    memory.add(trace(1))
+    role, schema = fresh_name(), url.rpartition("%3D")[2].partition("%2C")[0]
+    server.run(
+        f"CREATE ROLE {role} LOGIN",
+        f'GRANT USAGE ON SCHEMA "{schema}" TO {role}',
+        f'GRANT SELECT ON ALL TABLES IN SCHEMA "{schema}" TO {role}',
+    )
+    from sqlalchemy import make_url
+
+    theirs = make_url(url).set(username=role)
+    with LatentMemory(theirs) as reading:
+        assert recalled(reading, vector(1)) == [1]
+        with pytest.raises(ReadOnlyError, match="a user who may write"):
+            reading.add(trace(2))
+    server.run(f'REVOKE ALL ON ALL TABLES IN SCHEMA "{schema}" FROM {role}',
+               f'REVOKE ALL ON SCHEMA "{schema}" FROM {role}', f"DROP ROLE {role}")  # fmt: skip
+
+
+def test_a_schema_of_a_newer_program_is_left(memory: LatentMemory, url: str) -> None:
+    with memory.database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaError, match="a newer version made"):
+        memory.add(trace(1))
+    with pytest.raises(SchemaError, match="a newer version made"):
+        LatentMemory(url)
+
+
+def test_one_writer_at_a_time_and_no_longer_than_a_call_has(memory: LatentMemory, url: str) -> None:
+    began, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with LatentMemory(url) as other, other.database.write():
+            began.set()
+            done.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert began.wait(20)
+    start = time.monotonic()
+    with pytest.raises(StorageError, match="kept its lock"):
+        memory.add(trace(1), within=0.3)
+    assert 0.2 < time.monotonic() - start < 5
+    done.set()
+    holder.join(20)
+    assert memory.add(trace(1))
+
+
+def test_the_nights_lock_falls_with_its_session(memory: LatentMemory, url: str) -> None:
+    from latent_memory.database import NightHeldError
+
+    with LatentMemory(url) as other:
+        assert not other.database.night_running()
+        with memory.database.night_lock():
+            assert other.database.night_running()
+            with (
+                pytest.raises(NightHeldError, match=f"process {os.getpid()} on .* \\(since "),
+                other.database.night_lock(),
+            ):
+                pass
+        assert not other.database.night_running()
+        with other.database.night_lock():
+            assert memory.database.night_running()
+
+
+def test_files_are_rows(memory: LatentMemory) -> None:
+    files = memory.database.files
+    with pytest.raises(FileNotFoundError):
+        files.read("1.safetensors")
+    files.write("1.safetensors", b"one")
+    files.write("1.safetensors", b"other")
+    assert files.read("1.safetensors") == b"other"
+    (found,) = files.list()
+    assert (found.name, found.size) == ("1.safetensors", 5)
+    assert abs(found.written - time.time()) < 60
+    assert files.delete("1.safetensors") == files.delete("none") == []
+    assert files.list() == []
+
+
+def test_a_pickle_opens_the_same_memory(memory: LatentMemory) -> None:
+    memory.add(trace(1))
+    with pickle.loads(pickle.dumps(memory)) as again:
+        assert recalled(again, vector(1)) == [1]
+
+
+def test_many_threads_and_shelves_at_once(memory: LatentMemory) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def work(number: int) -> None:
+        shelf = in_namespace(f"of {number % 5}")
+        id_ = memory.add(trace(number, shelf=shelf))
+        assert recalled(memory, vector(number), shelf, k=1) == [id_]
+        if number % 4 == 0:
+            memory.forget(ids=[id_])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(80)))
+    assert len(memory.list(limit=100)) == 60
+    assert memory.verify() == []
+
+
+def test_a_server_that_crashes_and_comes_back_costs_nothing_more(
+    server: Server, memory: LatentMemory
+) -> None:
+    ids = [memory.add(trace(number)) for number in range(20)]
+    server.stop()
+    try:
+        for _ in range(2):
+            with pytest.raises(StorageError, match="must answer"):
+                memory.recall(vector(1), shelf=SHELF)
+            with pytest.raises(StorageError, match="must answer"):
+                memory.add(trace(99))
+    finally:
+        server.start()
+    assert recalled(memory, vector(1), k=1) == [ids[1]]
+    new = memory.add(trace(50))
+    assert new > ids[-1]
+    assert recalled(memory, vector(50), k=1) == [new]
+    assert memory.verify() == []
