@@ -1,7 +1,7 @@
 """Every test runs offline, in a home folder of its own, with one torch thread."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 
 from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.model.transformers_engine.engine import TransformersEngine
-from tests.support.servers import Server, fresh_name, served
+from tests.support.servers import Place, Server, fresh_name, served
 
 XDG_FOLDERS = {
     "XDG_CACHE_HOME": ".cache",
@@ -106,10 +106,6 @@ def server(session_home: Path) -> Iterator[Server]:
     """A real PostgreSQL with pgvector."""
     with served() as server:
         yield server
-
-
-Place = Callable[[str], Path | str]
-"""Where a memory of a test is to lie, by a name such as "m.sqlite3"."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -11,8 +11,6 @@ from latent_memory import LatentMemory, Limits
 from latent_memory.priors.nights import begin_night
 from latent_memory.priors.priors import find_prior, source_of
 from latent_memory.priors.publishing import drop_files, note_file, publish, reserve
-from latent_memory.sqlite import priors_folder
-from tests.conftest import Place
 from tests.support.memories import (
     SHELF,
     held,
@@ -21,6 +19,7 @@ from tests.support.memories import (
     trace,
     vector,
 )
+from tests.support.servers import Place
 
 DAY = 24 * 3600 * 1_000_000
 
@@ -91,18 +90,20 @@ def test_a_compaction_keeps_no_deletion_for_a_prior_that_has_no_file(place: Plac
         assert len(recalled(memory, vector(0), k=20)) == 6
 
 
-def published(memory: LatentMemory, namespace: str) -> Path:
-    """Leave an active prior, as a night does; return its file."""
+def files_of(memory: LatentMemory) -> set[str]:
+    return {file.name for file in memory.database.files.list()}
+
+
+def published(memory: LatentMemory, namespace: str) -> str:
+    """Leave an active prior, as a night does; return its file's name."""
     shelf = in_namespace(namespace)
     source = source_of(memory.database, shelf)
     assert source is not None
     night = begin_night(memory.database, shelf, seed=0, inputs={})
     version = reserve(memory.database, [source], night=night, positions=3)
-    folder = priors_folder(memory.path)
-    folder.mkdir(exist_ok=True)
-    file = folder / f"{version}.safetensors"
-    file.write_bytes(b"weights")
-    note_file(memory.database, version, file.name, "c")
+    file = f"{version}.safetensors"
+    memory.database.files.write(file, b"weights")
+    note_file(memory.database, version, file, "c")
     publish(memory.database, version)
     return file
 
@@ -114,12 +115,11 @@ def test_a_forgotten_namespace_leaves_no_prior_behind(place: Place) -> None:
         memory.add_many(trace(seed, shelf=in_namespace("bob")) for seed in range(5))
         ann, bob = published(memory, "ann"), published(memory, "bob")
         memory.forget(namespace="ann")
-        assert not ann.exists()
-        assert bob.exists()
+        assert files_of(memory) == {bob} != {ann}
         memory.forget(ids=held(memory, "bob")[:1])
-        assert bob.exists()  # until the next night
+        assert files_of(memory) == {bob}  # until the next night
         memory.forget(ids=held(memory, "bob")[:1], strict=True)
-        assert not bob.exists()
+        assert files_of(memory) == set()
         assert memory.verify() == []
 
 

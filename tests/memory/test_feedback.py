@@ -22,8 +22,8 @@ from latent_memory import (
 from latent_memory.feedback.rating import correct, read_copies
 from latent_memory.feedback.rows import unread_corrections
 from latent_memory.overview import overview
-from tests.conftest import Place
-from tests.support.memories import SHELF, age, held, in_namespace, recalled, trace, vector
+from tests.support.memories import SHELF, age, contents, held, in_namespace, recalled, trace, vector
+from tests.support.servers import Place
 
 HERE = SHELF.namespace
 RATED = replace(SHELF, reward=FEEDBACK)
@@ -111,7 +111,10 @@ def test_another_namespaces_id_is_an_unknown_one(memory: LatentMemory) -> None:
 
 def test_a_memory_open_for_reading_takes_none(memory: LatentMemory) -> None:
     id_ = memory.add(trace(1))
-    with LatentMemory(memory.path, mode="read") as reading, pytest.raises(ReadOnlyError):
+    with (
+        LatentMemory(memory.database.location, mode="read") as reading,
+        pytest.raises(ReadOnlyError),
+    ):
         reading.rate(id_, Feedback(score=1.0), namespace=HERE)
 
 
@@ -124,9 +127,7 @@ def test_forgetting_takes_comments_and_copies_along(memory: LatentMemory) -> Non
     assert memory.feedback(id_) == []
     with pytest.raises(FeedbackError):
         memory.rate(id_, said, namespace=HERE)
-    memory.close()
-    files = [path for path in memory.path.parent.rglob("*") if path.is_file()]
-    assert not any(b"marmalade" in path.read_bytes() for path in files)
+    assert b"marmalade" not in contents(memory)
 
 
 def test_eight_threads_lose_nothing(memory: LatentMemory) -> None:

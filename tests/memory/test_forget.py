@@ -14,8 +14,8 @@ import pytest
 from latent_memory import IndexSettings, LatentMemory, TraceError
 from latent_memory.codec import encode_latents
 from latent_memory.sqlite import backup
-from tests.conftest import Place
 from tests.support.memories import bytes_beside, in_namespace, recalled, trace, vector
+from tests.support.servers import Place
 
 # Lists from 30 vectors on, so that there is an index file; all searched, so that it is exact.
 LISTS = IndexSettings(flat_until=30, members=2, probes=10_000)

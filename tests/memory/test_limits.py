@@ -19,7 +19,6 @@ from latent_memory.retention import upkeep
 from latent_memory.retention.eviction import fair_share
 from latent_memory.retention.limits import CAPACITY, TOTAL
 from latent_memory.retention.selection import usefulness
-from tests.conftest import Place
 from tests.support.memories import (
     SHELF,
     age,
@@ -31,6 +30,7 @@ from tests.support.memories import (
     trace,
     vector,
 )
+from tests.support.servers import Place
 
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR

