@@ -85,7 +85,8 @@ def shown(location: Path | URL) -> Path | str:
     """Return a location as it can be shown: whose it is and where, and no password."""
     if isinstance(location, Path):
         return location
-    return location.set(query={}).render_as_string(hide_password=True)
+    secret = [name for name in location.query if "pass" in name]
+    return location.difference_update_query(secret).render_as_string(hide_password=True)
 
 
 def _server(url: URL) -> URL:

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from latent_memory import LatentMemory, Limits, Trace, TraceError, TraceInfo
+from latent_memory import LatentMemory, Limits, StorageError, Trace, TraceError, TraceInfo
 from latent_memory.index.ivf_layout import IndexSettings
 from latent_memory.sqlite import index_folder
 from tests.support.examples import examples
@@ -89,11 +89,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        self.memory = LatentMemory(self.new_place(), index=SETTINGS)
+
+    def new_place(self) -> Path | str:
         path = self.root / "0" / "m.sqlite3"
         path.parent.mkdir()
         path.write_bytes(empty_memory())
         path.chmod(0o600)
-        self.memory = LatentMemory(path, index=SETTINGS)
+        return path
 
     def made(self, namespace: str, seeds: list[int]) -> list[Kept]:
         self.number += len(seeds)
@@ -256,7 +259,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.memory.close()
-        self.memory = LatentMemory(self.memory.path, index=SETTINGS)
+        self.memory = LatentMemory(self.memory.database.location, index=SETTINGS)
 
     @rule()
     def delete_index(self) -> None:
@@ -286,7 +289,7 @@ class StoreMachine(RuleBasedStateMachine):
             left.append(self.copied())
             raise PowerCutError
 
-        with pytest.raises(PowerCutError):
+        with pytest.raises((PowerCutError, StorageError)):
             self.memory.add_many(until_the_cut())
         self.go_on_with(left[0])
 
@@ -331,11 +334,14 @@ class StoreMachine(RuleBasedStateMachine):
         for info in self.memory.shelves():
             for stored in self.memory.stream(info.shelf, batch=3):
                 self.compare(stored.id, stored.trace)
-        self.memory.close()
-        files = [file for file in self.memory.path.parent.rglob("*") if file.is_file()]
-        content = b"".join(file.read_bytes() for file in files)
+        content = self.left_behind()
         left = {int(number) for number in re.findall(rb"(?:question|answer) <(\d+)>", content)}
         assert not left & self.gone, "what was forgotten is still in the files"
+
+    def left_behind(self) -> bytes:
+        self.memory.close()
+        files = [file for file in self.memory.path.parent.rglob("*") if file.is_file()]
+        return b"".join(file.read_bytes() for file in files)
 
 
 TestStore = StoreMachine.TestCase

@@ -142,7 +142,8 @@ def _ranked(found: Any, unit: Matrix, mean: Vector, k: int) -> list[tuple[int, f
     if not found:
         return []
     ids = np.array([row.id for row in found], dtype=np.int64)
-    scores = unit_rows(stacked(found), mean) @ unit[0]
+    # Row by row: a product of matrices rounds equal rows differently, by where they stand.
+    scores = np.einsum("ij,j->i", unit_rows(stacked(found), mean), unit[0])
     best = np.lexsort((ids, -scores))[:k]
     similarities = np.clip(scores[best], -1, 1)
     return list(zip(ids[best].tolist(), similarities.tolist(), strict=True))

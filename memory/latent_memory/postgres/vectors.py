@@ -21,7 +21,7 @@ from latent_memory.trace import Matrix, Vector
 WIDEST = 4000  # numbers that a graph of ``halfvec`` holds; wider embeddings are searched by FAISS
 SCANNED = 5000  # vectors of a shelf that are all compared with a query; more get a graph
 
-_FROM = IndexSettings().centre_from
+FROM = IndexSettings().centre_from  # fewest vectors whose mean is worth centring by
 _SETTLED = 4096  # traces whose mean is the centre for good: it is off by 1/64 of their spread
 _AT_ONCE = 1000
 
@@ -80,7 +80,7 @@ class Vectors:
         centre = connection.execute(_CENTRE, {"of": shelf}).one_or_none()
         built, added = (0, 0) if centre is None else (centre.built, centre.added)
         added += len(rows)
-        if built + added >= _FROM and built < _SETTLED and added >= built:
+        if built + added >= FROM and built < _SETTLED and added >= built:
             self.recentre(connection, shelf)
             return
         mean = as_vector(centre.mean) if centre is not None else zeros(rows[0].vector)
@@ -98,7 +98,7 @@ class Vectors:
         connection.execute(delete(vectors).where(vectors.c.shelf == shelf))
         if not count:
             return
-        few = count < _FROM
+        few = count < FROM
         mean = np.zeros_like(total) if few else total / count
         mean = mean.astype(np.float32)
         for rows in _blocks(connection, shelf):
