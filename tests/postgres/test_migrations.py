@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -13,9 +14,10 @@ import latent_migrations
 from latent_memory import LatentMemory, SchemaError, migrate
 from latent_memory.database import Database
 from latent_memory.schema import address_of
+from latent_memory.store import DEFAULT_INDEX
 from latent_memory.tables import metadata
 from tests.migrations.test_migrations import REVISIONS, ROWS
-from tests.support.memories import recalled, trace, vector
+from tests.support.memories import SHELF, in_namespace, recalled, trace, vector
 from tests.support.servers import Place
 
 
@@ -59,7 +61,7 @@ def database_at(url: Any, revision: str) -> Database:
         latent_migrations.upgrade(connection, revision)
         address.mark(connection)
         ROWS[revision][0](Spoken(connection))  # pyright: ignore[reportArgumentType]
-        highest = {"shelves": 1, "traces": 4, "deletions": 7}
+        highest = {"shelves": 1, "traces": 4, "deletions": 7, "erasures": 1, "feedback": 9}
         database.set_highest_ids(connection, highest)
     return database
 
@@ -91,8 +93,13 @@ def test_rows_come_through_from_every_revision(place: Place, revision: str) -> N
     with LatentMemory(place("new")) as new, LatentMemory(url) as memory:
         assert schema_of(memory.database) == schema_of(new.database)
         assert new.add(trace(1)) == 1
-        assert memory.add(trace(1)) == 5  # 4 is in use
-        assert recalled(memory, vector(1)) == [5]
+        shelf = in_namespace("another")
+        assert memory.add(trace(1, shelf=shelf)) == 5  # 4 is in use
+        assert recalled(memory, vector(1), shelf) == [5]
+        old = memory.database.indexes(DEFAULT_INDEX).of(SHELF)  # the first write brought them up
+        left = [info.id for info in memory.list(shelf=SHELF)]  # some revisions had limits
+        assert left in ([4, 1], [])
+        assert [id_ for id_, _ in old.search(np.array([1, 0], np.float32), 5)] == left
     database.close()
 
 

@@ -63,6 +63,7 @@ def draw_graphs(connection: Connection, wanting: Iterable[tuple[int, int]]) -> l
         else:
             logger.warning("%s is not whole yet: its shelf is scanned meanwhile", name)
     connection.exec_driver_sql("RESET maintenance_work_mem")
+    connection.exec_driver_sql("ANALYZE vectors")
     return drawn
 
 

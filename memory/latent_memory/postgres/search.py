@@ -40,6 +40,8 @@ _LACKING = (
     .select_from(traces.outerjoin(vectors, vectors.c.trace == traces.c.id))
     .where(traces.c.shelf == bindparam("of"), vectors.c.trace.is_(None))
 )
+# What the planner knows of a growing table is old: it would rather scan and sort.
+_BY_GRAPH = text("SELECT set_config('enable_sort', 'off', true)")
 _NEAREST = """
 SELECT e.trace AS id, e.vector FROM (
     SELECT trace FROM vectors WHERE shelf = {shelf} ORDER BY {distance} LIMIT :most
@@ -90,6 +92,8 @@ class ServerIndex:
             if not unit.any():  # it has no direction
                 lowest = connection.execute(_LOWEST, {"of": row.id, "most": k}).scalars()
                 return [(id_, 0.0) for id_ in lowest]
+            if row.graph:
+                connection.execute(_BY_GRAPH)
             found = connection.execute(*_asked(row, unit[0], k)).all()
         return _ranked(found, unit, mean, k)
 
