@@ -79,6 +79,10 @@ NOT_RUN: dict[str, list[str]] = {
         "python -m tests.soak --minutes 30 --threads 8 --folder soaked --seed 0 --plot memory.png: "
         "takes half an hour"
     ],
+    "docs/how-to/postgres.md": [
+        'pip install "latent-agent[postgres]": wants a server',
+        "latent-agent memory copy ~/.local/share/latent-agent/memory.sqlite3 \\: wants a server",
+    ],
     "docs/how-to/server.md": [
         'pip install "latent-agent[server,llama-cpp]": serves until it is stopped',
         "from openai import OpenAI: wants the server",
