@@ -13,6 +13,8 @@ HERE = "hashtext(current_schema())"  # their second number: a schema is a memory
 
 CANDIDATES = 100  # that a graph search holds at once, and so the most that it is asked for
 
+_PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000"}  # seconds, milliseconds
+
 _SETTINGS = f"""
 SET lock_timeout = '{WAIT_SECONDS}s';
 SET jit = off;
@@ -27,7 +29,7 @@ def make_engine(url: URL) -> Engine:
     A connection that was lost is noticed when it is taken from the pool, and opened again.
     """
     engine = create_engine(
-        url,
+        _patient(url),
         pool_size=5,
         max_overflow=15,
         pool_timeout=WAIT_SECONDS,
@@ -47,4 +49,9 @@ def make_engine(url: URL) -> Engine:
 
 def make_single_engine(url: URL, **options: Any) -> Engine:
     """Return an engine whose connections are closed after use, for a look or a long lock."""
-    return create_engine(url, poolclass=NullPool, hide_parameters=True, **options)
+    return create_engine(_patient(url), poolclass=NullPool, hide_parameters=True, **options)
+
+
+def _patient(url: URL) -> URL:
+    """Say how long a call waits for a host that does not answer, unless the URL says it."""
+    return url.update_query_dict({**_PATIENCE, **url.query})

@@ -100,6 +100,7 @@ def _ours(error: DBAPIError, url: URL) -> LatentMemoryError | None:
 def _refused(said: str, where: str) -> LocationError | None:
     """Return what is wrong with a login; libpq tells it in words alone."""
     for words, begin in (
+        ('FATAL: role "', "28"),
         ("authentication failed", "28"),
         ("no pg_hba.conf entry", "28"),
         ("no password supplied", "28"),

@@ -8,7 +8,6 @@ from pgvector import HalfVector
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from latent_memory.database import Nearest
-from latent_memory.errors import TraceError
 from latent_memory.index.ivf_layout import IndexSettings, unit_rows
 from latent_memory.index.shelf_index import OpenIndexes
 from latent_memory.postgres.engine import CANDIDATES
@@ -57,12 +56,8 @@ class ServerIndexes:
         self._wide = OpenIndexes(database, settings)
 
     def of(self, shelf: Shelf) -> Nearest:
-        """Return what searches a shelf: pgvector, or FAISS where embeddings are too wide for it."""
-        with self._database.read() as connection:
-            row = connection.execute(_FIND, names(shelf)).one_or_none()
-        if row is not None and row.dimension > WIDEST:
-            return self._wide.of(shelf)
-        return ServerIndex(self._database, shelf)
+        """Return what searches a shelf."""
+        return ServerIndex(self._database, shelf, self._wide)
 
     def close(self) -> None:
         """Drop what FAISS holds."""
@@ -70,10 +65,16 @@ class ServerIndexes:
 
 
 class ServerIndex:
-    """The vectors of one shelf; what is committed is searched."""
+    """The vectors of one shelf; what is committed is searched.
 
-    def __init__(self, database: "PostgresDatabase", shelf: Shelf) -> None:
-        self._database, self._shelf = database, shelf
+    Args:
+        database: Where they are.
+        shelf: Whose they are.
+        wide: Searches a shelf whose embeddings are too wide for pgvector.
+    """
+
+    def __init__(self, database: "PostgresDatabase", shelf: Shelf, wide: OpenIndexes) -> None:
+        self._database, self._shelf, self._wide = database, shelf, wide
 
     def search(self, query: Vector, k: int) -> list[tuple[int, float]]:
         """Return the nearest: of a small shelf exactly, of a large one by its graph."""
@@ -81,24 +82,27 @@ class ServerIndex:
             row = self._row(connection)
             if row is None:
                 return []
-            check_width("embeddings", row.dimension, len(query), self._shelf)
-            if not np.isfinite(query).all():
-                raise TraceError(
-                    "an embedding must hold finite numbers, got others in a query; check the "
-                    "model or the embeddings that made it"
-                )
-            mean = np.zeros_like(query) if row.mean is None else as_vector(row.mean)
-            unit = unit_rows(query[None].astype(np.float32), mean)
-            if not unit.any():  # it has no direction
-                lowest = connection.execute(_LOWEST, {"of": row.id, "most": k}).scalars()
-                return [(id_, 0.0) for id_ in lowest]
-            if row.graph:
-                connection.execute(_BY_GRAPH)
-            found = connection.execute(*_asked(row, unit[0], k)).all()
+            if row.dimension <= WIDEST:
+                return self._found(connection, row, query, k)
+        return self._wide.of(self._shelf).search(query, k)
+
+    def _found(
+        self, connection: Connection, row: Any, query: Vector, k: int
+    ) -> list[tuple[int, float]]:
+        check_width("embeddings", row.dimension, len(query), self._shelf)
+        mean = np.zeros_like(query) if row.mean is None else as_vector(row.mean)
+        unit = unit_rows(query[None].astype(np.float32), mean)
+        if not unit.any():  # it has no direction
+            lowest = connection.execute(_LOWEST, {"of": row.id, "most": k}).scalars()
+            return [(id_, 0.0) for id_ in lowest]
+        if row.graph:
+            connection.execute(_BY_GRAPH)
+        found = connection.execute(*_asked(row, unit[0], k)).all()
         return _ranked(found, unit, mean, k)
 
     def drop(self, ids: Iterable[int]) -> None:
-        """Do nothing: the next search does not see them."""
+        """Let FAISS forget them, if it knows them; pgvector does so by itself."""
+        self._wide.of(self._shelf).drop(ids)
 
     def rebuild(self) -> int:
         """Learn the centre anew, and write the vectors from it."""
@@ -106,6 +110,8 @@ class ServerIndex:
             row = self._row(connection)
         if row is None:
             return 0
+        if row.dimension > WIDEST:
+            return self._wide.of(self._shelf).rebuild()
         self._database.rebuild(row.id)
         with self._database.read() as connection:
             return connection.scalar(_HELD, {"of": row.id}) or 0
@@ -115,6 +121,8 @@ class ServerIndex:
         with self._database.read() as connection:
             row = self._row(connection)
             lacking = 0 if row is None else connection.scalar(_LACKING, {"of": row.id}) or 0
+        if row is not None and row.dimension > WIDEST:
+            return self._wide.of(self._shelf).difference()
         if not lacking:
             return None
         return (
