@@ -29,6 +29,7 @@ _ADDS = 500  # single adds
 _FORGETS = 5
 _MOVED = 2000  # traces exported and imported
 _K = 10
+_OTHERS = replace(SHELF, namespace="others")
 
 Given = ParamSpec("Given")
 Done = TypeVar("Done")
@@ -47,6 +48,12 @@ def memory(
     folder: Annotated[
         Path | None, typer.Option(help="Where to write; by default the system's temporary folder.")
     ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="URL of an empty memory on a server: that one is measured.")
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help="Share of the traces on the shelf that is asked.", min=0, max=1)
+    ] = 1.0,
     as_json: Json = False,
 ) -> None:
     """Fill a memory with made-up traces, measure it, and delete it.
@@ -60,19 +67,27 @@ def memory(
     place = folder or Path(tempfile.gettempdir())
     _require_room(place, size)
     with tempfile.TemporaryDirectory(prefix="latent-agent-bench-", dir=place) as made:
-        figures = measure(Path(made) / "memory.sqlite3", size, uniform=uniform)
+        path = Path(made) / "memory.sqlite3"
+        figures = measure(at or path, size, uniform=uniform, share=share)
+        figures["imports_per_second"] = _import_rate(path.parent, size)
     if as_json:
         typer.echo(json.dumps(figures))
     else:
         _show(figures)
 
 
-def measure(path: Path, size: Size, *, uniform: bool = False) -> dict[str, Any]:
-    """Fill a new memory at ``path`` and return its figures."""
+def measure(
+    place: Path | str, size: Size, *, uniform: bool = False, share: float = 1.0
+) -> dict[str, Any]:
+    """Fill a new memory and return its figures; a share of its traces is on the shelf asked."""
     single = min(_ADDS, size.traces)
     stored, asked = make_embeddings(size, uniform=uniform)
-    made = make_traces(size, stored)
-    with LatentMemory(path) as filled:
+    here = np.arange(size.traces) % 100 < 100 * share
+    made = (
+        trace if ours else replace(trace, shelf=_OTHERS)
+        for trace, ours in zip(make_traces(size, stored), here, strict=True)
+    )
+    with LatentMemory(place) as filled:
         bulk = [_timed(filled.add_many, batch)[0] for batch in _batches(made, size, single)]
         _settle()
         adds = [_timed(filled.add, trace)[0] for trace in made]
@@ -81,9 +96,9 @@ def measure(path: Path, size: Size, *, uniform: bool = False) -> dict[str, Any]:
         first = [_timed(_ids, filled, query) for query in asked]
         again = [_timed(_ids, filled, query) for query in asked]
         alone = [_processor(_ids, filled, query) for query in asked]
-    opening, opened = _timed(_opened, path, asked[0])
+    opening, opened = _timed(_opened, place, asked[0])
     with opened:
-        sizes = {file.name: file.stat().st_size for file in _files(path)}
+        sizes = _sizes(opened)
         forgets = [_timed(opened.forget, ids=[id_])[0] for id_ in range(1, 1 + _FORGETS)]
     return {
         "traces": size.traces,
@@ -92,12 +107,14 @@ def measure(path: Path, size: Size, *, uniform: bool = False) -> dict[str, Any]:
         "clustered": not uniform,
         "bulk_adds_per_second": _rate(size.traces - single, bulk),
         "durable_adds_per_second": _rate(single, adds),
-        "imports_per_second": _import_rate(path.parent, size),
+        "share": share,
         "index_build_seconds": build,
         "first_recall_ms": _shares([seconds for seconds, _ in first]),
         "recall_ms": _shares([seconds for seconds, _ in again]),
         "recall_processor_ms": _shares(alone),
-        "recall_at_10": _exactness([ids for _, ids in again], _best(stored, asked)),
+        "recall_at_10": _exactness(
+            [ids for _, ids in again], (np.flatnonzero(here) + 1)[_best(stored[here], asked)]
+        ),
         "opening_seconds": opening,
         "forget_one_seconds": max(forgets),
         "bytes_per_trace": sum(sizes.values()) / size.traces,
@@ -148,9 +165,9 @@ def _ids(memory: LatentMemory, query: Any) -> list[int]:
     return [found.stored.id for found in memory.recall(query, shelf=SHELF, k=_K)]
 
 
-def _opened(path: Path, query: Any) -> LatentMemory:
+def _opened(place: Path | str, query: Any) -> LatentMemory:
     """Open a memory and recall once, which reads the index."""
-    memory = LatentMemory(path)
+    memory = LatentMemory(place)
     _ids(memory, query)
     return memory
 
@@ -175,8 +192,13 @@ def _settle() -> None:
         os.sync()
 
 
-def _files(path: Path) -> list[Path]:
-    return [file for file in sorted(path.parent.rglob("*")) if file.is_file()]
+def _sizes(memory: LatentMemory) -> dict[str, int]:
+    """Return the bytes of a memory's files, or of its tables on a server."""
+    if isinstance(memory.place, str):
+        stats = memory.stats()
+        return {"tables": stats.database_bytes, "vectors and graphs": stats.index_bytes}
+    files = [file for file in sorted(memory.path.parent.rglob("*")) if file.is_file()]
+    return {file.name: file.stat().st_size for file in files}
 
 
 def _shares(seconds: Sequence[float]) -> dict[str, float]:
@@ -189,7 +211,7 @@ def _rate(count: int, seconds: Sequence[float]) -> float:
 
 
 def _best(stored: Matrix, asked: Matrix) -> Ids:
-    """Return the ids of the 10 nearest to each query by centred cosine, the long way."""
+    """Return the places of the 10 nearest to each query by centred cosine, the long way."""
     mean = stored.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = stored - mean
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
@@ -197,7 +219,7 @@ def _best(stored: Matrix, asked: Matrix) -> Ids:
         np.argpartition(-(centred @ (query - mean)), _K - 1)[:_K]
         for query in _watched(asked, "comparing with all")
     ]
-    return np.array(best) + 1  # ids count from 1
+    return np.array(best)
 
 
 def _exactness(found: Sequence[Sequence[int]], best: Ids) -> float:

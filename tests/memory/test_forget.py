@@ -239,10 +239,10 @@ def test_pruning_without_sense_is_refused(place: Place, conditions: dict[str, An
         assert len(memory.list()) == 1
 
 
-def test_secure_delete_is_on(place: Place) -> None:
+def test_secure_delete_is_on(tmp_path: Path) -> None:
     """The test of bytes could pass by luck where SQLite was built with it."""
     with (
-        LatentMemory(place("m.sqlite3")) as memory,
+        LatentMemory(tmp_path / "m.sqlite3") as memory,
         memory.database.write() as connection,
     ):
         settings = ("secure_delete", "synchronous", "journal_mode", "foreign_keys", "temp_store")
