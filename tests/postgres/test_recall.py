@@ -74,6 +74,20 @@ def test_a_vector_that_is_lost_is_noticed_and_comes_back(memory: LatentMemory) -
     assert memory.verify() == []
 
 
+@pytest.mark.parametrize("damage", ["''", "'\\x00'", f"'\\x{'00' * 60}0000c07f'"])
+def test_a_damaged_embedding_keeps_nobody_from_writing(memory: LatentMemory, damage: str) -> None:
+    memory.add_many(trace(seed) for seed in range(20))
+    with memory.database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE embeddings SET vector = {damage} WHERE trace = 4")
+        connection.exec_driver_sql("DELETE FROM vectors WHERE trace = 4")
+    with LatentMemory(memory.database.location) as other:  # which has seen nothing yet
+        assert other.add(trace(20)) == 21
+        assert [problem.trace for problem in other.verify()] == [4]
+        assert other.rebuild() == 20
+        assert other.forget(ids=[4]) == 1
+        assert other.verify() == []
+
+
 def test_a_large_shelf_gets_a_graph_of_its_own(
     memory: LatentMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from latent_memory import (
     SchemaError,
     StorageError,
 )
-from tests.support.memories import SHELF, in_namespace, recalled, trace, vector
+from tests.support.memories import SHELF, in_namespace, recalled, run_python, trace, vector
 from tests.support.servers import Server, fresh_name
 
 
@@ -223,6 +224,26 @@ def test_a_pickle_opens_the_same_memory(memory: LatentMemory) -> None:
     memory.add(trace(1))
     with pickle.loads(pickle.dumps(memory)) as again:
         assert recalled(again, vector(1)) == [1]
+
+
+def test_nobody_pays_for_what_they_do_not_use(tmp_path: Path) -> None:
+    run_python(
+        "import sys\n"
+        "from latent_memory import LatentMemory, LocationError\n"
+        "from tests.support.memories import trace\n"
+        "with LatentMemory(sys.argv[1]) as memory:\n"
+        "    assert memory.add(trace(1)) == 1\n"
+        "assert not {'psycopg', 'pgvector', 'psycopg_binary'} & set(sys.modules)\n"
+        "sys.modules['psycopg'] = None\n"
+        "try:\n"
+        "    LatentMemory('postgresql+psycopg://me:s3cret-word@host/db')\n"
+        "except LocationError as error:\n"
+        "    assert 'latent-agent[postgres]' in str(error), error\n"
+        "    assert 's3cret-word' not in str(error), error\n"
+        "else:\n"
+        "    raise AssertionError('it was opened')\n",
+        tmp_path / "m.sqlite3",
+    )
 
 
 def test_many_threads_and_shelves_at_once(memory: LatentMemory) -> None:

