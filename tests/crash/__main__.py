@@ -13,9 +13,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--folder", type=Path, required=True, help="an empty or new folder")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--at", help="URL of an empty memory on a server, to use instead")
     given = parser.parse_args()
     try:
-        for line in run(given.kills, given.folder, given.seed):
+        for line in run(given.kills, given.folder, given.seed, given.at):
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
     except AssertionError as error:

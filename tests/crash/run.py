@@ -27,12 +27,18 @@ _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["tests.crash.run", "alembic.command", "alembic.op"])
 
 
-def run(kills: int, folder: Path, seed: int) -> Iterator[str]:
+def run(kills: int, folder: Path, seed: int, at: str | None = None) -> Iterator[str]:
     """Kill a process that writes to a memory, again and again; yield what was there each time.
 
     Each round a process adds, rates, forgets, recalls, rebuilds and reopens until it is killed with
     SIGKILL at a random moment; every sixth one migrates a copy of the database instead. Whatever
     was acknowledged must be there then, and right; what was forgotten, out of all files.
+
+    Args:
+        kills: How often.
+        folder: Where the ledger lies, and the memory.
+        seed: Of what is done, and when it ends.
+        at: The URL of an empty memory on a server, which is written to instead; it is not migrated.
 
     Raises:
         AssertionError: If something does not hold.
@@ -40,15 +46,15 @@ def run(kills: int, folder: Path, seed: int) -> Iterator[str]:
     rng = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     require(not any(folder.iterdir()), f"the folder must be empty, got {str(folder)!r}")
-    database, ledger = folder / "memory" / "crash.sqlite3", folder / "ledger.jsonl"
-    migrations = extended_migrations(folder / "migrations")
+    file, ledger = folder / "memory" / "crash.sqlite3", folder / "ledger.jsonl"
+    migrations, database = extended_migrations(folder / "migrations"), at or file
     LatentMemory(database, index=SETTINGS).close()
     begun = time.monotonic()
     for turn in range(1, kills + 1):
         try:
-            if turn % _EVERY == 0:
+            if turn % _EVERY == 0 and at is None:
                 copy = folder / f"migration-{turn}" / "crash.sqlite3"
-                outcome = _migration(database, copy, migrations, rng)
+                outcome = _migration(file, copy, migrations, rng)
             else:
                 _kill(work, (database, ledger, seed, turn), rng.uniform(0, _LONGEST))
                 outcome = f"{check(database, Ledger(ledger).read(), seed)} traces, all right"

@@ -11,7 +11,7 @@ from tests.crash.content import SETTINGS, SHELF, make_feedback, make_trace
 from tests.crash.ledger import Ledger
 
 
-def work(database: Path, ledger_file: Path, seed: int, turn: int) -> None:
+def work(database: Path | str, ledger_file: Path, seed: int, turn: int) -> None:
     """Write to a memory until killed."""
     logging.disable(logging.WARNING)  # of index files that the kill before cut short
     worker = _Worker(database, Ledger(ledger_file).read(), seed)
@@ -25,7 +25,7 @@ def work(database: Path, ledger_file: Path, seed: int, turn: int) -> None:
 
 
 class _Worker:
-    def __init__(self, database: Path, ledger: Ledger, seed: int) -> None:
+    def __init__(self, database: Path | str, ledger: Ledger, seed: int) -> None:
         self._database, self._ledger, self._seed = database, ledger, seed
         self._alive = sorted(set(ledger.stored) - ledger.leaving)
         self._number, self._piece = ledger.last, ledger.last_said

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from latent_memory import LatentMemory, StorageError
 from latent_memory.database import NightHeldError
+from tests.crash.run import run
 from tests.support.memories import SHELF, Worker, held, in_namespace, recalled, trace, vector
 from tests.support.servers import Server, fresh_name
 
@@ -112,6 +114,14 @@ def test_four_writers_two_readers_and_a_crash(server: Server, url: str) -> None:
 @pytest.mark.timeout(900)
 def test_four_writers_of_a_thousand_traces_each(server: Server, url: str) -> None:
     work_at_once(server, url, MANY, 30)
+
+
+def test_nothing_is_lost_and_nothing_invented_by_kills(server: Server, tmp_path: Path) -> None:
+    name = fresh_name()
+    *rounds, summary = run(6, tmp_path / "crash", 5, server.schema(name))
+    assert len(rounds) == 6
+    assert summary.startswith("6 kills in")
+    server.drop(name)
 
 
 HOLD = """
