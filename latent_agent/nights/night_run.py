@@ -146,11 +146,7 @@ def _going_on(job: NightJob) -> NightRun | None:
         return None
     file, files = kept_name(source.shelf), job.database.files
     try:
-        content = files.read(file)
-    except FileNotFoundError:
-        return None
-    try:
-        kept = KeptNight.read(content, made_from(job))
+        kept = KeptNight.read(files.read(file), made_from(job))
         if lacks_traces(job.database, kept.sources):
             raise ValueError("a trace that it learnt from was forgotten, or has expired")
         candidate = None
@@ -159,6 +155,8 @@ def _going_on(job: NightJob) -> NightRun | None:
             candidate = ActivePrior.of(info, job.shelf, job.database)
         if not resume_night(job.database, kept.night):
             raise ValueError("its record is gone")
+    except FileNotFoundError:
+        return None
     except (LatentAgentError, LatentMemoryError, OSError, ValueError) as why:
         logger.warning("what an earlier night has done is not used, a new one begins: %s", why)
         files.delete(file)

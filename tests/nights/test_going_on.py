@@ -20,6 +20,7 @@ from latent_agent.nights.regression_set import Anchor
 from latent_agent.nights.watch import Watch
 from latent_agent.reward import Case, Reward, Score
 from latent_memory import LatentMemory, Limits, Shelf
+from latent_memory.files import replace_file
 from latent_memory.priors.nights import count_new, list_nights
 from latent_memory.priors.priors import list_priors
 from latent_memory.sqlite import kept_paths, priors_folder
@@ -213,9 +214,9 @@ def of_another_model(memory: LatentMemory, shelf: Shelf, path: Path) -> None:
     from latent_agent.nights.kept import KeptNight, made_from
 
     night = job(memory, shelf)
-    kept = KeptNight.read(path, made_from(night))
+    kept = KeptNight.read(path.read_bytes(), made_from(night))
     kept.made_from = made_from(replace(night, shelf=other))
-    kept.write(path)
+    path.write_bytes(kept.packed())
 
 
 def of_last_week(_: LatentMemory, __: Shelf, path: Path) -> None:
@@ -374,11 +375,13 @@ def test_work_is_kept_now_and_then(memory: LatentMemory, monkeypatch: pytest.Mon
 def test_a_disk_that_refuses_costs_no_night(
     memory: LatentMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError("no space is left")
+    def refuse(path: Path, content: bytes) -> None:
+        if path.suffix == ".kept":
+            raise OSError("no space is left")
+        replace_file(path, content)
 
     caplog.set_level(logging.WARNING)
-    monkeypatch.setattr("latent_agent.nights.kept.replace_file", refuse)
+    monkeypatch.setattr("latent_memory.sqlite.folder.replace_file", refuse)
     monkeypatch.setattr(night_run, "KEEP_EVERY", 0.0)
     assert consolidate(job(memory, day(memory))).verdict == "published"
     assert "cannot be kept: no space is left" in caplog.text

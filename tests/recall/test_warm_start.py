@@ -301,7 +301,7 @@ def test_a_default_place_that_cannot_be_written_is_warned_of(home: Path) -> None
 
 def test_a_place_that_was_named_must_be_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    for place in (tmp_path / "file" / "memory.sqlite3", "postgresql://host/db", tmp_path):
+    for place in (tmp_path / "file" / "memory.sqlite3", "mysql://host/db", tmp_path):
         with pytest.raises(LocationError, match="got"):
             ask(place, SEARCHED[0].text)
     with pytest.raises(SettingError, match=r"memory must be .*got 3;"):

@@ -148,7 +148,7 @@ class PostgresDatabase(Database):
         ):
             yield connection
 
-    def rebuild(self, shelf: int) -> None:
+    def _recentre(self, shelf: int) -> None:
         """Learn a shelf's centre anew, and write its vectors and its graph from it."""
         with self.write() as connection:
             self._vectors.recentre(connection, shelf)
@@ -200,7 +200,7 @@ class PostgresDatabase(Database):
 
     def indexes(self, settings: IndexSettings) -> ServerIndexes:
         """Return what searches by pgvector, and embeddings too wide for it by FAISS."""
-        return ServerIndexes(self, settings)
+        return ServerIndexes(self, settings, self._recentre)
 
     def night_lock(self) -> AbstractContextManager[None]:
         """Hold an advisory lock, by a session of its own."""

@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from latent_memory.database import Files, StoredFile
+from latent_memory.database import Database, Files, StoredFile
 from latent_memory.postgres.rows import files
 from latent_memory.trace_rows import to_time
-
-if TYPE_CHECKING:
-    from latent_memory.database import Database
 
 _NAMED = files.c.name == bindparam("named")
 _INSERT = insert(files)
@@ -25,7 +21,7 @@ _WRITE = _INSERT.on_conflict_do_update(
 class FileRows(Files):
     """Files in the database itself."""
 
-    def __init__(self, database: "Database") -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     def read(self, name: str) -> bytes:

@@ -1,13 +1,13 @@
 """Recall on a server: the nearest vectors by pgvector, ranked by the embeddings themselves."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from pgvector import HalfVector
 from sqlalchemy import Connection, bindparam, func, select, text
 
-from latent_memory.database import Nearest
+from latent_memory.database import Database, Nearest
 from latent_memory.index.ivf_layout import IndexSettings, unit_rows
 from latent_memory.index.shelf_index import OpenIndexes
 from latent_memory.postgres.engine import CANDIDATES
@@ -16,9 +16,6 @@ from latent_memory.postgres.vectors import WIDEST, as_vector, stacked
 from latent_memory.tables import shelves, traces
 from latent_memory.trace import Matrix, Shelf, Vector
 from latent_memory.trace_rows import ON_SHELF, check_width, names
-
-if TYPE_CHECKING:
-    from latent_memory.postgres.database import PostgresDatabase
 
 _SPARE = 16  # candidates beside those asked for: two bytes a number can swap near neighbours
 
@@ -49,15 +46,23 @@ SELECT e.trace AS id, e.vector FROM (
 
 
 class ServerIndexes:
-    """What searches the shelves of a memory on a server, for many threads."""
+    """What searches the shelves of a memory on a server, for many threads.
 
-    def __init__(self, database: "PostgresDatabase", settings: IndexSettings) -> None:
-        self._database = database
+    Args:
+        database: Where they are.
+        settings: Of FAISS, for embeddings that are too wide for pgvector.
+        recentre: Writes the vectors of the shelf with a number anew.
+    """
+
+    def __init__(
+        self, database: Database, settings: IndexSettings, recentre: Callable[[int], None]
+    ) -> None:
+        self._database, self._recentre = database, recentre
         self._wide = OpenIndexes(database, settings)
 
     def of(self, shelf: Shelf) -> Nearest:
         """Return what searches a shelf."""
-        return ServerIndex(self._database, shelf, self._wide)
+        return ServerIndex(self._database, shelf, self._wide, self._recentre)
 
     def close(self) -> None:
         """Drop what FAISS holds."""
@@ -71,10 +76,18 @@ class ServerIndex:
         database: Where they are.
         shelf: Whose they are.
         wide: Searches a shelf whose embeddings are too wide for pgvector.
+        recentre: Writes the vectors of the shelf with a number anew.
     """
 
-    def __init__(self, database: "PostgresDatabase", shelf: Shelf, wide: OpenIndexes) -> None:
-        self._database, self._shelf, self._wide = database, shelf, wide
+    def __init__(
+        self,
+        database: Database,
+        shelf: Shelf,
+        wide: OpenIndexes,
+        recentre: Callable[[int], None],
+    ) -> None:
+        self._database, self._shelf = database, shelf
+        self._wide, self._recentre = wide, recentre
 
     def search(self, query: Vector, k: int) -> list[tuple[int, float]]:
         """Return the nearest: of a small shelf exactly, of a large one by its graph."""
@@ -112,7 +125,7 @@ class ServerIndex:
             return 0
         if row.dimension > WIDEST:
             return self._wide.of(self._shelf).rebuild()
-        self._database.rebuild(row.id)
+        self._recentre(row.id)
         with self._database.read() as connection:
             return connection.scalar(_HELD, {"of": row.id}) or 0
 

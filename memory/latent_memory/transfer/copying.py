@@ -46,7 +46,8 @@ def copy(source: Database, target: Database, progress: Progress | None = None) -
     """
     if source.location == target.location:
         raise LocationError(
-            f"a memory must be copied to another place, got {str(source.place)!r} twice"
+            f"a memory must be copied to another place, got {str(source.place)!r} twice; "
+            "name an empty one"
         )
     files = [(file.name, source.files.read(file.name)) for file in source.files.list()]
     with source.read() as reading, target.write() as writing:
