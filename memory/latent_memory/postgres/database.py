@@ -99,9 +99,12 @@ class PostgresDatabase(Database):
             if left is not None:
                 connection.execute(_WITHIN, {"milliseconds": str(max(1, int(left * 1000)))})
             connection.execute(_TURN)
-            known = not connection.scalar(_NONE_YET) and self._check(connection)
+            # Without a guard the tables may be about to be made.
+            made = self._guard is not None or not connection.scalar(_NONE_YET)
+            if made:
+                self._check(connection)
             yield connection
-            if known:
+            if made:
                 self._vectors.catch_up(connection)
         if self._vectors.grown:
             self._draw()
@@ -121,12 +124,11 @@ class PostgresDatabase(Database):
         finally:
             self._writer.release()
 
-    def _check(self, connection: Connection) -> bool:
+    def _check(self, connection: Connection) -> None:
         revision = connection.scalar(_REVISION) or ""
         if self._guard and revision != self._guarded:
             self._guard(connection)
             self._guarded = revision
-        return True
 
     def _draw(self) -> None:
         """Give shelves that have outgrown a scan their graphs; others write meanwhile."""

@@ -71,14 +71,18 @@ class Vectors:
         Ids grow in the order of commits, and are never used again: none below ``_seen`` comes any
         more, even if this transaction fails.
         """
-        while rows := connection.execute(_NEW, {"seen": self._seen}).all():
+        while True:
+            rows = connection.execute(_NEW, {"seen": self._seen}).all()
             by_shelf: dict[int, list[Any]] = {}
             for row in rows:
                 by_shelf.setdefault(row.shelf, []).append(row)
             for shelf, added in by_shelf.items():
                 self._add(connection, shelf, added)
+            if len(rows) < _AT_ONCE:
+                break
             self._seen = rows[-1].id
-        self._seen = max(self._seen, connection.scalar(_NEWEST) or 0)
+        newest = rows[-1].id if rows else connection.scalar(_NEWEST) or 0
+        self._seen = max(self._seen, newest)
 
     def _add(self, connection: Connection, shelf: int, rows: Sequence[Any]) -> None:
         centre = connection.execute(_CENTRE, {"of": shelf}).one_or_none()
