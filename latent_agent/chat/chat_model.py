@@ -35,6 +35,7 @@ from latent_agent.chat.call_config import (
 )
 from latent_agent.chat.callbacks import AsyncRun, Stop, SyncRun, progress_of
 from latent_agent.chat.from_langchain import read_turns, to_turns
+from latent_agent.chat.memory_argument import MemoryArgument
 from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.chat.model_profile import profile_of
 from latent_agent.chat.setting_arguments import SETTING_NAMES, SettingArguments, settings_section
@@ -96,8 +97,8 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
 
     Attributes: Key init args, memory
         memory: Where past questions' latents are kept: ``"default"`` (a database in the user's
-            data folder), None (nothing is kept), a path, a ``sqlite:///`` URL, or a
-            ``LatentMemory``.
+            data folder), None (nothing is kept), a path, a ``sqlite:///`` or
+            ``postgresql+psycopg://`` URL, or a ``LatentMemory``.
         memory_mode: ``"read-write"``, ``"read"`` (nothing is stored) or ``"write"`` (nothing is
             recalled).
         store_conversations: Whether a trace keeps what came before the question too (system
@@ -193,7 +194,7 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     n: int = 1
     stop: list[str] | str | None = None
     reward: Any = None
-    memory: Any = "default"
+    memory: MemoryArgument = "default"
     memory_mode: Literal["read-write", "read", "write"] = "read-write"
     store_conversations: bool = True
     namespace: str = "default"

@@ -1,6 +1,7 @@
 """Feedback on the answers of a chat model."""
 
 import re
+from contextlib import suppress
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from latent_agent.model.options import LoadOptions
 from latent_agent.recall.memory_adapter import TraceMemory
 from latent_agent.recall.open_memory import Mode, open_memory
 from latent_agent.telemetry.ratings import rated
-from latent_memory import Feedback, FeedbackError, Rating
+from latent_memory import Feedback, FeedbackError, LatentMemoryError, Rating
 
 _HEX = "[0-9a-fA-F]"
 _RUN = re.compile(  # a message's id has words before it, and the answer's number behind it
@@ -70,8 +71,11 @@ def read_corrections(agent: LatentAgent) -> None:
     if settings.timeout is not None or settings.max_forwarded_tokens is not None:
         return
     store = memory.writable if isinstance(memory, TraceMemory) else None
-    if store is not None and memory.namespace is not None and store.has_unread(memory.namespace):
-        read_waiting(store, agent.model, memory.namespace, _READ_AT_A_CALL)
+    if store is None or memory.namespace is None:
+        return
+    with suppress(LatentMemoryError):  # the call meets it too, and says so in its outcome
+        if store.has_unread(memory.namespace):
+            read_waiting(store, agent.model, memory.namespace, _READ_AT_A_CALL)
 
 
 def given_feedback(

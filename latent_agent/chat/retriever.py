@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from latent_agent.chat.call_config import prepared, with_namespace
 from latent_agent.chat.embeddings import embed_texts
+from latent_agent.chat.memory_argument import MemoryArgument
 from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.errors import SettingError
 from latent_agent.recall.memory_adapter import embedder_name
@@ -43,7 +44,7 @@ class TraceRetriever(ModelArguments, BaseRetriever):
     Attributes:
         model: The model that the questions were put to.
         tokenizer: Needed beside a loaded model.
-        memory: ``"default"``, a path, a ``sqlite:///`` URL, or a ``LatentMemory``.
+        memory: ``"default"``, a path, a URL, or a ``LatentMemory``.
         memory_mode: ``"read"`` leaves the file as it is, and wants one that is there.
         namespace: Whose questions are looked at. A call may name its own:
             ``config={"configurable": {"namespace": "ann"}}``.
@@ -52,7 +53,7 @@ class TraceRetriever(ModelArguments, BaseRetriever):
         k: Documents at most; a call may say otherwise: ``invoke("...", k=1)``.
     """
 
-    memory: Any = "default"
+    memory: MemoryArgument = "default"
     memory_mode: Literal["read-write", "read"] = "read-write"
     namespace: str = "default"
     embeddings: Any = None

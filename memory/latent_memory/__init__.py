@@ -1,4 +1,4 @@
-"""The memory of `latent_agent`: traces in SQLite, with a FAISS index for recall.
+"""The memory of `latent_agent`: traces in SQLite or PostgreSQL, with an index for recall.
 
 It knows arrays, not models: it imports neither torch nor LangChain, and never `latent_agent`.
 """

@@ -101,6 +101,17 @@ def _server(url: URL) -> URL:
     return url if password is None else url.set(password=str(password))
 
 
+def discreet(location: object) -> object:
+    """Return a location whose ``repr`` tells no password: a URL in place of a text that has one."""
+    if not isinstance(location, str) or "://" not in location:
+        return location
+    try:
+        url = make_url(location)
+    except (ArgumentError, ValueError):
+        return location  # whoever opens it says what is wrong
+    return _server(url) if url.get_backend_name() == "postgresql" else location
+
+
 def _url_of(location: object) -> URL:
     try:
         return make_url(location if isinstance(location, URL) else str(location))

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from latent_agent import ChatLatentSeek
+from latent_agent import ChatLatentSeek, TraceRetriever
 from latent_agent.doctor.examine import examine
 from latent_agent.errors import NightRunningError, NightStoppedError
 from latent_agent.nights.job import Watch
@@ -110,6 +110,18 @@ def test_a_call_goes_on_without_a_server_and_with_it_again(server: Server, url: 
     assert again["error"] is None
     assert again["warm_start"]["neighbours"] == [1]
     assert again["trace_id"] == 2
+
+
+def test_no_repr_of_what_keeps_a_memory_tells_its_password() -> None:
+    url = "postgresql+psycopg://me:s3cret-word@db.example.org/latents"
+    for place in (url, url.replace(":s3cret-word", "") + "?password=s3cret-word"):
+        chat = ChatLatentSeek(model="bundled", memory=place)
+        retriever = TraceRetriever(memory=place, model="bundled")
+        copied = chat.model_copy(update={"namespace": "ann"})
+        for one in (chat, retriever, copied, chat.bind(stop=["x"]), chat.memory):
+            assert "s3cret-word" not in f"{one!r} {one}"
+        assert chat.memory.password == "s3cret-word"
+    assert ChatLatentSeek(model="bundled", memory="m.sqlite3").memory == "m.sqlite3"
 
 
 def test_doctor_looks_at_a_memory_on_a_server(url: str) -> None:
