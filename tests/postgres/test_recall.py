@@ -125,6 +125,30 @@ def test_a_large_shelf_gets_a_graph_of_its_own(
     assert len(recalled(memory, vector(1, 32), few, k=9)) == 9
 
 
+def test_a_graph_that_a_killed_process_left_half_built_is_built_anew(
+    memory: LatentMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("vectors", "graph"):
+        monkeypatch.setattr(f"latent_memory.postgres.{module}.SCANNED", 300)
+    memory.add_many(trace(seed) for seed in range(299))
+    with memory.database.write() as connection:  # as an interrupted CREATE INDEX leaves it
+        connection.execute(
+            text(
+                "CREATE INDEX graph_1 ON vectors USING hnsw ((unit::halfvec(16)) halfvec_ip_ops) "
+                "WHERE shelf = 1"
+            )
+        )
+        broken = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('graph_1')"
+        connection.execute(text(broken))
+    with memory.database.read() as connection:
+        assert memory.database.faults(connection) == ["index graph_1 is not valid"]
+    memory.add_many(trace(seed) for seed in range(300, 310))
+    with memory.database.read() as connection:
+        assert memory.database.faults(connection) == []
+        assert connection.scalar(text("SELECT graph FROM centres")) is True
+    assert len(recalled(memory, vector(7), k=5)) == 5
+
+
 def test_more_than_a_graph_gives_is_scanned(
     memory: LatentMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,8 @@ from sqlalchemy import URL, Engine, NullPool, create_engine, event
 from latent_memory.postgres.errors import WAIT_SECONDS
 
 LOCKS = 0x4C61744D  # the first number of our advisory locks; the letters "LatM"
-WRITER, NIGHT = LOCKS, LOCKS + 1
-HERE = "hashtext(current_schema())"  # their second number: a schema is a memory
+WRITER, NIGHT, GRAPH = LOCKS, LOCKS + 1, LOCKS + 2
+HERE = "hashtext(current_schema())"  # their second number: a schema is a memory; or a shelf's
 
 CANDIDATES = 100  # that a graph search holds at once, and so the most that it is asked for
 

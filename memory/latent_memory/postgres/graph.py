@@ -4,16 +4,14 @@ A graph of all shelves would have to be searched until enough of one's own trace
 longer the smaller the shelf is; so each large shelf has its own, and a small one needs none.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
+from latent_memory.postgres.engine import GRAPH
 from latent_memory.postgres.rows import centres, vectors
 from latent_memory.postgres.vectors import SCANNED
 from latent_memory.tables import shelves
-
-logger = logging.getLogger(__name__)
 
 _COUNT = select(func.count()).select_from(vectors).where(vectors.c.shelf == bindparam("of"))
 _WITHOUT = (
@@ -25,6 +23,8 @@ _GRAPHS = text(
     "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
     "WHERE i.indrelid = to_regclass('vectors') AND c.relname LIKE 'graph\\_%'"
 )
+_TAKE = text(f"SELECT pg_try_advisory_lock({GRAPH}, :shelf)")
+_GIVE = text(f"SELECT pg_advisory_unlock({GRAPH}, :shelf)")
 _IS_WHOLE = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
 
 
@@ -48,23 +48,30 @@ def shelves_without_graph(
 def draw_graphs(connection: Connection, wanting: Iterable[tuple[int, int]]) -> list[int]:
     """Build graphs outside of any transaction, while others write; return those that are whole.
 
-    Of two processes that build one the second finds it there, and leaves it to the first to note.
+    What another process is building is left to it; what a killed one left behind is built anew.
     """
     connection.exec_driver_sql("SET maintenance_work_mem = '256MB'")
-    drawn: list[int] = []
-    for shelf, dimension in wanting:
-        name = graph_name(shelf)
+    drawn = [shelf for shelf, dimension in wanting if _draw(connection, shelf, dimension)]
+    connection.exec_driver_sql("RESET maintenance_work_mem")
+    if drawn:
+        connection.exec_driver_sql("ANALYZE vectors")
+    return drawn
+
+
+def _draw(connection: Connection, shelf: int, dimension: int) -> bool:
+    if not connection.scalar(_TAKE, {"shelf": shelf}):
+        return False
+    name = graph_name(shelf)
+    try:
+        if connection.scalar(_IS_WHOLE, {"name": name}) is False:
+            connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {name}")
         connection.exec_driver_sql(
             f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON vectors "
             f"USING hnsw ((unit::halfvec({dimension})) halfvec_ip_ops) WHERE shelf = {shelf}"
         )
-        if connection.scalar(_IS_WHOLE, {"name": name}):
-            drawn.append(shelf)
-        else:
-            logger.warning("%s is not whole yet: its shelf is scanned meanwhile", name)
-    connection.exec_driver_sql("RESET maintenance_work_mem")
-    connection.exec_driver_sql("ANALYZE vectors")
-    return drawn
+        return bool(connection.scalar(_IS_WHOLE, {"name": name}))
+    finally:
+        connection.execute(_GIVE, {"shelf": shelf})
 
 
 def drop_stray_graphs(connection: Connection) -> None:

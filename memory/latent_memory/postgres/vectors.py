@@ -64,6 +64,7 @@ class Vectors:
     def __init__(self) -> None:
         self._seen = 0  # up to here all traces have their vectors
         self.grown: set[int] = set()  # shelves that may want a graph
+        self._ask_at: dict[int, int] = {}  # how many vectors a shelf has when that is asked again
 
     def catch_up(self, connection: Connection) -> None:
         """Write the vectors of traces that have none.
@@ -94,8 +95,8 @@ class Vectors:
         mean = as_vector(centre.mean) if centre is not None else zeros(rows[0].vector)
         _insert(connection, shelf, rows, mean)
         _put_centre(connection, shelf, built, added, mean)
-        if centre is not None and not centre.graph and built + added >= SCANNED:
-            self.grown.add(shelf)
+        if centre is not None and not centre.graph:
+            self._note_growth(shelf, built + added)
 
     def recentre(self, connection: Connection, shelf: int) -> None:
         """Learn a shelf's centre from all its traces, and write all its vectors anew."""
@@ -112,8 +113,12 @@ class Vectors:
         for rows in filter(None, _blocks(connection, shelf)):
             _insert(connection, shelf, rows, mean)
         _put_centre(connection, shelf, 0 if few else count, count if few else 0, mean)
-        if count >= SCANNED:
+        self._note_growth(shelf, count)
+
+    def _note_growth(self, shelf: int, count: int) -> None:
+        if count >= self._ask_at.get(shelf, SCANNED):
             self.grown.add(shelf)
+            self._ask_at[shelf] = count + count // 10
 
     def take_grown(self) -> set[int]:
         """Return the shelves that may want a graph; they are asked about once."""
