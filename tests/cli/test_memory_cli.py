@@ -216,7 +216,7 @@ def test_a_database_behind_or_ahead_is_one_line(
 def test_a_location_that_is_none_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    for at in ("postgresql://x/y", tmp_path, tmp_path / "nowhere.sqlite3"):
+    for at in ("mysql://x/y", tmp_path, tmp_path / "nowhere.sqlite3"):
         for words in (("memory", "status"), ("memory", "export", "e"), ("migrate",)):
             assert refused(monkeypatch, capsys, *words, "--memory", at)
     assert list(tmp_path.iterdir()) == []
