@@ -63,6 +63,18 @@ def test_status_counts(path: Path) -> None:
     assert "other" in output
 
 
+def test_a_memory_is_copied(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    other = tmp_path / "other.sqlite3"
+    found = told("memory", "copy", path, other)
+    assert found == {"copied": 10, "from": str(path), "to": str(other)}
+    assert told("memory", "status", "--memory", other)["traces"] == 10
+    for target in (path, other):
+        assert "must be copied" in refused(monkeypatch, capsys, "memory", "copy", path, target)
+    assert "Copied 10 traces from" in run("memory", "copy", path, tmp_path / "third.sqlite3")
+
+
 def test_list_shows_the_newest_and_goes_on(path: Path) -> None:
     found = told("memory", "list", "--memory", path, "--limit", 3)
     assert [info["id"] for info in found["traces"]] == [10, 9, 8]

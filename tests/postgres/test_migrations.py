@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-import pgvector.sqlalchemy  # lets SQLAlchemy know its types  # noqa: F401
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -20,6 +20,8 @@ from latent_memory.tables import metadata
 from tests.migrations.test_migrations import REVISIONS, ROWS
 from tests.support.memories import SHELF, in_namespace, recalled, trace, vector
 from tests.support.servers import Place
+
+import_module("pgvector.sqlalchemy")  # lets SQLAlchemy know its types
 
 
 class Spoken:

@@ -159,7 +159,7 @@ def zeros(content: bytes) -> Vector:
 def _blocks(connection: Connection, shelf: int) -> Iterable[Sequence[Any]]:
     after = 0
     while rows := connection.execute(_ALL, {"of": shelf, "after": after}).all():
-        sound = np.isfinite(stacked(rows)).all(axis=1)
+        sound: list[bool] = np.isfinite(stacked(rows)).all(axis=1).tolist()
         yield [row for row, whole in zip(rows, sound, strict=True) if whole]
         after = rows[-1].id
 
