@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sqlalchemy import text
 
-from latent_memory import LatentMemory, TraceError
+from latent_memory import LatentMemory, StorageError, TraceError
 from latent_memory.postgres.vectors import WIDEST
 from tests.support.memories import SHELF, cosines, in_namespace, recalled, trace, vector
 from tests.support.servers import Server, fresh_name
@@ -147,6 +147,23 @@ def test_a_graph_that_a_killed_process_left_half_built_is_built_anew(
         assert memory.database.faults(connection) == []
         assert connection.scalar(text("SELECT graph FROM centres")) is True
     assert len(recalled(memory, vector(7), k=5)) == 5
+
+
+def test_a_graph_that_cannot_be_built_costs_no_trace(
+    memory: LatentMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageError("no space is left")
+
+    for module in ("vectors", "graph"):
+        monkeypatch.setattr(f"latent_memory.postgres.{module}.SCANNED", 100)
+    monkeypatch.setattr("latent_memory.postgres.database.draw_graphs", refuse)
+    memory.add_many(trace(seed) for seed in range(120))
+    assert "no graph could be built: no space is left" in caplog.text
+    caplog.clear()
+    assert memory.add(trace(120)) == 121  # not tried again at each of them
+    assert caplog.text == ""
+    assert recalled(memory, vector(120), k=1) == [121]
 
 
 def test_more_than_a_graph_gives_is_scanned(

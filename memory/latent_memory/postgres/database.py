@@ -1,5 +1,6 @@
 """An open database on a server: its transactions, one writer at a time."""
 
+import logging
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -7,9 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from weakref import finalize
 
 from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from latent_memory.database import Database, Guard, Sizes
-from latent_memory.errors import ReadOnlyError, StorageError
+from latent_memory.errors import LatentMemoryError, ReadOnlyError, StorageError
 from latent_memory.fork_guard import Gate
 from latent_memory.index.ivf_layout import IndexSettings
 from latent_memory.postgres.engine import HERE, WRITER, make_engine
@@ -21,6 +23,8 @@ from latent_memory.postgres.rows import metadata as own
 from latent_memory.postgres.search import ServerIndexes
 from latent_memory.postgres.vectors import Vectors
 from latent_memory.tables import metadata
+
+logger = logging.getLogger(__name__)
 
 _READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 _WRITING = {"isolation_level": "READ COMMITTED"}  # alone: a snapshot of before its turn is too old
@@ -131,14 +135,21 @@ class PostgresDatabase(Database):
             self._guarded = revision
 
     def _draw(self) -> None:
-        """Give shelves that have outgrown a scan their graphs; others write meanwhile."""
-        with self.write() as connection:
-            wanting = shelves_without_graph(connection, self._vectors.take_grown())
-        if wanting:
+        """Give shelves that have outgrown a scan their graphs; others write meanwhile.
+
+        What was written is safe already: nothing is raised.
+        """
+        try:
+            with self.read() as connection:
+                wanting = shelves_without_graph(connection, self._vectors.take_grown())
+            if not wanting:
+                return
             with self._outside() as connection:
                 drawn = draw_graphs(connection, wanting)
             with self.write() as connection:
                 self._vectors.note_graphs(connection, drawn)
+        except (LatentMemoryError, SQLAlchemyError) as error:
+            logger.warning("large shelves are scanned, since no graph could be built: %s", error)
 
     @contextmanager
     def _outside(self) -> Generator[Connection]:

@@ -18,6 +18,7 @@ _PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000"}  # seconds, mi
 _SETTINGS = f"""
 SET lock_timeout = '{WAIT_SECONDS}s';
 SET jit = off;
+SET maintenance_work_mem = '256MB';
 SET hnsw.ef_search = {CANDIDATES};
 SET hnsw.iterative_scan = strict_order
 """

@@ -50,9 +50,7 @@ def draw_graphs(connection: Connection, wanting: Iterable[tuple[int, int]]) -> l
 
     What another process is building is left to it; what a killed one left behind is built anew.
     """
-    connection.exec_driver_sql("SET maintenance_work_mem = '256MB'")
     drawn = [shelf for shelf, dimension in wanting if _draw(connection, shelf, dimension)]
-    connection.exec_driver_sql("RESET maintenance_work_mem")
     if drawn:
         connection.exec_driver_sql("ANALYZE vectors")
     return drawn
