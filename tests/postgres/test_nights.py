@@ -96,7 +96,7 @@ def test_a_call_goes_on_without_a_server_and_with_it_again(server: Server, url: 
     chat = ChatLatentSeek(model="bundled", memory=url, seed=0)
     first = chat.invoke(QUESTION).response_metadata["latent_agent"]
     assert first["trace_id"] == 1
-    assert first["error"] is None
+    assert first["memory_error"] is None
     server.stop()
     try:
         answer = chat.invoke(QUESTION)
@@ -104,10 +104,10 @@ def test_a_call_goes_on_without_a_server_and_with_it_again(server: Server, url: 
         server.start()
     told = answer.response_metadata["latent_agent"]
     assert answer.text
-    assert "a memory's server must answer" in told["error"]
+    assert "a memory's server must answer" in told["memory_error"]
     assert (told["trace_id"], told["warm_start"]["neighbours"]) == (None, [])
     again = chat.invoke(QUESTION).response_metadata["latent_agent"]
-    assert again["error"] is None
+    assert again["memory_error"] is None
     assert again["warm_start"]["neighbours"] == [1]
     assert again["trace_id"] == 2
 
