@@ -119,6 +119,9 @@ def test_a_large_shelf_gets_a_graph_of_its_own(
         assert "graph_1" in "\n".join(row[0] for row in plan)
     new = memory.add(trace(5, embedding=vector(77_000, 32)))
     assert recalled(memory, vector(77_000, 32), k=1) == [new]
+    assert memory.rebuild() == 751
+    assert graphs(memory) == 1
+    assert recalled(memory, vector(77_000, 32), k=1) == [new]
     memory.forget(namespace="default")
     memory.compact()
     assert graphs(memory) == 0

@@ -17,7 +17,13 @@ from latent_memory.index.ivf_layout import IndexSettings
 from latent_memory.postgres.engine import HERE, WRITER, make_engine
 from latent_memory.postgres.errors import translated
 from latent_memory.postgres.files import FileRows
-from latent_memory.postgres.graph import draw_graphs, drop_stray_graphs, shelves_without_graph
+from latent_memory.postgres.graph import (
+    draw_graphs,
+    drop_graph,
+    drop_stray_graphs,
+    graph_name,
+    shelves_without_graph,
+)
 from latent_memory.postgres.night_lock import hold, is_held
 from latent_memory.postgres.rows import metadata as own
 from latent_memory.postgres.search import ServerIndexes
@@ -147,7 +153,7 @@ class PostgresDatabase(Database):
             with self._outside() as connection:
                 drawn = draw_graphs(connection, wanting)
             with self.write() as connection:
-                self._vectors.note_graphs(connection, drawn)
+                self._vectors.note_graphs(connection, drawn, there=True)
         except (LatentMemoryError, SQLAlchemyError) as error:
             logger.warning("large shelves are scanned, since no graph could be built: %s", error)
 
@@ -162,7 +168,14 @@ class PostgresDatabase(Database):
             yield connection
 
     def _recentre(self, shelf: int) -> None:
-        """Learn a shelf's centre anew, and write its vectors and its graph from it."""
+        """Learn a shelf's centre anew, and write its vectors and its graph from it.
+
+        Without its graph first: to change that vector by vector takes longer than to build it.
+        """
+        with self.write() as connection:
+            self._vectors.note_graphs(connection, [shelf], there=False)
+        with self._outside() as connection:
+            drop_graph(connection, graph_name(shelf))
         with self.write() as connection:
             self._vectors.recentre(connection, shelf)
 

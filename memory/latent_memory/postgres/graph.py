@@ -62,7 +62,7 @@ def _draw(connection: Connection, shelf: int, dimension: int) -> bool:
     name = graph_name(shelf)
     try:
         if connection.scalar(_IS_WHOLE, {"name": name}) is False:
-            connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {name}")
+            drop_graph(connection, name)
         connection.exec_driver_sql(
             f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON vectors "
             f"USING hnsw ((unit::halfvec({dimension})) halfvec_ip_ops) WHERE shelf = {shelf}"
@@ -78,4 +78,9 @@ def drop_stray_graphs(connection: Connection) -> None:
     names = {graph_name(shelf) for shelf in kept}
     for name in connection.scalars(_GRAPHS).all():
         if name not in names:
-            connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+            drop_graph(connection, name)
+
+
+def drop_graph(connection: Connection, name: str) -> None:
+    """Drop a graph, if it is there; others search and write meanwhile."""
+    connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")

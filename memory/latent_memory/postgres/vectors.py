@@ -4,7 +4,7 @@ LatentEvolve's similarity (equation 3) is the cosine of centred embeddings. The 
 anew each time a shelf has doubled, until more traces would hardly move it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,10 +125,12 @@ class Vectors:
         grown, self.grown = self.grown, set()
         return grown
 
-    def note_graphs(self, connection: Connection, drawn: Iterable[int]) -> None:
-        """Note that shelves have a graph."""
-        chosen = centres.c.shelf.in_(list(drawn))
-        connection.execute(update(centres).where(chosen).values(graph=True))
+    def note_graphs(self, connection: Connection, changed: Collection[int], *, there: bool) -> None:
+        """Note whether shelves have a graph."""
+        chosen = update(centres).where(centres.c.shelf.in_(list(changed)))
+        connection.execute(chosen.values(graph=there))
+        for shelf in changed:
+            self._ask_at.pop(shelf, None)
 
 
 def stacked(rows: Sequence[Any]) -> Matrix:
