@@ -161,8 +161,8 @@ def zeros(content: bytes) -> Vector:
 def _blocks(connection: Connection, shelf: int) -> Iterable[Sequence[Any]]:
     after = 0
     while rows := connection.execute(_ALL, {"of": shelf, "after": after}).all():
-        sound: list[bool] = np.isfinite(stacked(rows)).all(axis=1).tolist()
-        yield [row for row, whole in zip(rows, sound, strict=True) if whole]
+        found = zip(rows, stacked(rows), strict=True)
+        yield [row for row, embedding in found if np.isfinite(embedding).all()]
         after = rows[-1].id
 
 
