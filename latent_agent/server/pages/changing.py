@@ -70,7 +70,9 @@ class PageChanges:
 
     def _publish_prior(self, request: Request, version: str, form: Sent) -> Response:
         info = self._prior(self._guard.changes(request, form, Right.OPERATE), version)
-        ActivePrior.of(info, info.shelf, self._guard.memory.database)  # a damaged one is not published
+        ActivePrior.of(
+            info, info.shelf, self._guard.memory.database
+        )  # a damaged one is not published
         publish(self._guard.memory.database, info.version)
         return go("/priors", namespace=info.shelf.namespace, done="published")
 
