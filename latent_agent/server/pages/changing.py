@@ -70,10 +70,9 @@ class PageChanges:
 
     def _publish_prior(self, request: Request, version: str, form: Sent) -> Response:
         info = self._prior(self._guard.changes(request, form, Right.OPERATE), version)
-        ActivePrior.of(
-            info, info.shelf, self._guard.memory.database
-        )  # a damaged one is not published
-        publish(self._guard.memory.database, info.version)
+        database = self._guard.memory.database
+        ActivePrior.of(info, info.shelf, database)  # a damaged one is not published
+        publish(database, info.version)
         return go("/priors", namespace=info.shelf.namespace, done="published")
 
     def _roll_prior_back(self, request: Request, version: str, form: Sent) -> Response:
