@@ -13,6 +13,7 @@ import pytest
 
 from latent_memory import LatentMemory, StorageError
 from latent_memory.database import NightHeldError
+from latent_memory.store import Mode
 from tests.crash.run import run
 from tests.support.memories import SHELF, Worker, held, in_namespace, recalled, trace, vector
 from tests.support.servers import Server, fresh_name
@@ -30,10 +31,19 @@ def url(server: Server) -> Iterator[str]:
     server.drop(name)
 
 
+def opened(url: str, mode: Mode = "read-write") -> LatentMemory:
+    """Open a memory, if need be when the server is there again."""
+    while True:
+        try:
+            return LatentMemory(url, mode=mode)
+        except StorageError:
+            time.sleep(0.05)
+
+
 def write(url: str, first: int, count: int) -> tuple[dict[int, int], int]:
     """Add traces one by one; return what was acknowledged, and how many answers had no memory."""
     stored, without = dict[int, int](), 0
-    with LatentMemory(url) as memory:
+    with opened(url) as memory:
         for seed in range(first, first + count):
             while True:
                 try:
@@ -49,7 +59,7 @@ def forget(url: str, count: int) -> list[int]:
     """Store and forget traces of another namespace; return their ids."""
     gone: list[int] = []
     shelf = in_namespace("to be forgotten")
-    with LatentMemory(url) as memory:
+    with opened(url) as memory:
         for seed in range(count):
             try:
                 id_ = memory.add(trace(seed, shelf=shelf))
@@ -63,7 +73,7 @@ def forget(url: str, count: int) -> list[int]:
 def read(url: str, seconds: float) -> int:
     """Recall all the time; return how often that gave something. What is found is whole."""
     until, found = time.monotonic() + seconds, 0
-    with LatentMemory(url, mode="read") as memory:
+    with opened(url, "read") as memory:
         while time.monotonic() < until:
             try:
                 for one in memory.recall(vector(found), shelf=SHELF, k=3):
