@@ -280,3 +280,16 @@ def test_a_server_that_crashes_and_comes_back_costs_nothing_more(
     assert new > ids[-1]
     assert recalled(memory, vector(50), k=1) == [new]
     assert memory.verify() == []
+
+
+def test_a_nights_lock_is_lost_with_the_server(
+    server: Server, memory: LatentMemory, url: str
+) -> None:
+    with memory.database.night_lock():
+        server.stop()
+        server.start()
+        with LatentMemory(url) as other:
+            assert not other.database.night_running()
+            with other.database.night_lock():
+                assert memory.database.night_running()
+    assert not memory.database.night_running()

@@ -89,7 +89,8 @@ class Vectors:
         centre = connection.execute(_CENTRE, {"of": shelf}).one_or_none()
         built, added = (0, 0) if centre is None else (centre.built, centre.added)
         added += len(rows)
-        if built + added >= FROM and built < _SETTLED and added >= built:
+        settled = built >= _SETTLED or (centre is not None and centre.graph)  # slow to change
+        if built + added >= FROM and added >= built and not settled:
             self.recentre(connection, shelf)
             return
         mean = as_vector(centre.mean) if centre is not None else zeros(rows[0].vector)
