@@ -41,7 +41,7 @@ def test_vectors_follow_the_centre_as_a_shelf_grows(memory: LatentMemory) -> Non
     for at, one in enumerate(vectors):
         memory.add(trace(at, embedding=one))
         if at in (14, 15, 40, 69):
-            built = {14: 0, 15: 16, 40: 32, 69: 64}[at]
+            built = {14: 0, 15: 16, 40: 40, 69: 63}[at]
             mean = vectors[:built].mean(axis=0) if built else np.zeros(16, np.float32)
             query = vector(1000 + at) + far
             found = memory.recall(query, shelf=SHELF, k=5)

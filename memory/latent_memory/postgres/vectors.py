@@ -1,7 +1,7 @@
 """What recall searches: embeddings less their shelf's centre, of length 1, kept up by the writers.
 
 LatentEvolve's similarity (equation 3) is the cosine of centred embeddings. The centre is learned
-anew each time a shelf has doubled, until more traces would hardly move it.
+anew as a shelf grows, until more traces would hardly move it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,6 +23,7 @@ SCANNED = 5000  # vectors of a shelf that are all compared with a query; more ge
 
 FROM = IndexSettings().centre_from  # fewest vectors whose mean is worth centring by
 _SETTLED = 4096  # traces whose mean is the centre for good: it is off by 1/64 of their spread
+_GROWTH = 4  # a quarter more traces, and the centre is learnt anew: five writes for each vector
 _AT_ONCE = 1000
 
 # What is damaged has no vector: it is for ``verify`` to find, and must keep nobody from writing.
@@ -90,7 +91,7 @@ class Vectors:
         built, added = (0, 0) if centre is None else (centre.built, centre.added)
         added += len(rows)
         settled = built >= _SETTLED or (centre is not None and centre.graph)  # slow to change
-        if built + added >= FROM and added >= built and not settled:
+        if built + added >= FROM and _GROWTH * added >= built and not settled:
             self.recentre(connection, shelf)
             return
         mean = as_vector(centre.mean) if centre is not None else zeros(rows[0].vector)
