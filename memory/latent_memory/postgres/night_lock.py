@@ -3,9 +3,10 @@
 import os
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from latent_memory.database import NightHeldError
 from latent_memory.postgres.engine import HERE, NIGHT, make_single_engine
@@ -13,6 +14,7 @@ from latent_memory.postgres.errors import translated
 
 _LONGEST = 63  # bytes of a session's name
 _TAKE = text(f"SELECT pg_try_advisory_lock({NIGHT}, {HERE})")
+_GIVE = text(f"SELECT pg_advisory_unlock({NIGHT}, {HERE})")
 _SIGN = text("SELECT set_config('application_name', :who, false)")
 _HOLDER = text(
     f"""
@@ -39,9 +41,13 @@ def hold(url: URL) -> Generator[None]:
                     raise NightHeldError(_holder(connection))
                 who = f"process {os.getpid()} on {socket.gethostname()}"
                 connection.execute(_SIGN, {"who": who.encode()[:_LONGEST].decode(errors="ignore")})
-            yield
+            try:
+                yield
+            finally:
+                with suppress(SQLAlchemyError):  # where the session is lost, so is the lock
+                    connection.execute(_GIVE)  # at once: a closed session's falls a moment later
     finally:
-        engine.dispose()  # closes the session, and with it the lock
+        engine.dispose()
 
 
 def is_held(connection: Connection) -> bool:
