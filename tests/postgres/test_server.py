@@ -1,16 +1,20 @@
 """What only a memory on a server meets: logins, rights, strangers, crashes."""
 
+import gc
 import logging
 import os
 import pickle
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from weakref import ref
 
 import pytest
 
+from latent_agent import ChatLatentSeek
 from latent_memory import (
     LatentMemory,
     LatentMemoryError,
@@ -19,7 +23,15 @@ from latent_memory import (
     SchemaError,
     StorageError,
 )
-from tests.support.memories import SHELF, in_namespace, recalled, run_python, trace, vector
+from tests.support.memories import (
+    SHELF,
+    Worker,
+    in_namespace,
+    recalled,
+    run_python,
+    trace,
+    vector,
+)
 from tests.support.servers import Server, fresh_name
 
 
@@ -83,12 +95,19 @@ def test_what_cannot_be_reached_says_why_and_no_password(
         "postgresql+psycopg://me:s3cret-word@host:port/db",
         "postgresql+psycopg://me@/db?password=s3cret-word&host=/nowhere/at/all",
         "postgresql+pg8000://me:s3cret-word@host/db",
+        "mysql://me:s3cret-word@host/db",
     ],
 )
 def test_a_password_is_in_no_error_whatever_the_url(url: str) -> None:
     with pytest.raises(LatentMemoryError) as raised:
         LatentMemory(url)
     assert "s3cret-word" not in "".join(traceback.format_exception(raised.value))
+    try:
+        chat = ChatLatentSeek(model="bundled", memory=url)
+    except LatentMemoryError as error:
+        assert "s3cret-word" not in "".join(traceback.format_exception(error))
+    else:
+        assert "s3cret-word" not in repr(chat)
 
 
 def test_a_password_is_not_shown_where_a_memory_lies(url: str) -> None:
@@ -139,6 +158,107 @@ def test_an_old_server_is_refused(
     monkeypatch.setattr("latent_memory.postgres.address.OLDEST", 990000)
     with pytest.raises(LocationError, match=r"PostgreSQL 99 or newer, got .* with version"):
         LatentMemory(url)
+
+
+@contextmanager
+def database(server: Server, options: str = "") -> Generator[Server]:
+    """A new database, which has never heard of the extension."""
+    name = fresh_name()
+    server.run(f"CREATE DATABASE {name} {options}")
+    yield Server(server.url.set(database=name))
+    server.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_many_processes_make_one_memory_in_a_new_database(server: Server) -> None:
+    with database(server) as empty:
+        url = empty.url.render_as_string(hide_password=False)
+        makers = [Worker(add_one, url, number) for number in range(4)]
+        assert sorted(maker.result() for maker in makers) == [1, 2, 3, 4]
+
+
+def add_one(url: str, number: int) -> int:
+    with LatentMemory(url) as memory:
+        return memory.add(trace(number))
+
+
+def test_a_database_that_holds_no_other_alphabet_is_refused(server: Server) -> None:
+    latin = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    with database(server, latin) as odd, pytest.raises(LocationError, match="in UTF8, got .*LATIN"):
+        LatentMemory(odd.url)
+
+
+def test_an_extension_that_is_out_of_sight_is_told(server: Server) -> None:
+    with database(server) as base:
+        base.run("CREATE SCHEMA far", "CREATE EXTENSION vector SCHEMA far")
+        with pytest.raises(LocationError, match="on its search path, got .*vector type not found"):
+            LatentMemory(base.url)
+        near = base.url.update_query_dict({"options": "-csearch_path=public,far"})
+        with LatentMemory(near) as memory:
+            assert memory.add(trace(1)) == 1
+
+
+def test_what_the_server_forbids_is_an_error_of_the_memory(memory: LatentMemory, url: str) -> None:
+    """Whatever a server's own limits end: a call must be able to go on without its memory."""
+    impatient = f"{url}%20-cstatement_timeout%3D100"
+    with LatentMemory(impatient) as other, memory.database.write():
+        with pytest.raises(StorageError, match="able to do what is asked, got .*timeout"):
+            other.add(trace(1))
+    assert memory.add(trace(1)) == 1
+
+
+def test_what_is_not_committed_is_looked_for_again(server: Server, memory: LatentMemory) -> None:
+    """The number of a trace that was refused at the last moment is given again after a crash."""
+    memory.add(trace(1))
+    with memory.database.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE 'not now' USING ERRCODE = '53100'; END $$"
+        )
+        connection.exec_driver_sql(
+            "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON traces DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+    with pytest.raises(StorageError, match="not now"):
+        memory.add(trace(2))
+    with memory.database.write() as connection:
+        connection.exec_driver_sql("DROP TRIGGER late ON traces")
+        memory.database.set_highest_ids(connection, {"traces": 1})
+    assert memory.add(trace(3)) == 2
+    assert recalled(memory, vector(3), k=1) == [2]
+
+
+def test_a_replica_that_lacks_the_last_trace_gives_its_number_again(
+    memory: LatentMemory, url: str
+) -> None:
+    """As another server would that takes the place of one that was lost."""
+    memory.add_many([trace(1), trace(2)])
+    with LatentMemory(url) as other, other.database.write() as connection:
+        for table in ("vectors", "embeddings", "latents", "texts"):
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE trace = 2")
+        connection.exec_driver_sql("DELETE FROM traces WHERE id = 2")
+        other.database.set_highest_ids(connection, {"traces": 1})
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert memory.add(trace(3)) == 2
+    assert recalled(memory, vector(3), k=1) == [2]
+
+
+def test_a_memory_that_nobody_holds_leaves_no_connection(server: Server, url: str) -> None:
+    memory: LatentMemory | None = LatentMemory(url)
+    assert memory is not None
+    memory.add(trace(1))
+    schema = url.rpartition("%3D")[2].partition("%2C")[0]
+    database = ref(memory.database)
+    del memory
+    gc.collect()
+    assert database() is None
+    left = (
+        "SELECT count(*) FROM pg_locks JOIN pg_class c ON c.oid = relation "
+        f"WHERE relnamespace = to_regnamespace('{schema}')"
+    )
+    assert server.run(left) == 0
 
 
 def test_who_may_only_read_is_told(server: Server, url: str, memory: LatentMemory) -> None:

@@ -10,13 +10,15 @@ from latent_memory.database import Address, Database, Guard
 from latent_memory.errors import LocationError
 from latent_memory.locations import shown
 from latent_memory.postgres.database import PostgresDatabase
-from latent_memory.postgres.engine import make_single_engine
+from latent_memory.postgres.engine import EXTENSION, make_single_engine
 from latent_memory.postgres.errors import translated
 from latent_migrations import schema_of
 
 OLDEST = 140000  # of the server, as it numbers itself
 OLDEST_VECTOR = (0, 8)  # of pgvector: the first that goes on looking where a filter leaves little
 _MARK = "A memory of latent-agent"
+_HAS = text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+_MAY_HAVE = text("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
 
 
 class ServerAddress(Address):
@@ -29,6 +31,7 @@ class ServerAddress(Address):
         """Let an empty database have pgvector; the database itself must be there."""
         with self._connected() as connection:
             self._require_server(connection)
+            self._require_unicode(connection)
             schema = schema_of(connection)
             if schema is None:
                 raise LocationError(
@@ -87,17 +90,23 @@ class ServerAddress(Address):
                 f"{str(self.place)!r} with version {number // 10000}; name a newer one"
             )
 
+    def _require_unicode(self, connection: Connection) -> None:
+        encoding = connection.scalar(text("SHOW server_encoding"))
+        if encoding != "UTF8":
+            raise LocationError(
+                f"a memory's database must hold any text, in UTF8, got {str(self.place)!r} in "
+                f"{encoding}; make another with: createdb --encoding UTF8 --template template0"
+            )
+
     def _create_vector(self, connection: Connection) -> None:
         """Create the extension, unless it is there; refuse a server that cannot have it."""
-        found = connection.scalar(
-            text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
-        )
+        found = connection.scalar(_HAS)
         if found is None:
-            found = connection.scalar(
-                text("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
-            )
+            found = connection.scalar(_MAY_HAVE)
             self.require_vector(found)
             try:
+                # Of several processes on a new database, all but the first wait here.
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({EXTENSION}, 0)"))
                 connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
                 connection.commit()
             except DBAPIError as error:

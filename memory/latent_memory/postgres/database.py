@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from weakref import finalize
 
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import URL, Connection, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from latent_memory.database import Database, Guard, Sizes
@@ -72,6 +72,7 @@ class PostgresDatabase(Database):
         self._gate = Gate(self._engine.dispose)
         self._writer = threading.Lock()
         self._vectors = Vectors()
+        event.listen(self._engine, "invalidate", self._vectors.look_anew)
         finalize(self, self._engine.dispose)
 
     @contextmanager
@@ -99,9 +100,23 @@ class PostgresDatabase(Database):
                 "reading only; open it with mode='read-write', on the primary server, as a user "
                 "who may write to it"
             )
+        with self._gate.use(), self._first_of_ours(within) as left:
+            with self._turn(left) as connection:
+                # Without a guard the tables may be about to be made.
+                made = self._guard is not None or not connection.scalar(_NONE_YET)
+                if made:
+                    self._check(connection)
+                yield connection
+                if made:
+                    self._vectors.catch_up(connection)
+            self._vectors.committed()
+        if self._vectors.grown:
+            self._draw()
+
+    @contextmanager
+    def _turn(self, left: float | None) -> Generator[Connection]:
+        """Give a connection in a transaction that begins when no other process writes."""
         with (
-            self._gate.use(),
-            self._first_of_ours(within) as left,
             translated(self._url),
             self._engine.connect().execution_options(**_WRITING) as connection,
             connection.begin(),
@@ -109,15 +124,7 @@ class PostgresDatabase(Database):
             if left is not None:
                 connection.execute(_WITHIN, {"milliseconds": str(max(1, int(left * 1000)))})
             connection.execute(_TURN)
-            # Without a guard the tables may be about to be made.
-            made = self._guard is not None or not connection.scalar(_NONE_YET)
-            if made:
-                self._check(connection)
             yield connection
-            if made:
-                self._vectors.catch_up(connection)
-        if self._vectors.grown:
-            self._draw()
 
     @contextmanager
     def _first_of_ours(self, within: float | None) -> Generator[float | None]:

@@ -8,14 +8,27 @@ from sqlalchemy import URL, Engine, NullPool, create_engine, event
 from latent_memory.postgres.errors import WAIT_SECONDS
 
 LOCKS = 0x4C61744D  # the first number of our advisory locks; the letters "LatM"
-WRITER, NIGHT, GRAPH = LOCKS, LOCKS + 1, LOCKS + 2
+WRITER, NIGHT, GRAPH, EXTENSION = LOCKS, LOCKS + 1, LOCKS + 2, LOCKS + 3
 HERE = "hashtext(current_schema())"  # their second number: a schema is a memory; or a shelf's
 
 CANDIDATES = 100  # that a graph search holds at once, and so the most that it is asked for
 
-_PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000"}  # seconds, milliseconds
-
+# Seconds, and milliseconds. A silent connection is tried every now and then by both ends: what a
+# host without power holds is free within a minute, and no router takes a night's for dead.
+_PATIENCE = {
+    "connect_timeout": "5",
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "30",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
+SIGNS_OF_LIFE = """
+SET tcp_keepalives_idle = 30;
+SET tcp_keepalives_interval = 5;
+SET tcp_keepalives_count = 3
+"""
 _SETTINGS = f"""
+{SIGNS_OF_LIFE};
 SET lock_timeout = '{WAIT_SECONDS}s';
 SET jit = off;
 SET maintenance_work_mem = '256MB';

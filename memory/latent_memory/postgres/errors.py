@@ -4,7 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from latent_memory.errors import (
@@ -16,6 +16,7 @@ from latent_memory.errors import (
 )
 from latent_memory.locations import shown
 
+_NO_TYPES = "vector type not found"  # says the driver of pgvector
 WAIT_SECONDS = 30  # for what another session keeps locked
 
 _KINDS: dict[str, tuple[type[LatentMemoryError], str]] = {
@@ -59,6 +60,14 @@ _KINDS: dict[str, tuple[type[LatentMemoryError], str]] = {
         "changed; give it room, memory or connections",
     ),
 }
+_UNSEEN = (
+    "a memory's server must have pgvector on its search path, got {where}; add the schema that it "
+    "is in to the URL: ?options=-csearch_path%3DSCHEMA,public"
+)
+_UNABLE = (
+    "a memory's server must be able to do what is asked, got {where}; nothing was changed; try "
+    "again, and see the server's own settings if it does not pass"
+)
 _LOST = (
     "a memory's server must answer, got {where}; what was being written may be lost; it is tried "
     "again with the next call"
@@ -91,9 +100,13 @@ def _ours(error: DBAPIError, url: URL) -> LatentMemoryError | None:
     for begin, (kind, text) in _KINDS.items():
         if state.startswith(begin):
             return kind(text.format(where=where))
+    if _NO_TYPES in said:
+        return LocationError(_UNSEEN.format(where=where))
     # Class 08: connection. 57P: the server is stopped, or starts. Without a state nobody answered.
     if error.connection_invalidated or not state or state.startswith(("08", "57P")):
         return _refused(said, where) or StorageError(_LOST.format(where=where))
+    if isinstance(error, (OperationalError, InternalError)):  # a time limit, a deadlock, ...
+        return StorageError(_UNABLE.format(where=where))
     return None
 
 

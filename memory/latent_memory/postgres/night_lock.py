@@ -9,7 +9,7 @@ from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from latent_memory.database import NightHeldError
-from latent_memory.postgres.engine import HERE, NIGHT, make_single_engine
+from latent_memory.postgres.engine import HERE, NIGHT, SIGNS_OF_LIFE, make_single_engine
 from latent_memory.postgres.errors import translated
 
 _LONGEST = 63  # bytes of a session's name
@@ -37,6 +37,7 @@ def hold(url: URL) -> Generator[None]:
             connection = engine.connect()
         with connection:
             with translated(url):
+                connection.exec_driver_sql(SIGNS_OF_LIFE)
                 if not connection.scalar(_TAKE):
                     raise NightHeldError(_holder(connection))
                 who = f"process {os.getpid()} on {socket.gethostname()}"

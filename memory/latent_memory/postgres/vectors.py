@@ -63,18 +63,19 @@ class Vectors:
     """Keeps the vectors up with the traces, inside the transactions that write these."""
 
     def __init__(self) -> None:
-        self._seen = 0  # up to here all traces have their vectors
+        self._seen = 0  # up to here all committed traces have their vectors
+        self._newest = 0  # likewise, once the transaction under way is committed
         self.grown: set[int] = set()  # shelves that may want a graph
         self._ask_at: dict[int, int] = {}  # how many vectors a shelf has when that is asked again
 
     def catch_up(self, connection: Connection) -> None:
-        """Write the vectors of traces that have none.
+        """Write the vectors of traces that have none; call `committed` once they are durable.
 
-        Ids grow in the order of commits, and are never used again: none below ``_seen`` comes any
-        more, even if this transaction fails.
+        Ids grow in the order of commits: no trace below the newest one comes any more.
         """
+        seen = self._seen
         while True:
-            rows = connection.execute(_NEW, {"seen": self._seen}).all()
+            rows = connection.execute(_NEW, {"seen": seen}).all()
             by_shelf: dict[int, list[Any]] = {}
             for row in rows:
                 by_shelf.setdefault(row.shelf, []).append(row)
@@ -82,9 +83,19 @@ class Vectors:
                 self._add(connection, shelf, added)
             if len(rows) < _AT_ONCE:
                 break
-            self._seen = rows[-1].id
-        newest = rows[-1].id if rows else connection.scalar(_NEWEST) or 0
-        self._seen = max(self._seen, newest)
+            seen = rows[-1].id
+        self._newest = rows[-1].id if rows else connection.scalar(_NEWEST) or 0
+
+    def committed(self) -> None:
+        """Note that all traces up to the newest have their vectors."""
+        self._seen = self._newest
+
+    def look_anew(self, *_: object) -> None:
+        """Take nothing as seen: a connection was lost, and its server maybe with it.
+
+        One that crashed, or whose replica took its place, gives ids again that it had not kept.
+        """
+        self._seen = self._newest = 0
 
     def _add(self, connection: Connection, shelf: int, rows: Sequence[Any]) -> None:
         centre = connection.execute(_CENTRE, {"of": shelf}).one_or_none()
