@@ -3,12 +3,13 @@
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from weakref import ref
 
 import numpy as np
 import torch
 
 from latent_agent.errors import PriorError
-from latent_agent.recall.prior_checkpoint import load_prior
+from latent_agent.recall.prior_checkpoint import PriorCard, load_prior
 from latent_agent.recall.prior_network import LatentPrior
 from latent_memory import LatentMemory, Shelf
 from latent_memory.database import Database
@@ -104,13 +105,18 @@ class ActivePrior:
 
 
 class _File:
-    """A prior's file: the same for all who have the same database open."""
+    """A prior's file: the same for all who have the same database open, and it keeps none open."""
 
     def __init__(self, database: Database, name: str) -> None:
-        self.database, self.name = database, name
+        self._database, self._location, self.name = ref(database), database.location, name
+
+    def load(self) -> tuple[LatentPrior, PriorCard]:
+        database = self._database()
+        assert database is not None
+        return load_prior(database.files, self.name)
 
     def _key(self) -> tuple[object, str]:
-        return self.database.location, self.name
+        return self._location, self.name
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _File) and self._key() == other._key()
@@ -120,7 +126,7 @@ class _File:
 
 
 def _read(file: _File, version: int, checksum: str, shelf: Shelf) -> LatentPrior:
-    network, card = load_prior(file.database.files, file.name)
+    network, card = file.load()
     actual = (card.version, card.checksum, card.fingerprint, card.reward, card.namespace)
     wanted = (str(version), checksum, shelf.fingerprint, shelf.reward, shelf.namespace)
     if actual != wanted:
