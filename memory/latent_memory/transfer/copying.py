@@ -49,7 +49,10 @@ def copy(source: Database, target: Database, progress: Progress | None = None) -
             f"a memory must be copied to another place, got {str(source.place)!r} twice; "
             "name an empty one"
         )
-    files = [(file.name, source.files.read(file.name)) for file in source.files.list()]
+    with target.read() as connection:
+        _require_empty(connection, target)
+    for file in source.files.list():  # first: what breaks off leaves it empty
+        target.files.write(file.name, source.files.read(file.name))
     with source.read() as reading, target.write() as writing:
         _require_empty(writing, target)
         total, done = sum(_count(reading, table) for table in metadata.sorted_tables), 0
@@ -60,10 +63,7 @@ def copy(source: Database, target: Database, progress: Progress | None = None) -
                 if progress:
                     progress(done, max(done, total))
         target.set_highest_ids(writing, source.highest_ids(reading))
-        count = writing.scalar(select(func.count()).select_from(traces)) or 0
-    for name, content in files:
-        target.files.write(name, content)
-    return count
+        return writing.scalar(select(func.count()).select_from(traces)) or 0
 
 
 def _require_empty(connection: Connection, target: Database) -> None:
