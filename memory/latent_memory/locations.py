@@ -102,14 +102,18 @@ def _server(url: URL) -> URL:
 
 
 def discreet(location: object) -> object:
-    """Return a location whose ``repr`` tells no password: a URL in place of a text that has one."""
+    """Return a location whose ``repr`` tells no password: a URL in place of a text that has one.
+
+    Raises:
+        LocationError: If it is a URL of no memory; there may be a password in it.
+    """
     if not isinstance(location, str) or "://" not in location:
         return location
-    try:
-        url = make_url(location)
-    except (ArgumentError, ValueError):
-        return location  # whoever opens it says what is wrong
-    return _server(url) if url.get_backend_name() == "postgresql" else location
+    url = _url_of(location)
+    if url.get_backend_name() == "postgresql":
+        return _server(url)
+    _path_in(url)
+    return location
 
 
 def _url_of(location: object) -> URL:
