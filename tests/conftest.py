@@ -102,7 +102,7 @@ def open_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(session_home: Path) -> Iterator[Server]:
+def database_server(session_home: Path) -> Iterator[Server]:
     """A real PostgreSQL with pgvector."""
     with served() as server:
         yield server
@@ -114,7 +114,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "sqlite":
         yield lambda name: tmp_path / name
         return
-    server: Server = request.getfixturevalue("server")
+    server: Server = request.getfixturevalue("database_server")
     urls: dict[str, tuple[str, str]] = {}
 
     def of(name: str) -> str:

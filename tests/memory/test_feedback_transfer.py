@@ -12,15 +12,16 @@ from latent_memory import FEEDBACK, Feedback, ImportFileError, LatentMemory
 from latent_memory.feedback.rating import correct, read_copies
 from latent_memory.feedback.rows import unread_corrections
 from tests.support.memories import SHELF, in_namespace, recalled, trace, vector
+from tests.support.servers import Place
 
 HERE = SHELF.namespace
 RATED = replace(SHELF, reward=FEEDBACK)
 
 
 @pytest.fixture
-def memory(tmp_path: Path):
+def memory(place: Place):
     """Five traces: one corrected, one whose correction waits, one rated right, two that are not."""
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+    with LatentMemory(place("m.sqlite3")) as memory:
         ids = memory.add_many(trace(number) for number in range(1, 6))
         read = Feedback(score=0.0, comment="no", correction="a right answer")
         memory.rate(ids[0], Feedback(score=1.0, source="judge"), namespace=HERE)
@@ -35,8 +36,8 @@ def memory(tmp_path: Path):
 
 
 @pytest.fixture
-def other(tmp_path: Path):
-    with LatentMemory(tmp_path / "other" / "m.sqlite3") as other:
+def other(place: Place):
+    with LatentMemory(place("other.sqlite3")) as other:
         other.add_many(trace(100 + number, shelf=in_namespace("before")) for number in range(3))
         yield other
 

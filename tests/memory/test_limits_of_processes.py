@@ -19,15 +19,16 @@ from tests.support.memories import (
     trace,
     vector,
 )
+from tests.support.servers import Place
 
 
-def _add(path: Path, first: int, count: int) -> list[int]:
+def _add(path: Path | str, first: int, count: int) -> list[int]:
     with LatentMemory(path) as memory:
         return [memory.add(trace(seed)) for seed in range(first, first + count)]
 
 
-def test_writers_in_several_processes_keep_the_limit(tmp_path: Path) -> None:
-    path = tmp_path / "m.sqlite3"
+def test_writers_in_several_processes_keep_the_limit(place: Place) -> None:
+    path = place("m.sqlite3")
     with LatentMemory(path) as memory:
         memory.set_limits(Limits(capacity=20))
         workers = [Worker(_add, path, 1000 * number, 25) for number in range(3)]

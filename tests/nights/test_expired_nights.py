@@ -1,7 +1,9 @@
 """What a time-to-live does to priors: a night learns of it, but none is due for it alone."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +13,24 @@ from latent_agent.nights.scheduler import ConsolidationScheduler
 from latent_agent.reward import CallableReward
 from latent_memory import LatentMemory, Limits, Shelf
 from latent_memory.priors.priors import active_prior, find_prior, list_priors
+from latent_memory.transfer.copying import copy
 from tests.support.memories import age
-from tests.support.night_world import SETTINGS, day, job, right, shelf_of
+from tests.support.night_world import SETTINGS, day, job, open_at, right, shelf_of
+from tests.support.servers import Place
+
+
+@pytest.fixture
+def memory(place: Place) -> Iterator[LatentMemory]:
+    with LatentMemory(place("memory.sqlite3")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def published(place: Place, night_folder: Path) -> Iterator[LatentMemory]:
+    """After one night that published prior 1."""
+    with LatentMemory(place("published.sqlite3")) as opened, open_at(night_folder) as whole:
+        copy(whole.database, opened.database)
+        yield opened
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,12 +20,12 @@ from latent_agent.nights.regression_set import Anchor
 from latent_agent.nights.watch import Watch
 from latent_agent.reward import Case, Reward, Score
 from latent_memory import LatentMemory, Limits, Shelf
-from latent_memory.files import replace_file
 from latent_memory.priors.nights import count_new, list_nights
-from latent_memory.priors.priors import list_priors
-from latent_memory.sqlite import kept_paths, priors_folder
+from latent_memory.priors.priors import kept_names, list_priors
+from latent_memory.sqlite import priors_folder
 from tests.support.memories import age
 from tests.support.night_world import SEARCH, SETTINGS, day, job, open_at
+from tests.support.servers import Place
 
 
 def stopped(wanted: NightJob, stage: str, after: int) -> list[int]:
@@ -51,7 +51,14 @@ def going_on(wanted: NightJob) -> tuple[NightReport, dict[str, list[int]]]:
 
 
 def weights(memory: LatentMemory, version: int) -> bytes:
-    return (priors_folder(memory.path) / f"{version}.safetensors").read_bytes()
+    return memory.database.files.read(f"{version}.safetensors")
+
+
+@pytest.fixture
+def memory(place: Place) -> Iterator[LatentMemory]:
+    """What a night has done is a file, or a row."""
+    with LatentMemory(place("memory.sqlite3")) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -76,7 +83,7 @@ def test_a_training_that_goes_on_ends_with_the_same_weights(
     (record,) = list_nights(memory.database)
     assert record.result is not None
     assert (weights(memory, 1), record.result.losses, record.result.gate) == whole
-    assert kept_paths(memory.path) == []
+    assert kept_names(memory.database) == []
 
 
 def test_a_gate_that_goes_on_asks_only_the_rest(memory: LatentMemory, whole: Any) -> None:
@@ -144,8 +151,8 @@ def test_new_traces_are_left_to_the_night_after(memory: LatentMemory, whole: Any
 
 def test_what_is_kept_says_nothing_of_what_was_asked_or_answered(memory: LatentMemory) -> None:
     stopped(job(memory, day(memory)), "judging", 9)
-    (kept,) = kept_paths(memory.path)
-    content = kept.read_bytes()
+    (kept,) = kept_names(memory.database)
+    content = memory.database.files.read(kept)
     assert b"Item" not in content
     assert b"Monday" not in content
     assert b'"text": ""' in content
@@ -182,46 +189,50 @@ def test_a_replay_is_not_carried_to_its_end_once_the_night_is_to_stop(memory: La
 # ------------------------------------------------------------------------- what is thrown away
 
 
-def damaged(path: Path, change: Callable[[bytes], bytes]) -> None:
-    path.write_bytes(change(path.read_bytes()))
+def damaged(memory: LatentMemory, kept: str, change: Callable[[bytes], bytes]) -> None:
+    memory.database.files.write(kept, change(memory.database.files.read(kept)))
 
 
-def cut_off(_: LatentMemory, __: Shelf, path: Path) -> None:
-    damaged(path, lambda content: content[: len(content) // 2])
+def cut_off(memory: LatentMemory, _: Shelf, kept: str) -> None:
+    damaged(memory, kept, lambda content: content[: len(content) // 2])
 
 
-def empty(_: LatentMemory, __: Shelf, path: Path) -> None:
-    path.write_bytes(b"")
+def empty(memory: LatentMemory, _: Shelf, kept: str) -> None:
+    damaged(memory, kept, lambda _: b"")
 
 
-def flipped(_: LatentMemory, __: Shelf, path: Path) -> None:
-    damaged(path, lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+def flipped(memory: LatentMemory, _: Shelf, kept: str) -> None:
+    damaged(memory, kept, lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
 
 
-def forgotten(memory: LatentMemory, _: Shelf, __: Path) -> None:
+def forgotten(memory: LatentMemory, _: Shelf, __: str) -> None:
     memory.forget(ids=[5])
 
 
-def expired(memory: LatentMemory, _: Shelf, __: Path) -> None:
+def expired(memory: LatentMemory, _: Shelf, __: str) -> None:
     memory.set_limits(Limits(max_age=timedelta(days=30)))
     age(memory, [5], days=31)
 
 
-def of_another_model(memory: LatentMemory, shelf: Shelf, path: Path) -> None:
+def of_another_model(memory: LatentMemory, shelf: Shelf, kept: str) -> None:
     other = replace(shelf, fingerprint="feedbeef" * 8)
     stored = next(memory.stream(shelf)).trace
     memory.add(replace(stored, shelf=other))
     from latent_agent.nights.kept import KeptNight, made_from
 
-    night = job(memory, shelf)
-    kept = KeptNight.read(path.read_bytes(), made_from(night))
-    kept.made_from = made_from(replace(night, shelf=other))
-    path.write_bytes(kept.packed())
+    night, files = job(memory, shelf), memory.database.files
+    read = KeptNight.read(files.read(kept), made_from(night))
+    read.made_from = made_from(replace(night, shelf=other))
+    files.write(kept, read.packed())
 
 
-def of_last_week(_: LatentMemory, __: Shelf, path: Path) -> None:
+def of_last_week(memory: LatentMemory, _: Shelf, kept: str) -> None:
     long_ago = time.time() - 8 * 24 * 3600
-    os.utime(path, (long_ago, long_ago))
+    if isinstance(memory.place, Path):
+        os.utime(priors_folder(memory.path) / kept, (long_ago, long_ago))
+        return
+    with memory.database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE files SET written = {long_ago * 1e6:.0f}")
 
 
 @pytest.mark.parametrize("stage", ["training", "judging"])
@@ -240,14 +251,14 @@ def of_last_week(_: LatentMemory, __: Shelf, path: Path) -> None:
 def test_what_changed_or_is_damaged_is_not_gone_on_from(
     memory: LatentMemory,
     caplog: pytest.LogCaptureFixture,
-    change: Callable[[LatentMemory, Shelf, Path], None],
+    change: Callable[[LatentMemory, Shelf, str], None],
     said: str,
     stage: str,
 ) -> None:
     shelf = day(memory)
     night = job(memory, shelf)
     stopped(night, stage, 9)
-    change(memory, shelf, kept_paths(memory.path)[0])
+    change(memory, shelf, kept_names(memory.database)[0])
     report, done = going_on(night)
     assert done["training"][0] == 1
     assert "kept" not in report.figures
@@ -303,16 +314,16 @@ def test_a_trace_that_is_forgotten_strictly_takes_the_work_along(memory: LatentM
     shelf = day(memory)
     stopped(job(memory, shelf), "training", 9)
     memory.forget(ids=[5])
-    assert len(kept_paths(memory.path)) == 1
+    assert len(kept_names(memory.database)) == 1
     memory.forget(ids=[6], strict=True)
-    assert kept_paths(memory.path) == []
+    assert kept_names(memory.database) == []
 
 
 def test_a_namespace_that_is_forgotten_takes_the_work_along(memory: LatentMemory) -> None:
     day(memory, 30, namespace="other")
     stopped(job(memory, day(memory)), "training", 9)
     memory.forget(namespace="default")
-    assert kept_paths(memory.path) == []
+    assert kept_names(memory.database) == []
 
 
 def test_work_on_a_trace_that_is_forgotten_meanwhile_is_not_kept(memory: LatentMemory) -> None:
@@ -325,14 +336,14 @@ def test_work_on_a_trace_that_is_forgotten_meanwhile_is_not_kept(memory: LatentM
 
     with pytest.raises(NightStoppedError):
         consolidate(job(memory, day(memory), watch=Watch(report=forget, stop=stop)))
-    assert kept_paths(memory.path) == []
+    assert kept_names(memory.database) == []
 
 
 def test_two_shelves_keep_their_work_apart(memory: LatentMemory) -> None:
     ann, ben = (job(memory, day(memory, namespace=name)) for name in ("ann", "ben"))
     stopped(ann, "training", 9)
     stopped(ben, "judging", 9)
-    assert len(kept_paths(memory.path)) == 2
+    assert len(kept_names(memory.database)) == 2
     assert going_on(ann)[1]["training"][0] == 11
     assert going_on(ben)[1]["training"] == []
 
@@ -364,24 +375,27 @@ def test_work_is_kept_now_and_then(memory: LatentMemory, monkeypatch: pytest.Mon
     monkeypatch.setattr(night_run, "KEEP_EVERY", 0.0)
 
     def look(stage: str, _done: int, _total: int) -> None:
-        seen.append((stage, len(kept_paths(memory.path))))
+        seen.append((stage, len(kept_names(memory.database))))
 
     consolidate(job(memory, day(memory), watch=Watch(report=look)))
     assert seen[0] == ("training", 0)
     assert all(count == 1 for _, count in seen[1:])
-    assert kept_paths(memory.path) == []
+    assert kept_names(memory.database) == []
 
 
 def test_a_disk_that_refuses_costs_no_night(
     memory: LatentMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(path: Path, content: bytes) -> None:
-        if path.suffix == ".kept":
+    files = type(memory.database.files)
+    write = files.write
+
+    def refuse(here: Any, name: str, content: bytes) -> None:
+        if name.endswith(".kept"):
             raise OSError("no space is left")
-        replace_file(path, content)
+        write(here, name, content)
 
     caplog.set_level(logging.WARNING)
-    monkeypatch.setattr("latent_memory.sqlite.folder.replace_file", refuse)
+    monkeypatch.setattr(files, "write", refuse)
     monkeypatch.setattr(night_run, "KEEP_EVERY", 0.0)
     assert consolidate(job(memory, day(memory))).verdict == "published"
     assert "cannot be kept: no space is left" in caplog.text

@@ -1,7 +1,6 @@
 """What nights make of feedback: rated questions to judge by, corrections read."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,15 +14,16 @@ from latent_agent.nights.targets import job_for
 from latent_agent.reward import Case
 from latent_memory import FEEDBACK, Feedback, LatentMemory
 from tests.support.memories import SHELF, trace
+from tests.support.servers import Place
 
 
 def talk(city: str) -> list[Turn]:
     return [Turn("user", city), Turn("assistant", "Yes?"), Turn("user", "And tomorrow?")]
 
 
-def test_a_conversation_stands_for_its_answer_not_its_last_question(tmp_path: Path) -> None:
+def test_a_conversation_stands_for_its_answer_not_its_last_question(place: Place) -> None:
     shelf = replace(SHELF, reward=FEEDBACK)
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+    with LatentMemory(place("m.sqlite3")) as memory:
         for city, answer, score in (
             ("Oslo", "snow", 0.0),
             ("Rome", "sun", 0.0),
@@ -45,8 +45,8 @@ def test_a_conversation_stands_for_its_answer_not_its_last_question(tmp_path: Pa
     assert value("Bergen", "rain") == 0.0  # of which nobody said anything
 
 
-def test_a_night_reads_the_corrections_that_wait(tmp_path: Path) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+def test_a_night_reads_the_corrections_that_wait(place: Place) -> None:
+    with LatentMemory(place("m.sqlite3")) as memory:
         chat = ChatLatentSeek(model="bundled", memory=memory, max_iterations=0)
         answer = chat.invoke("Hello").response_metadata["latent_agent"]["answer_id"]
         given = Feedback(score=0.0, correction="It is Monday.")
@@ -62,9 +62,9 @@ def test_a_night_reads_the_corrections_that_wait(tmp_path: Path) -> None:
 
 
 def test_a_correction_that_no_model_can_read_is_given_up(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with LatentMemory(tmp_path / "m.sqlite3") as memory:
+    with LatentMemory(place("m.sqlite3")) as memory:
         chat = ChatLatentSeek(model="bundled", memory=memory, max_iterations=0)
         answer = chat.invoke("Hello").response_metadata["latent_agent"]["answer_id"]
         stored = memory.get(answer)

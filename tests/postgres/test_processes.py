@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latent_memory import LatentMemory, StorageError
+from latent_memory import LatentMemory, LatentMemoryError, StorageError
 from latent_memory.database import NightHeldError
+from latent_memory.priors.nights import PUBLISHED, list_nights
 from latent_memory.store import Mode
 from tests.crash.run import run
 from tests.support.memories import SHELF, Worker, held, in_namespace, recalled, trace, vector
@@ -20,6 +21,7 @@ from tests.support.servers import Server, fresh_name
 
 COUNT = 60
 MANY = 1000
+DAY = "day"  # the namespace that has a night
 
 
 @pytest.fixture
@@ -86,12 +88,35 @@ def read(url: str, seconds: float) -> int:
     return found
 
 
-def work_at_once(server: Server, url: str, count: int, seconds: float) -> None:
+def night(url: str) -> bool:
+    """Store a day and run nights until one publishes; return whether its prior can be used."""
+    from latent_agent.nights.night import consolidate  # torch is slow to import
+    from tests.support.night_world import day, job, usable_prior
+
+    with opened(url) as memory:
+        while True:
+            try:
+                before = len(held(memory, DAY))
+                shelf = day(memory, 20 if before else 120, start=before, namespace=DAY)
+                if consolidate(job(memory, shelf)).verdict == PUBLISHED:
+                    return usable_prior(memory, shelf) is not None
+            except LatentMemoryError:
+                time.sleep(0.05)
+
+
+def verdicts(memory: LatentMemory) -> list[str]:
+    return [one.result.verdict if one.result else "" for one in list_nights(memory.database)]
+
+
+def work_at_once(
+    server: Server, url: str, count: int, seconds: float, *, at_night: bool = False
+) -> None:
     writers = [Worker(write, url, 10_000 * number, count) for number in range(4)]
     others = [Worker(read, url, seconds), Worker(read, url, seconds)]
     forgetting = Worker(forget, url, count // 10)
+    consolidating = [Worker(night, url)] if at_night else []
     with LatentMemory(url) as memory:
-        while len(held(memory)) < count // 2:
+        while len(held(memory)) < count // 2 or (at_night and not verdicts(memory)):
             time.sleep(0.05)
         server.stop()
         with pytest.raises(StorageError, match="must answer"):
@@ -100,6 +125,8 @@ def work_at_once(server: Server, url: str, count: int, seconds: float) -> None:
         server.start()
         results = [writer.result(300) for writer in writers]
         assert all(worker.result(300) > 0 for worker in others)
+        assert all(one.result(300) for one in consolidating)
+        assert verdicts(memory).count(PUBLISHED) == len(consolidating)
         gone = forgetting.result(300)
         memory.forget(namespace="to be forgotten")  # what the crash left of it
         stored = {id_: seed for some, _ in results for id_, seed in some.items()}
@@ -122,8 +149,8 @@ def test_four_writers_two_readers_and_a_crash(server: Server, url: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_four_writers_of_a_thousand_traces_each(server: Server, url: str) -> None:
-    work_at_once(server, url, MANY, 30)
+def test_four_writers_of_a_thousand_traces_each_and_a_night(server: Server, url: str) -> None:
+    work_at_once(server, url, MANY, 30, at_night=True)
 
 
 def test_nothing_is_lost_and_nothing_invented_by_kills(server: Server, tmp_path: Path) -> None:

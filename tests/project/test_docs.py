@@ -79,6 +79,16 @@ NOT_RUN: dict[str, list[str]] = {
         "python -m tests.soak --minutes 30 --threads 8 --folder soaked --seed 0 --plot memory.png: "
         "takes half an hour"
     ],
+    "docs/how-to/grow.md": [
+        "your program, or latent-agent serve: a drawing",
+        'latent-agent serve --model path/to/model.gguf --nights "0 3 * * *": serves until it is '
+        "stopped",
+        "clients --> reverse proxy --+--> latent-agent serve --port 8321   weights ---+: a drawing",
+        "latent-agent serve --model path/to/model.gguf --memory memory.sqlite3 --port 8321 &: "
+        "serves until it is stopped",
+        "+--> host 1: latent-agent serve   weights --+: a drawing",
+        'pip install "latent-agent[server,postgres]": wants a server',
+    ],
     "docs/how-to/postgres.md": [
         'pip install "latent-agent[postgres]": wants a server',
         "latent-agent memory copy ~/.local/share/latent-agent/memory.sqlite3 \\: wants a server",

@@ -30,6 +30,7 @@ from tests.server.rude import LONG, busy_seconds
 from tests.server.rude import run as run_rude
 from tests.support.night_commands import fill, run
 from tests.support.served import PATIENCE, Served, asked, served
+from tests.support.servers import Place, Server, fresh_name
 
 SLOW = """
 import time
@@ -226,8 +227,8 @@ def test_a_silent_stream_says_that_it_is_at_work(slow: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
-def test_two_servers_on_one_memory_have_one_night(tmp_path: Path) -> None:
-    path = tmp_path / "memory.sqlite3"
+def test_two_servers_on_one_memory_have_one_night(place: Place) -> None:
+    path = place("memory.sqlite3")
     fill(path)
     nights: list[NightsInside] = []
     for _ in range(2):
@@ -244,14 +245,39 @@ def test_two_servers_on_one_memory_have_one_night(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_servers_share_a_memory(tmp_path: Path) -> None:
-    path = tmp_path / "m.sqlite3"
+def test_two_servers_share_a_memory(place: Place) -> None:
+    path = place("m.sqlite3")
     with served(memory=path) as one, served(memory=path) as other:
         first = one.ask().json()["latent_agent"]
         second = other.ask().json()["latent_agent"]
         assert second["warm_start"]["neighbours"] == [first["trace_id"]]
         rated = other.post("/v1/feedback", {"id": first["answer_id"], "score": 1})
         assert rated.status_code == 200
+
+
+@pytest.mark.slow
+def test_answers_come_without_the_memorys_server_and_with_it_again(
+    database_server: Server,
+) -> None:
+    name = fresh_name()
+    with served(memory=database_server.schema(name)) as server:
+        first = server.ask().json()["latent_agent"]
+        database_server.stop()
+        try:
+            answer = server.ask()
+            assert server.get("/healthz").status_code == 200
+            assert server.get("/readyz").status_code == 503
+        finally:
+            database_server.start()
+        assert answer.status_code == 200
+        told = answer.json()["latent_agent"]
+        assert "a memory's server must answer" in told["memory_error"]
+        again = server.ask().json()["latent_agent"]
+        assert again["memory_error"] is None
+        assert again["warm_start"]["neighbours"] == [first["trace_id"]]
+        assert server.get("/readyz").status_code == 200
+        assert "Traceback" not in server.log
+    database_server.drop(name)
 
 
 # ----------------------------------------------------------------------------------- harnesses

@@ -42,7 +42,7 @@ def searched(question: Question, shelf: Shelf) -> Trace:
     )
 
 
-def fill(path: Path) -> None:
+def fill(path: Path | str) -> None:
     """Leave what a day leaves, of questions whose drafts are often wrong."""
     shelf = Shelf(
         namespace="default",

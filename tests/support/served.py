@@ -84,7 +84,7 @@ def events(text: str) -> list[Any]:
 @contextmanager
 def served(
     *options: object,
-    memory: Path | None = None,
+    memory: Path | str | None = None,
     environment: Mapping[str, str] | None = None,
     wait: bool = True,
 ) -> Generator[Served]:
