@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from dev.notes import Notes
 from latent_agent import ChatLatentSeek, FeedbackReward, LatentSeekEmbeddings
 from latent_agent.errors import LatentAgentError
 from latent_agent.evaluation.items import Item, load_items
+from latent_agent.evaluation.notes import Notes
 from latent_agent.evaluation.statistics import compare, estimate
 from latent_agent.nights.night import consolidate
 from latent_agent.nights.targets import job_for

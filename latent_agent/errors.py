@@ -41,6 +41,10 @@ class EvaluationError(LatentAgentError):
     """An evaluation's items, methods or folder are not what they must be."""
 
 
+class RecipeError(LatentAgentError):
+    """A saved calibration cannot be found, read, written or used."""
+
+
 class NightRunningError(LatentAgentError):
     """Another process consolidates the same memory."""
 

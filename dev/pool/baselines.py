@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dev.pool.pool_file import Asked
+from latent_agent.evaluation.pool_file import Asked
 from latent_agent.evaluation.records import most_voted
 from latent_agent.evaluation.statistics import Estimate, estimate
 

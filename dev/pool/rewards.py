@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from dev.pool.pool_file import Asked
 from latent_agent import (
     AgreementReward,
     CertaintyReward,
@@ -10,9 +9,9 @@ from latent_agent import (
     Lexicographic,
     WeightedSum,
 )
-from latent_agent.model.conversation import Turn, transcript
-from latent_agent.reward import Case, Reward
-from latent_agent.reward.judge import Judge
+from latent_agent.evaluation.pool_answers import cases
+from latent_agent.evaluation.pool_file import Asked
+from latent_agent.reward import Reward
 
 FREE: Mapping[str, Reward] = {
     "agreement": AgreementReward(),
@@ -28,22 +27,6 @@ FREE: Mapping[str, Reward] = {
     "certainty, whole": CertaintyReward("whole"),
 }
 """Rewards that cost nothing once answers are there."""
-
-
-def cases(asked: Asked, judge: Judge | None = None) -> list[Case]:
-    """Return a question's answers as one round."""
-    conversation = transcript([Turn("user", asked.question)])
-    return [
-        Case(
-            question=asked.question,
-            answer=answer.text,
-            conversation=conversation,
-            judge=judge,
-            complete=answer.whole,
-            logprobs=answer.logprobs,
-        )
-        for answer in asked.answers
-    ]
 
 
 def scored(reward: Reward, asked: Sequence[Asked]) -> list[list[float]]:

@@ -12,16 +12,16 @@ from typing import Annotated, Any
 
 import typer
 
-from dev.notes import Notes
-from dev.pool.pool_file import Asked, PoolFile, differing
-from dev.pool.rewards import cases
-from dev.pool.sample import dtype_of, in_time
+from dev.pool.sample import in_time
 from latent_agent.call.agent import default_reward
 from latent_agent.call.parallel import in_parallel
 from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import Quiet, built_in_reward
 from latent_agent.cli.watching import watching
 from latent_agent.errors import EvaluationError
+from latent_agent.evaluation.notes import Notes
+from latent_agent.evaluation.pool_answers import cases, dtype_of
+from latent_agent.evaluation.pool_file import Asked, PoolFile, differing
 from latent_agent.model.budget import Budget
 from latent_agent.model.options import LoadOptions
 from latent_agent.model.registry import SharedModel, open_model

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from dev.notes import Notes
 from dev.pool.baselines import Baselines, baselines
-from dev.pool.pool_file import Asked, PoolFile
 from dev.pool.rewards import FREE, scored
 from latent_agent.cli.options import Json
 from latent_agent.errors import EvaluationError
+from latent_agent.evaluation.notes import Notes
+from latent_agent.evaluation.pool_file import Asked, PoolFile
 from latent_agent.evaluation.reward_figures import Figures, Scores, figures
 from latent_agent.evaluation.statistics import Estimate
 

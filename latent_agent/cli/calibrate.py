@@ -1,8 +1,8 @@
-"""``latent-agent calibrate``: how well does this model judge itself; before it is switched on."""
+"""``latent-agent calibrate``: which reward, search and width help this model."""
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,133 +10,210 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from latent_agent.cli.evaluate import (
-    AtOnce,
-    Check,
-    Data,
-    Ending,
-    Misjudge,
-    Out,
-    Questions,
-    RewardName,
-    Sampling,
-    Settings,
-    given_settings,
-)
+from latent_agent.cli.evaluate import Check, Data, Ending, Questions
 from latent_agent.cli.opening import USUAL, opens_model
-from latent_agent.cli.options import Json, Model, Quiet, Recipe, built_in_reward
+from latent_agent.cli.options import Json, Model, Quiet, built_in_reward
 from latent_agent.cli.watching import watching
+from latent_agent.errors import SettingError
 from latent_agent.model.options import LoadOptions
+
+TIMES = Annotated[
+    str, typer.Option(help="Time that a call may take, in times of one plain answer's.")
+]
 
 
 @opens_model
 def calibrate(
     model: Model = "bundled",
     data: Data = "bundled:validation",
-    out: Out = Path("calibration"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for what is sampled; what is in it is not done again.")
+    ] = Path("calibration"),
     questions: Questions = None,
-    samples: Annotated[int, typer.Option(help="Answers beside the draft.", min=1)] = 10,
-    sampling: Sampling = 1.0,
+    budget: TIMES = "3x",
+    minutes: Annotated[
+        float, typer.Option(help="All of it ends by then, and reports on what there is.")
+    ] = 45.0,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep it, for ChatLatentSeek(recipe='auto').")
+    ] = False,
+    written: Annotated[
+        bool, typer.Option("--written", help="Compare the four written checks too: slow.")
+    ] = False,
+    reward: Annotated[
+        list[str] | None, typer.Option(help="One more to compare, module:attribute; several times.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Answers beside the plain one.", min=2)] = 8,
+    sampling: Annotated[float, typer.Option(help="Their temperature.", min=0.01)] = 0.7,
+    max_tokens: Annotated[
+        int, typer.Option(help="Longest answer; a longer one counts as wrong.", min=1)
+    ] = 512,
     check: Check = "auto",
     ending: Ending = "",
-    recipe: Recipe = "default",
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer.", min=1)] = None,
-    settings: Settings = None,
-    reward: RewardName = "self",
-    misjudge: Misjudge = 0.0,
-    at_once: AtOnce = 8,
+    rows: Annotated[int, typer.Option(help="Answers that are written at once.", min=1)] = 36,
     opened: LoadOptions = USUAL,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Sample answers to questions with known answers, let the model judge all, and compare.
+    """Sample answers to questions with known answers once, and compare what chooses among them.
 
-    Shows how often the judge is right, check by check, what best-of-N gains with it and would gain
-    with the truth, and whether to switch self-reward on. A run that was killed goes on.
+    Recommends a reward, a search and a width, or the plain answer, where nothing better is shown.
+    The same command goes on after a kill, and where --minutes ended it.
     """
     from latent_agent.evaluation.extras import require_extras
 
     require_extras()
-    from latent_agent.evaluation.calibration import calibrate as compared
-    from latent_agent.evaluation.run import evaluate
-    from latent_agent.evaluation.setup import EvaluationRequest, experiment, written
-    from latent_agent.evaluation.specs import Spec
+    from latent_agent.evaluation.calibration.report import figures, saved
+    from latent_agent.evaluation.calibration.request import CalibrationRequest, times
+    from latent_agent.evaluation.calibration.run import calibrate as calibrated
+    from latent_agent.model.registry import open_model
     from latent_agent.nights.watch import Watch
 
-    asked = EvaluationRequest(
-        model=model, data=data, questions=questions, check=check, ending=ending, recipe=recipe,
-        sampling=sampling, reward=built_in_reward(reward), misjudge=misjudge, opened=opened,
-        at_once=at_once,
-        settings=given_settings(settings or [], max_iterations=samples, max_tokens=max_tokens),
+    asked = CalibrationRequest(
+        model=model, data=data, questions=questions, samples=samples, temperature=sampling,
+        max_tokens=max_tokens, ending=ending, check=check, budget=times(budget), minutes=minutes,
+        written=written, rewards=_others(reward or []), rows=rows, opened=opened,
     )  # fmt: skip
-    made = experiment(asked)
-    plan = replace(made.plan, specs=[Spec(name="judged-samples")])
     with watching(quiet=quiet or as_json) as report:
-        written_settings = written(asked, replace(made, plan=plan))
-        finished = evaluate(
-            made.bench, plan, out, written_settings, Watch(report=report, spent=report.spent)
-        )
-    figures = compared(finished.records)
-    (out / "calibration.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+        found = calibrated(asked, out, Watch(report=report, spent=report.spent))
+    shown = figures(found)
+    kept = saved(found, open_model(model, None, opened)) if save else None
+    shown["saved"] = None if kept is None else _kept(kept)
+    text = json.dumps(_plain(shown), indent=1)
+    (out / "calibration.json").write_text(text + "\n", "utf-8")
     if as_json:
-        typer.echo(json.dumps(figures))
-    else:
-        _show(figures)
-
-
-def _show(figures: Mapping[str, Any]) -> None:
-    table = Table(title=f"{figures['answers']} answers to {figures['questions']} questions, judged")
-    table.add_column("Verdict")
-    for name in ("Agreement", "Wrong accepted", "Right refused"):
-        table.add_column(name, justify="right")
-    for name, verdict in (("accepted", figures["verdict"]), *figures["checks"].items()):
-        cells = (verdict[one] for one in ("agreement", "false_accepts", "false_refusals"))
-        table.add_row(name, *(_share(cell) for cell in cells))
-    console = Console()
-    console.print(table)
-    for name, text in (
-        ("draft", "The draft alone"),
-        ("by_judge", "Best of the answers by this judge"),
-        ("by_truth", "Best of the answers by the truth"),
-    ):
-        console.print(f"{text}: {_share(figures[name])} right", highlight=False)
-    _show_free(console, figures)
-    console.print(figures["recommendation"], highlight=False)
-
-
-def _show_free(console: Console, figures: Mapping[str, Any]) -> None:
-    """Show the rewards that cost nothing; thresholds are found on one half, shown on the other."""
-    if not figures["rewards"]:
+        typer.echo(json.dumps(_plain(shown)))
         return
-    table = Table(title="Rewards that cost nothing, on the same answers")
-    table.add_column("Reward")
-    for name in ("Ranks rightly", "Best", "Over the draft", "Right, wrong accepted above"):
-        table.add_column(name, justify="right")
-    for name, one in figures["rewards"].items():
+    _show(shown)
+    if save:
+        place = shown["saved"]
+        typer.echo(f"Saved: {place}" if place else "Nothing was saved: nothing is recommended.")
+
+
+def _kept(recipe: Any) -> str:
+    from latent_agent.recipes.store import save
+
+    return str(save(recipe))
+
+
+def _others(names: list[str]) -> dict[str, Any]:
+    """Return further rewards by name.
+
+    Raises:
+        SettingError: If one is compared anyway, or is none.
+    """
+    from latent_agent.reward import as_reward
+
+    found: dict[str, Any] = {}
+    for name in names:
+        made = built_in_reward(name) if ":" in name else None
+        if made is None:
+            raise SettingError(
+                f"reward must be module:attribute, got {name!r}; built-in rewards are compared "
+                "anyway, the written checks with --written"
+            )
+        found[name] = as_reward(made)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON knows it: what is no number is null."""
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}  # pyright: ignore
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    console = Console()
+    said = [f"{found['answers']} answers to {found['sampled']} of {found['wanted']} questions"]
+    if found["late"]:
+        said.append(f"the {found['minutes']:g} minutes are over")
+    if found["cut_off"]:
+        said.append(f"{found['cut_off']} longer than --max-tokens, which count as wrong")
+    console.print("; ".join(said) + ".", highlight=False)
+    if found["scored"]:
+        _show_rewards(console, found)
+    if found["costs"]:
+        _show_costs(console, found["costs"])
+    if found["searches"]:
+        _show_searches(console, found)
+    console.print(found["recommendation"], highlight=False)
+
+
+def _show_rewards(console: Console, found: Mapping[str, Any]) -> None:
+    console.print(
+        f"On {found['scored']} questions that all rewards scored, the plain answer is right in "
+        f"{_share(found['draft'])}, one of the answers in {_share(found['any'])}.",
+        highlight=False,
+    )
+    ranks = Table(title="How rewards rank the answers")
+    accepts = Table(
+        title="What they accept, beside the truth",
+        caption="Thresholds of one half of the questions, seen on the other",
+    )
+    for table, names in (
+        (ranks, ("Reward", "Ranks rightly", "Best of all", "Over the plain answer")),
+        (accepts, ("Reward", "Above", "Agrees", "Right", "Wrong", "Tokens", "Seconds")),
+    ):
+        for place, name in enumerate(names):
+            table.add_column(name, justify="right" if place else "left", overflow="fold")
+    for name, one in found["rewards"].items():
         gain = one["gain"]["difference"]
-        shown = "" if gain["low"] > 0 or gain["high"] < 0 else ", not shown"
-        known = one["threshold"] == one["threshold"]
-        accepts = f"{_plain(one['right'])}, {_plain(one['wrong'])} {one['threshold']:.3f}"
-        table.add_row(
+        points = f"{100 * gain['mean']:+.1f} [{100 * gain['low']:.1f}, {100 * gain['high']:.1f}]"
+        ranks.add_row(name, _share(one["within"]), _share(one["best"]), points)
+        known = not math.isnan(one["threshold"])
+        accepts.add_row(
             name,
-            _share(one["within"]),
-            f"{one['best']['mean']:.1%}",
-            f"{100 * gain['mean']:+.1f} [{100 * gain['low']:.1f}, {100 * gain['high']:.1f}]{shown}",
-            accepts if known else "none found",
+            f"{one['threshold']:.3f}" if known else "none",
+            _share(one["agrees"]),
+            _whole(one["right"]),
+            _whole(one["wrong"]),
+            f"{one['tokens']:.0f}",
+            f"{one['seconds']:.2f}",
         )
+    console.print(ranks)
+    console.print(accepts)
+    for name, error in found["failed"].items():
+        console.print(f"{name} failed for every answer: {error}", highlight=False, markup=False)
+
+
+def _show_costs(console: Console, costs: Mapping[str, Any]) -> None:
+    several = ", ".join(
+        f"{width} answers {seconds:.1f} times its time ({tokens:.1f} its tokens)"
+        for width, (seconds, tokens) in costs["ratios"].items()
+        if width > 1
+    )
+    console.print(
+        f"A plain answer takes {costs['seconds']:.2f} s; {several}: over {costs['questions']} "
+        "questions.",
+        highlight=False,
+    )
+
+
+def _show_searches(console: Console, found: Mapping[str, Any]) -> None:
+    one = found["searches"]
+    table = Table(title=f"Of {one['questions']} wrong plain answers, the truth for a judge")
+    for place, name in enumerate(("Search", "Put right", "Times", "Tokens")):
+        table.add_column(name, justify="right" if place else "left")
+    seconds, tokens = found["costs"]["ratios"][one["width"]]
+    table.add_row(
+        f"{one['width']} samples" if one["width"] > 1 else "no samples fit the budget",
+        _share(one["samples"]), f"{seconds:.1f}", f"{tokens:.1f}",
+    )  # fmt: skip
+    table.add_row(
+        f"LatentSeek, {one['rounds']:.1f} rounds", _share(one["latentseek"]),
+        f"{one['seconds']:.1f}", f"{one['tokens']:.1f}",
+    )  # fmt: skip
     console.print(table)
-    if cut := figures["cut_off"]:
-        console.print(
-            f"{cut} answers were longer than max_tokens; here they count as wrong.",
-            highlight=False,
-        )
 
 
-def _plain(share: float) -> str:
-    return "none" if share != share else f"{share:.0%}"
+def _whole(share: float) -> str:
+    return "none" if math.isnan(share) else f"{share:.0%}"
 
 
-def _share(verdict: Mapping[str, float]) -> str:
-    if verdict["mean"] != verdict["mean"]:
+def _share(one: Mapping[str, float]) -> str:
+    if math.isnan(one["mean"]):
         return "none"
-    return f"{verdict['mean']:.1%} [{100 * verdict['low']:.1f}, {100 * verdict['high']:.1f}]"
+    return f"{one['mean']:.0%} [{100 * one['low']:.0f}, {100 * one['high']:.0f}]"

@@ -26,8 +26,10 @@ class Figures:
         gain: That less the greedy answer.
         threshold: Above it answers are accepted: it maximises the balanced accuracy on one half
             of the questions, drawn by a seed. NaN: that half has answers of one kind alone.
+        agrees: Share of the other half's answers on which accepting and truth agree.
         right: Share of the other half's right answers that are accepted.
         wrong: Share of its wrong ones.
+        precision: Share of right ones among those of it that are accepted; NaN: none are.
         tokens: Forwarded tokens of the reward, an answer.
         seconds: Of the reward, an answer; None: nobody looked.
     """
@@ -37,8 +39,10 @@ class Figures:
     best: Estimate
     gain: Comparison
     threshold: float
+    agrees: Estimate
     right: float
     wrong: float
+    precision: float
     tokens: float = 0.0
     seconds: float | None = None
 
@@ -53,22 +57,47 @@ def figures(
     """Return what the scores of sampled answers come to."""
     chosen = [float(row[best_of(ones)]) for row, ones in zip(rights, scores, strict=True)]
     pairs = [ranked(*one) for one in zip(scores, rights, strict=True)]
-    order = list(range(len(rights)))
-    random.Random(f"halves-{seed}").shuffle(order)
-    seen, unseen = order[: len(order) // 2], order[len(order) // 2 :]
+    seen, unseen = halves(len(rights), seed)
     threshold = balanced(*_flat(scores, rights, seen))
     right, wrong = accepted(*_flat(scores, rights, unseen), threshold)
+    known = unseen if threshold == threshold else []
+    agreeing = [
+        [
+            (score > threshold) == is_right
+            for score, is_right in zip(scores[at], rights[at], strict=True)
+        ]
+        for at in known
+    ]
     return Figures(
-        area=area(*_flat(scores, rights, order)),
+        area=area(*_flat(scores, rights, [*seen, *unseen])),
         within=ratio([hits for hits, _ in pairs], [count for _, count in pairs]),
         best=estimate(chosen, share=True),
         gain=compare(chosen, [float(row[0]) for row in rights]),
         threshold=threshold,
+        agrees=ratio([float(sum(row)) for row in agreeing], [float(len(row)) for row in agreeing]),
         right=right,
         wrong=wrong,
+        precision=_precision(*_flat(scores, rights, known), threshold),
         tokens=tokens,
         seconds=seconds,
     )
+
+
+def halves(count: int, seed: int = 0) -> tuple[list[int], list[int]]:
+    """Return the places of the questions that thresholds are found on, and of those they are not.
+
+    Args:
+        count: How many questions there are.
+        seed: Of the draw.
+    """
+    order = list(range(count))
+    random.Random(f"halves-{seed}").shuffle(order)
+    return order[: count // 2], order[count // 2 :]
+
+
+def _precision(scores: Sequence[float], rights: Sequence[bool], threshold: float) -> float:
+    taken = [is_right for score, is_right in zip(scores, rights, strict=True) if score > threshold]
+    return sum(taken) / len(taken) if taken else float("nan")
 
 
 def _flat(scores: Scores, rights: Rights, places: Sequence[int]) -> tuple[list[float], list[bool]]:

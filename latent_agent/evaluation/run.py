@@ -108,7 +108,7 @@ def evaluate(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(_alone(folder))
+        stack.enter_context(alone_in(folder))
         _keep_to(folder, settings)
         done = read_records(folder / RECORDS, fix=True)
         past = None
@@ -200,7 +200,12 @@ def peek(folder: Path) -> tuple[Finished, Mapping[str, Any]]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Generator[None]:
+def alone_in(folder: Path) -> Generator[None]:
+    """Keep other processes from writing a folder.
+
+    Raises:
+        EvaluationError: If one is writing it.
+    """
     try:
         with FileLock(folder / ".lock", timeout=0):
             yield

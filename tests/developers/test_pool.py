@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from dev.pool.__main__ import app
 from dev.pool.baselines import baselines
-from dev.pool.pool_file import Answer, Asked, PoolFile
-from dev.pool.sample import by_turns
 from dev.pool.table import compared, shown
 from latent_agent.evaluation.items import load_items
+from latent_agent.evaluation.pool_answers import by_turns
+from latent_agent.evaluation.pool_file import Answer, Asked, PoolFile
 from latent_agent.evaluation.reward_figures import area, balanced, best_of, figures, ranked
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn
@@ -95,7 +95,7 @@ def test_another_setting_is_refused(pool: Path, other: tuple[str, object]) -> No
 
 
 def test_what_is_no_pool_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="must be a file that"):
+    with pytest.raises(AssertionError, match="must be a file of"):
         run("table", tmp_path / "none.jsonl")
     (tmp_path / "other.jsonl").write_text('{"key": "1"}\n')
     with pytest.raises(AssertionError, match="line of its settings"):

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dev.notes import Notes
 from latent_agent.errors import EvaluationError
+from latent_agent.evaluation.notes import Notes
 
 _DIGITS = 4  # of a log-probability
 
@@ -74,16 +74,16 @@ class PoolFile:
     def __init__(self, path: Path, settings: Mapping[str, Any] | None = None) -> None:
         if settings is None and not path.is_file():
             raise EvaluationError(
-                f"a pool must be a file that `python -m dev.pool sample` wrote, got {str(path)!r}, "
-                "which is none; sample it first"
+                f"a pool must be a file of sampled answers, got {str(path)!r}, which is none; "
+                "sample it first, with `python -m dev.pool sample` in a checkout"
             )
         self._notes = Notes(path)
         if settings is not None and not self._notes.rows:
             self._notes.add(**settings)
         if not self._notes.rows or "model" not in self._notes.rows[0]:
             raise EvaluationError(
-                f"a pool must begin with a line of its settings, got {str(path)!r}; give a file "
-                "that `python -m dev.pool sample` wrote"
+                f"a pool must begin with a line of its settings, got {str(path)!r}; give another "
+                "file, or sample anew, with `python -m dev.pool sample` in a checkout"
             )
         self.settings: Mapping[str, Any] = self._notes.rows[0]
         if settings is not None and (other := differing(self.settings, settings)):
