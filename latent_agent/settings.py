@@ -316,18 +316,27 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 """What each recipe sets in place of the defaults: our own, LatentSeek's and LatentEvolve's."""
 
+AUTO = "auto"
+"""In place of a recipe, in a chat model: what was calibrated for the model, or else the default."""
 
-def settings_for(recipe: str = "default", **given: Any) -> Settings:
+
+def settings_for(recipe: str | None = None, **given: Any) -> Settings:
     """Return a recipe's settings with explicit arguments put over them; None means not given.
+
+    A recipe that is not given is ``default``.
 
     ``fraction`` given without ``prefix_tokens`` switches a recipe's fixed prefix off.
 
     Raises:
         SettingError: If the recipe or a setting is unknown, or a value is out of range.
     """
+    recipe = "default" if recipe is None else recipe
     if recipe not in RECIPES:
         names = ", ".join(RECIPES)
-        raise SettingError(f"recipe must be one of {names}, got {recipe!r}; choose one of them")
+        raise SettingError(
+            f"recipe must be one of {names}, or {AUTO} in a chat model, got {recipe!r}; choose one "
+            "of them"
+        )
     explicit = {name: value for name, value in given.items() if value is not None}
     known = {field.name for field in fields(Settings)}
     if unknown := sorted(explicit.keys() - known):

@@ -12,9 +12,10 @@ from latent_agent.chat.setting_arguments import SETTING_NAMES
 from latent_agent.errors import SettingError
 from latent_agent.model.options import LOAD_OPTIONS
 from latent_agent.model.registry import SharedModel
-from latent_agent.reward import FeedbackReward, OutcomeReward, Reward
+from latent_agent.recipes.auto import calibrated
+from latent_agent.reward import FeedbackReward, OutcomeReward, Reward, as_reward
 from latent_agent.setting_rules import stop_texts
-from latent_agent.settings import Settings, settings_for
+from latent_agent.settings import AUTO, Settings, settings_for
 from latent_agent.tools.schema import ANY_OBJECT
 from latent_agent.tools.specs import check_names, forced_by, json_schema, tools_from
 
@@ -31,11 +32,13 @@ MOST_LOGPROBS = 20
 def call_arguments(own: Arguments, given: Arguments, stop: object = None) -> dict[str, Any]:
     """Return a chat model's own arguments with those of one call over them.
 
-    A setting, ``stop`` or model that the call gives as None is the chat model's own, and so are
-    how it is loaded and embeddings in any case. A model comes with a tokenizer of its own, or none.
+    A setting, ``recipe``, ``stop`` or model that the call gives as None is the chat model's own,
+    and so are how it is loaded and embeddings in any case. A model comes with a tokenizer of its
+    own, or none.
     """
     arguments: dict[str, Any] = {**own, **given, "stop": own["stop"] if stop is None else stop}
-    arguments |= {name: own[name] for name in SETTING_NAMES if given.get(name) is None}
+    own_names = (*SETTING_NAMES, "recipe")
+    arguments |= {name: own[name] for name in own_names if given.get(name) is None}
     arguments |= {name: own[name] for name in (*LOAD_OPTIONS, "embeddings")}
     other = given.get("model") is not None
     arguments["model"] = given["model"] if other else own["model"]
@@ -43,14 +46,36 @@ def call_arguments(own: Arguments, given: Arguments, stop: object = None) -> dic
     return arguments
 
 
+def with_recipe(arguments: Arguments, model: SharedModel) -> dict[str, Any]:
+    """Return a call's arguments with what was calibrated for its model, if they ask for that.
+
+    Beside them stands ``used``: what was, in words. Whatever is given stays as it is.
+    """
+    recipe, reward = arguments["recipe"], arguments["reward"]
+    if recipe != AUTO:
+        return {**arguments, "used": recipe or "default"}
+    template = arguments["chat_template_kwargs"] or {}
+    used = calibrated(model, template, None if reward is None else as_reward(reward))
+    settings = used.under({name: arguments[name] for name in SETTING_NAMES})
+    reward = used.reward if reward is None else reward
+    told = f"{AUTO}: {used.told}"
+    return {**arguments, **settings, "reward": reward, "recipe": None, "used": told}
+
+
+def named_recipe(recipe: object) -> Any:
+    """Return a recipe as settings know it: what is calibrated goes over the default."""
+    return None if recipe == AUTO else recipe
+
+
 def settings_of(arguments: Arguments) -> Settings:
-    """Return a call's settings.
+    """Return a call's settings, before or after `with_recipe`.
 
     Raises:
         SettingError: If the recipe is unknown, or a value is out of range.
     """
     given = {name: arguments[name] for name in SETTING_NAMES}
-    return settings_for(arguments["recipe"], stop=stop_texts(arguments["stop"]), **given)
+    recipe = named_recipe(arguments["recipe"])
+    return settings_for(recipe, stop=stop_texts(arguments["stop"]), **given)
 
 
 def agent_of(arguments: Arguments, settings: Settings, model: SharedModel) -> "LatentAgent":

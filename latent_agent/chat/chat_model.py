@@ -25,7 +25,14 @@ from pydantic import Field, model_validator
 
 from latent_agent.call.outcome import Outcome
 from latent_agent.call.progress import Listener
-from latent_agent.chat.call_arguments import Arguments, agent_of, call_arguments, settings_of
+from latent_agent.chat.call_arguments import (
+    Arguments,
+    agent_of,
+    call_arguments,
+    named_recipe,
+    settings_of,
+    with_recipe,
+)
 from latent_agent.chat.call_config import (
     many_at_once,
     model_parameters,
@@ -66,9 +73,11 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         folder. Building the object reads no weights.
 
     Attributes: Key init args, completion
-        recipe: ``"default"``, ``"latentseek"`` or ``"latentevolve"``: the settings that are not
-            given. Each setting is an argument, and a keyword of a call; the end of
-            ``help(ChatLatentSeek)`` and docs/reference/settings.md list them.
+        recipe: ``"latentseek"`` or ``"latentevolve"``: the settings that are not given; by default
+            our own, ``"default"``. ``"auto"``: settings and reward that ``latent-agent calibrate
+            --save`` found for this model, else the default. Each setting is an argument, and a
+            keyword of a call; the end of ``help(ChatLatentSeek)`` and docs/reference/settings.md
+            list them.
         stop: Texts that end an answer; they are not part of it.
         n: Answers to one conversation, in `generate` and `agenerate`; above 1 needs a
             temperature. All but the first sample their draft too, and leave the memory alone. They
@@ -182,15 +191,15 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         more for them. A call of tools has none.
 
     Response metadata:
-        ``message.response_metadata["latent_agent"]`` is a plain dict: draft, rewards, iterations,
-        source, stopped, checks, error, warm_start, trace_id, answer_id, memory_error,
+        ``message.response_metadata["latent_agent"]`` is a plain dict: draft, recipe, rewards,
+        iterations, source, stopped, checks, error, warm_start, trace_id, answer_id, memory_error,
         forwarded_tokens.
         ``stopped`` is threshold, iterations, patience, time, tokens, reward_error or unjudged;
         ``source`` is draft, prior, memory or search; ``draft`` is None if a warm start passed at
         once.
     """
 
-    recipe: str = "default"
+    recipe: str | None = None
     n: int = 1
     stop: list[str] | str | None = None
     reward: Any = None
@@ -246,7 +255,7 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
             warnings.warn(f"ChatLatentSeek has no argument {name!r}{hint}", stacklevel=2)
         # Before pydantic looks at the types: our errors say the remedy.
         settings = {name: given.get(name) for name in SETTING_NAMES}
-        settings_for(given.get("recipe", "default"), **settings)
+        settings_for(named_recipe(given.get("recipe")), **settings)
         stop_texts(given.get("stop"))
         check_prior(given.get("prior", "auto"))
         return given
@@ -419,7 +428,7 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     def _generate(
         self, messages: Messages, stop: Stop = None, run_manager: SyncRun = None, **kwargs: Any
     ) -> ChatResult:
-        arguments = self._arguments(kwargs, stop)
+        arguments = self._chosen(self._arguments(kwargs, stop))
         outcomes = self._answers(messages, arguments, run_manager)
         missing = arguments["n"] - len(outcomes)
         answers = [_message(outcome, arguments, missing) for outcome in outcomes]
@@ -434,7 +443,7 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     def _stream(
         self, messages: Messages, stop: Stop = None, run_manager: SyncRun = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
-        arguments = self._arguments({**kwargs, "n": 1}, stop)
+        arguments = self._chosen(self._arguments({**kwargs, "n": 1}, stop))
         for message in self._chunks(messages, arguments, run_manager):
             chunk = ChatGenerationChunk(message=message)
             if run_manager:
@@ -499,6 +508,10 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     def _arguments(self, given: Arguments, stop: Stop) -> dict[str, Any]:
         return call_arguments(dict(self), given, stop)
 
+    def _chosen(self, arguments: Arguments) -> dict[str, Any]:
+        """Return a call's arguments with what was calibrated for its model, if that is wanted."""
+        return with_recipe(arguments, self._model_of(arguments))
+
     def _model_of(self, arguments: Arguments) -> SharedModel:
         """Return the model of a call with these arguments."""
         model, tokenizer = arguments["model"], arguments["tokenizer"]
@@ -506,7 +519,7 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
 
 
 def _message(outcome: Outcome, arguments: Arguments, missing: int = 0) -> AIMessage:
-    return message_of(outcome, _name(arguments["model"]), missing)
+    return message_of(outcome, _name(arguments["model"]), arguments["used"], missing)
 
 
 def _name(model: Any) -> str:

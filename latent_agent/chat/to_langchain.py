@@ -32,7 +32,7 @@ def _usage(outcome: Outcome) -> UsageMetadata:
     return counted
 
 
-def _metadata(outcome: Outcome, model_name: str, missing: int) -> dict[str, Any]:
+def _metadata(outcome: Outcome, model_name: str, recipe: str, missing: int) -> dict[str, Any]:
     """Return the response metadata: LangChain's own keys, and how the answer was made."""
     likely = {} if outcome.likely is None else {"logprobs": _logprobs(outcome.likely)}
     return {
@@ -42,6 +42,7 @@ def _metadata(outcome: Outcome, model_name: str, missing: int) -> dict[str, Any]
         **likely,
         "latent_agent": {
             "draft": outcome.draft,
+            "recipe": recipe,
             "rewards": [list(rewards) for rewards in outcome.rewards],
             "iterations": outcome.iterations,
             "source": outcome.source,
@@ -74,12 +75,13 @@ def _likely(token: "LikelyToken") -> dict[str, Any]:
     return {"token": token.text, "logprob": max(token.logprob, _LEAST), "bytes": text}
 
 
-def message_of(outcome: Outcome, model_name: str, missing: int = 0) -> AIMessage:
+def message_of(outcome: Outcome, model_name: str, recipe: str, missing: int = 0) -> AIMessage:
     """Return the answer as a message; of a thought LangChain makes a reasoning block.
 
     Args:
         outcome: The answer.
         model_name: The model's name.
+        recipe: What the call took from a recipe, in words.
         missing: How many of ``n`` answers nothing was left for.
     """
     return AIMessage(
@@ -97,7 +99,7 @@ def message_of(outcome: Outcome, model_name: str, missing: int = 0) -> AIMessage
             if call.malformed is not None
         ],
         usage_metadata=_usage(outcome),
-        response_metadata=_metadata(outcome, model_name, missing),
+        response_metadata=_metadata(outcome, model_name, recipe, missing),
     )
 
 

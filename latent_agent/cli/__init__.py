@@ -17,6 +17,7 @@ from latent_agent.cli.memory_limits import limits, record
 from latent_agent.cli.migrate import migrate
 from latent_agent.cli.prior import prior
 from latent_agent.cli.rate import rate
+from latent_agent.cli.recipe import recipe
 from latent_agent.cli.report import report
 from latent_agent.cli.serve import serve, serve_key
 from latent_agent.errors import LatentAgentError
@@ -45,6 +46,7 @@ memory.command()(record)
 memory.command()(rate)
 app.add_typer(memory, name="memory")
 app.add_typer(prior, name="prior")
+app.add_typer(recipe, name="recipe")
 
 
 def main() -> None:

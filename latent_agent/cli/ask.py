@@ -8,11 +8,11 @@ from rich.console import Console
 
 from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import (
+    ChatRecipe,
     Json,
     MaxIterations,
     MemoryAt,
     Model,
-    Recipe,
     RewardName,
     built_in_reward,
 )
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     model: Model = "bundled",
-    recipe: Recipe = "default",
+    recipe: ChatRecipe = "default",
     max_iterations: MaxIterations = None,
     temperature: Annotated[
         float | None, typer.Option(help="0 is greedy; by default the recipe's.")

@@ -36,7 +36,9 @@ def chat(
             help="The server's key. Others may see a command's options: better in the environment.",
         ),
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="default, latentseek or latentevolve.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="default, latentseek, latentevolve, or auto: as calibrated.")
+    ] = None,
     max_iterations: MaxIterations = None,
     temperature: Annotated[
         float | None, typer.Option(help="0 is greedy; by default the recipe's or the server's.")

@@ -15,6 +15,9 @@ Model = Annotated[
     str, typer.Option(help="'bundled', a Hugging Face id, or a local folder.", show_default=True)
 ]
 Recipe = Annotated[str, typer.Option(help="default, latentseek or latentevolve.")]
+ChatRecipe = Annotated[
+    str, typer.Option("--recipe", help="default, latentseek, latentevolve, or auto: as calibrated.")
+]
 MaxIterations = Annotated[
     int | None, typer.Option(help="Gradient steps at most (K); by default the recipe's.")
 ]

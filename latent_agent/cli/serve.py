@@ -9,11 +9,11 @@ import typer
 
 from latent_agent.cli.opening import USUAL, opens_model
 from latent_agent.cli.options import (
+    ChatRecipe,
     MaxIterations,
     MemoryAt,
     Model,
     Quiet,
-    Recipe,
     RewardName,
     built_in_reward,
 )
@@ -50,7 +50,7 @@ def serve(
     namespace: Annotated[
         str, typer.Option(help="Whose questions those are that name no namespace.")
     ] = "default",
-    recipe: Recipe = "default",
+    recipe: ChatRecipe = "default",
     max_iterations: MaxIterations = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Another setting, name=value; repeatable.")

@@ -28,6 +28,7 @@ def way_table(way: Mapping[str, Any], question_of: Callable[[int], str | None]) 
         ("forwarded", ", ".join(f"{n} {stage}" for stage, n in way["forwarded_tokens"].items())),
         ("from", origin(way)),
         *_recalled(way, question_of),
+        ("recipe", recipe if (recipe := way.get("recipe")) != "default" else None),
         ("error", way["error"] or way["memory_error"]),
     ):
         if text is not None:

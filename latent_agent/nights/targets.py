@@ -14,8 +14,9 @@ from latent_agent.nights.search_settings import newest_search
 from latent_agent.recall.memory_adapter import Embedder, embedder_name, shelf_reward
 from latent_agent.recall.open_memory import open_memory
 from latent_agent.recall.stored_search import StoredSearch
-from latent_agent.reward import Reward
-from latent_agent.settings import Settings, settings_for
+from latent_agent.recipes.auto import calibrated
+from latent_agent.reward import Reward, as_reward
+from latent_agent.settings import AUTO, Settings, settings_for
 from latent_memory import FEEDBACK, UNRATED, LatentMemory, Shelf, ShelfInfo
 
 
@@ -24,7 +25,7 @@ class ChatArguments(Protocol):
 
     model: Place
     tokenizer: Place
-    recipe: str
+    recipe: str | None
     reward: Any
     memory: Any
     namespace: str
@@ -98,8 +99,14 @@ def job_for(chat: ChatArguments, *, rated: bool = False) -> NightJob:
         )
     model = open_model(chat.model, chat.tokenizer, chat.load_options)
     given = {field.name: getattr(chat, field.name, None) for field in fields(Settings)}
-    search = settings_for(chat.recipe, **{**given, "stop": None})
-    reward = reward_for(search, chat.reward)
+    recipe, reward = chat.recipe, chat.reward
+    if recipe == AUTO:
+        judge = None if reward is None else as_reward(reward)
+        used = calibrated(model, given["chat_template_kwargs"] or {}, judge)
+        recipe, given = None, used.under(given)
+        reward = used.reward if reward is None else reward
+    search = settings_for(recipe, **{**given, "stop": None})
+    reward = reward_for(search, reward)
     embedder = None if chat.embeddings is None else embedder_name(chat.embeddings)
     shelf = Shelf(
         namespace=chat.namespace,

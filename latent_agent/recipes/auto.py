@@ -34,6 +34,13 @@ class Used:
     reward: Reward | None = None
     told: str = NONE_SAVED
 
+    def under(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings with the calibration's where one is not given, that is None."""
+        return {
+            name: self.settings.get(name) if value is None else value
+            for name, value in given.items()
+        }
+
 
 def calibrated(
     model: SharedModel, template: Mapping[str, Any], reward: Reward | None = None

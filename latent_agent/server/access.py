@@ -11,6 +11,7 @@ from latent_agent.server.errors import ApiError
 from latent_agent.server.keys import Key, Right
 from latent_agent.server.requests import ChatRequest
 from latent_agent.server.service import Service
+from latent_agent.settings import AUTO
 
 LOCAL = Key(name="local", namespaces=None, rights=frozenset(Right))
 """Who asks where there are no keys: somebody on this machine."""
@@ -146,11 +147,11 @@ class Access:
         """
         own, bounds = sent.latent_agent, self._service.bounds
         self._check_prompt(sent)
-        if own.recipe is not None:
+        if own.recipe not in (None, AUTO):
             raise ApiError(
                 400,
-                f"a recipe is the server's own, got {own.recipe!r}; leave it out, or start the "
-                "server with --recipe",
+                f"a recipe is the server's own, or {AUTO!r}, got {own.recipe!r}; leave it out, or "
+                "start the server with --recipe",
                 "unsupported_value",
                 param="latent_agent.recipe",
             )
@@ -171,7 +172,7 @@ class Access:
                     "beyond_bounds",
                     param=name,
                 )
-        given = own.model_dump(exclude={"namespace", "recipe", "progress"}, exclude_none=True)
+        given = own.model_dump(exclude={"namespace", "progress"}, exclude_none=True)
         chat = self._service.chat
         return {
             **given,

@@ -115,6 +115,7 @@ class OwnOptions(_Sent):
 
     Attributes:
         namespace: Whose question it is; by default the key's only one.
+        recipe: ``auto``: what was calibrated for the model; else the server's own.
         max_iterations: Rounds of the search at most; 0 is plain generation.
         width: Sets of latents that a round tries.
         drafts: Drafts in one batch.

@@ -73,8 +73,9 @@ def choose(candidates: Sequence[Candidate], plain: Sequence[bool], seed: int = 0
     for fold in range(FOLDS):
         held = order[fold::FOLDS]
         best = _best(candidates, drafts, sorted(set(order) - set(held)))
-        for place in held if best is not None else ():
-            outcomes[place] = float(best.picks[place])
+        if best is not None:
+            for place in held:
+                outcomes[place] = float(best.picks[place])
     return Choice(
         best=_best(candidates, drafts, order),
         right=estimate(outcomes, share=True),

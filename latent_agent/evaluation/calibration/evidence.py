@@ -54,7 +54,7 @@ class Evidence:
         rewards: The rewards, by name.
         costs: What rounds cost; None: there was no time.
         solved: Both searches, the truth for a judge; None: the same, or no plain answer is wrong.
-        proof: LatentSeek by a reward; None: it did not beat samples, or there was no time.
+        proof: LatentSeek by a reward; None: there is nothing to find, or was no time.
         late: Whether the minutes ended before the work.
     """
 

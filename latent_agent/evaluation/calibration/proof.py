@@ -1,6 +1,7 @@
 """LatentSeek by a reward that needs no truth, on questions that chose neither it nor its threshold.
 
-Done only where LatentSeek beats samples with the truth for a judge: else there is nothing to prove.
+Done only where LatentSeek finds any right answer with the truth for a judge: else there is nothing
+to prove.
 """
 
 from collections.abc import Mapping, Sequence

@@ -94,18 +94,21 @@ def _beside(found: Evidence) -> str:
     """Say what LatentSeek came to beside samples."""
     if found.solved is None:
         return ""
-    one, beyond = found.solved, shown(found.solved.difference)
+    one = found.solved
+    better = "" if shown(one.difference) else "; that it does better is not shown"
     said = (
         f" With the truth for a judge LatentSeek puts {_percent(one.latentseek)} of "
         f"{one.questions} wrong answers right in that time, {one.width} samples "
-        f"{_percent(one.samples)}"
+        f"{_percent(one.samples)}{better}."
     )
-    if not beyond:
-        return f"{said}; that it does better is not shown."
     if found.proof is None:
-        return f"{said}; there was no reward, or no time, to show it without the truth."
-    gain = _points(found.proof.gain.difference)
-    return f"{said}; by {found.proof.reward} it gains {gain} points over the plain answer."
+        tried = " There was no reward, or no time, to try it without the truth."
+        return said + (tried if one.latentseek.mean else "")
+    gain = found.proof.gain
+    return (
+        f"{said} By {found.proof.reward} it gains {_points(gain.difference)} points over the plain "
+        f"answer on {found.proof.questions} questions{'' if shown(gain) else ', not shown'}."
+    )
 
 
 def figures(found: Evidence) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 from latent_agent.call.parallel import in_parallel
 from latent_agent.errors import CallCancelled
 from latent_agent.evaluation.bench import Bench
-from latent_agent.evaluation.calibration.choosing import shown
 from latent_agent.evaluation.calibration.evidence import Evidence
 from latent_agent.evaluation.calibration.proof import Proof, judges, proof_of
 from latent_agent.evaluation.calibration.request import CalibrationRequest
@@ -49,7 +48,7 @@ from latent_agent.nights.watch import Halt, Watch
 from latent_agent.reward import Reward
 
 T = TypeVar("T")
-_SAMPLED, _SCORED, _SEARCHED, _PROVED = 0.45, 0.65, 0.85, 0.97
+_SAMPLED, _SCORED, _SEARCHED, _PROVED = 0.45, 0.6, 0.8, 0.97
 """Shares of the time by which each stage ends at the latest."""
 _TIMED = 5  # questions on which rounds are timed
 
@@ -206,8 +205,8 @@ class _Run:
         found: Solved | None,
         plain: Costs | None,
     ) -> Proof | None:
-        """Where LatentSeek found more by the truth: search by a reward, on questions not seen."""
-        if plain is None or found is None or not shown(found.difference):
+        """Where LatentSeek finds any by the truth: search by a reward, on questions not seen."""
+        if plain is None or found is None or not found.latentseek.mean:
             return None
         judge = judges(rewards, by_reward)
         if judge is None:
