@@ -14,6 +14,11 @@ _HEAD = (
     "not given comes from its recipe, then from these defaults. A value outside its range raises "
     "`SettingError`. This page is written by `make settings`.\n"
 )
+_RECIPES = (
+    "What a recipe sets in place of the defaults; `default` where none is given. With "
+    '`recipe="auto"` what [calibration](../how-to/calibrate.md) kept for the model is put over '
+    "`default`."
+)
 
 
 def page() -> str:
@@ -22,7 +27,7 @@ def page() -> str:
     for field in fields(Settings):
         meaning = field.metadata["meaning"]
         lines.append(f"| `{field.name}` | {_default(field)} | {_range(field)} | {meaning} |")
-    lines += ["", "## Recipes", "", "What a recipe sets in place of the defaults.", ""]
+    lines += ["", "## Recipes", "", _RECIPES, ""]
     lines += [f"| setting | {' | '.join(f'`{name}`' for name in RECIPES)} |"]
     lines += ["|---" * (len(RECIPES) + 1) + "|"]
     recipes = RECIPES.values()

@@ -125,13 +125,6 @@ class AnswerLog:
     def __init__(self) -> None:
         self.answers: list[Mapping[str, Any]] = []
 
-    def repeat(self, text: str, forwarded: int) -> None:
-        """Take in an answer that was judged before, which no call reports again."""
-        known = [one for one in self.answers if one["text"] == text and one["reward"] is not None]
-        if known:
-            again = {"repeated": True, "forwarded_tokens": forwarded}
-            self.answers.append({**known[0], **again})
-
     def __call__(self, event: str, details: Mapping[str, Any]) -> None:
         """Take in an event."""
         if event == "verdict":
@@ -207,7 +200,6 @@ def _points(checker: Checker, item: Item, answered: Answered) -> list[Point]:
             source=one["source"],
             checks=one["checks"],
             complete=one.get("complete", True),
-            repeated=one.get("repeated", False),
         )
         for number, one in enumerate(said)
     ]

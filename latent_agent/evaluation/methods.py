@@ -1,14 +1,11 @@
 """The methods that are compared, each a function of a bench and an item."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from latent_agent.call.call import Call
 from latent_agent.call.outcome import outcome_of, searched, unjudged
-from latent_agent.call.parallel import in_parallel
 from latent_agent.errors import BudgetSpent, EvaluationError, RewardError
 from latent_agent.evaluation.bench import NAMESPACE, Answered, AnswerLog, Bench, Method
 from latent_agent.evaluation.checking import KnownTruth
@@ -16,7 +13,7 @@ from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.records import best_said, most_voted
 from latent_agent.model.sampling import Sampler
 from latent_agent.recall.memory_adapter import TraceMemory
-from latent_agent.reward import Case, Reward, Score, SelfReward
+from latent_agent.reward import Case, Reward, Score
 from latent_agent.search.types import Candidate, SearchRecord, Trial
 
 STREAM = "latentseek+stream"
@@ -73,14 +70,6 @@ def best_of_n(bench: Bench, item: Item) -> Answered:
     return propose(bench, item, lambda _: _samples(bench), "sample")
 
 
-def judged_samples(bench: Bench, item: Item) -> Answered:
-    """The greedy answer and K sampled ones, all of them judged: what calibration is read from."""
-    if bench.shares and isinstance(bench.reward, SelfReward):
-        # All at once, judgements too; below they are taken one by one, each at its own cost.
-        _ahead(bench, item, Call.scored_draft, lambda call: list(call.attempts(_samples(bench))))
-    return propose(bench, item, lambda _: _samples(bench), "sample", through=True)
-
-
 def latentseek(bench: Bench, item: Item) -> Answered:
     """LatentSeek without a memory."""
     return bench.search(item)
@@ -118,9 +107,7 @@ def truthful(method: Method) -> Method:
     return judged_by_truth
 
 
-def propose(
-    bench: Bench, item: Item, proposals: Propose, source: str, *, through: bool = False
-) -> Answered:
+def propose(bench: Bench, item: Item, proposals: Propose, source: str) -> Answered:
     """Try the draft, then up to K prefixes that ``proposals`` makes of the call, by the judge.
 
     Args:
@@ -128,13 +115,12 @@ def propose(
         item: What is answered.
         proposals: Makes what is tried after the draft.
         source: What the answers' source is called.
-        through: Go on after an answer was accepted.
     """
     log = AnswerLog()
     call = bench.call(item, log)
     search = SearchRecord()
     try:
-        search.stopped = _tried(call, search, bench, proposals, source, log if through else None)
+        search.stopped = _tried(call, search, bench, proposals, source)
     except BudgetSpent as spent:
         search.stopped = spent.reason
     except RewardError as failure:
@@ -145,26 +131,15 @@ def propose(
     return Answered(outcome=outcome, answers=log.answers, choose=best_said)
 
 
-def _tried(
-    call: Call,
-    search: SearchRecord,
-    bench: Bench,
-    proposals: Propose,
-    source: str,
-    through: AnswerLog | None,
-) -> str:
-    """Try them; ``through``: go on after one was accepted, and log what is repeated."""
+def _tried(call: Call, search: SearchRecord, bench: Bench, proposals: Propose, source: str) -> str:
+    """Try the draft and what is proposed; return why that ended."""
     settings, draft = bench.settings, call.scored_draft()
-    if search.add_starts([draft], settings.threshold) and through is None:
+    if search.add_starts([draft], settings.threshold):
         return "threshold"
     for row in proposals(call):
-        logged = 0 if through is None else len(through.answers)
         trial = call.attempt(row, source)
-        if through is not None and len(through.answers) == logged:
-            through.repeat(trial.text, call.budget.total)
         search.iterations += 1
-        accepted = search.add_round([(draft.latents, [trial])], settings.threshold)
-        if accepted and through is None:
+        if search.add_round([(draft.latents, [trial])], settings.threshold):
             return "threshold"
     return "iterations"
 
@@ -181,18 +156,6 @@ def _samples(bench: Bench) -> list[Candidate]:
 
     bench.expect(samplers())
     return [Candidate(sampler=sampler) for sampler in samplers()]
-
-
-def _ahead(bench: Bench, item: Item, *parts: Callable[[Call], object]) -> None:
-    """Do parts of a method at the same time, in calls of their own, for the pool to hold."""
-
-    def do(part: Callable[[Call], object]) -> None:
-        with suppress(Exception):  # what fails here fails again where it is noted
-            part(bench.call(item, AnswerLog()))
-
-    jobs = [partial(do, part) for part in parts]
-    for _ in in_parallel(jobs, len(jobs), bench.cancelled):
-        pass
 
 
 def alone(bench: Bench) -> Bench:
@@ -233,5 +196,4 @@ METHODS: Mapping[str, Method] = {
     "latentseek+prior": with_prior,
     "latentseek+both": with_both,
     STREAM: along_the_stream,
-    "judged-samples": judged_samples,
 }

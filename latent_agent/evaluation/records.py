@@ -25,7 +25,6 @@ class Point:
         source: Where the answer comes from.
         checks: The judge's single findings.
         complete: Whether it ended by itself, and not at a limit.
-        repeated: Whether it was judged before, word for word.
     """
 
     forwarded: int
@@ -37,7 +36,6 @@ class Point:
     source: str = "draft"
     checks: Mapping[str, float] = field(default_factory=dict[str, float])
     complete: bool = True
-    repeated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,7 +115,7 @@ def test_on_a_terminal_it_is_one_line_that_is_rewritten() -> None:
     ("words", "stage"),
     [
         (("evaluate", "--methods", "greedy", "--questions", "2"), "answering: 1 of 2"),
-        (("calibrate", "--questions", "2", "--samples", "1"), "answering: 1 of 2"),
+        (("calibrate", "--questions", "10", "--samples", "2"), "scoring: 1 of 10"),
     ],
     ids=["evaluate", "calibrate"],
 )

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import math
 import os
 import shutil
 import signal
@@ -23,11 +22,10 @@ from latent_agent.chat.chat_model import ChatLatentSeek
 from latent_agent.cli import app
 from latent_agent.cli.evaluate import given_settings
 from latent_agent.errors import EvaluationError, SettingError
-from latent_agent.evaluation.calibration import calibrate
 from latent_agent.evaluation.checking import WORLD, checker_by
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.plots import draw_all, draw_settings, line_figures
-from latent_agent.evaluation.records import Point, Record, read_records
+from latent_agent.evaluation.records import Record, read_records
 from latent_agent.evaluation.report import write_report
 from latent_agent.evaluation.run import evaluate, peek
 from latent_agent.evaluation.setup import EvaluationRequest, experiment, written
@@ -77,7 +75,7 @@ def of(small, method: str) -> list[Record]:
 
 
 def test_every_method_answers_every_question(small):
-    methods = set(KNOWN) - {"judged-samples"}
+    methods = set(KNOWN)
     assert len({record.key for record in small.records}) == len(small.records) == 7 * len(methods)
     assert {record.method for record in small.records} == methods
     assert [record.error for record in small.records if record.error] == []
@@ -588,94 +586,6 @@ def test_a_look_at_a_run_that_goes_on(small, tmp_path):
     (tmp_path / "settings.json").write_bytes((small.folder / "settings.json").read_bytes())
     finished, _ = peek(tmp_path)
     assert len(finished.records) == 2 * methods  # only what all methods have answered
-
-
-def judged(*verdicts: tuple[bool, bool], number: int = 0) -> Record:
-    """A record of judged samples, each (right, accepted); the best is taken as the product does."""
-    points = [
-        Point(
-            forwarded=place, text=str(place), right=right, answer_right=right,
-            reward=-0.1 if accepted else -0.9, accepted=accepted, checks={"correct": accepted},
-        )
-        for place, (right, accepted) in enumerate(verdicts)
-    ]  # fmt: skip
-    best = next((point for point in points if point.accepted), points[0])
-    return Record(
-        method="judged-samples", seed=0, item=str(number), place=number, points=points,
-        right=best.right,
-    )  # fmt: skip
-
-
-GOOD = ((False, False), (True, True))
-BAD = ((True, False), (False, True))
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "advice", "accepts", "refusals"),
-    [
-        ([GOOD] * 30, "Switch self-reward on", 0.0, 0.0),
-        ([BAD] * 30, "Leave self-reward off", 1.0, 1.0),
-        ([GOOD, BAD] * 3, "Not shown either way", 0.5, 0.5),
-        ([((True, True), (False, False))] * 30, "There is little to gain", 0.0, 0.0),
-        ([GOOD], "Not shown either way: 1 question is too few", 0.0, 0.0),
-        ([BAD], "Not shown either way: 1 question is too few", 1.0, 1.0),
-        ([GOOD] * 5, "Not shown either way: 5 questions are too few", 0.0, 0.0),
-        ([GOOD] * 6, "Switch self-reward on", 0.0, 0.0),
-        ([BAD] * 5, "Not shown either way: 5 questions are too few", 1.0, 1.0),
-        ([BAD] * 6, "Leave self-reward off", 1.0, 1.0),
-        ([((True, True), (False, False))] * 4, "Not shown either way: 4 questions", 0.0, 0.0),
-    ],
-)
-def test_a_recommendation_follows_the_evidence(verdicts, advice, accepts, refusals):
-    records = [judged(*pairs, number=number) for number, pairs in enumerate(verdicts)]
-    found = calibrate(records)
-    assert found["recommendation"].startswith(advice)
-    for figures in (found["verdict"], found["checks"]["correct"]):
-        assert figures["false_accepts"]["mean"] == accepts
-        assert figures["false_refusals"]["mean"] == refusals
-
-
-SAME = ((True, True), (False, False))
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "more"),
-    [
-        ([GOOD], 5),
-        ([BAD] * 3, 3),
-        ([GOOD] * 2 + [SAME] * 8, 19),
-        ([GOOD] * 6 + [BAD] * 2 + [SAME] * 12, 28),
-        ([SAME], 21),
-    ],
-)
-def test_too_few_questions_to_recommend_say_how_many_more_would_do(verdicts, more):
-    def advised(pairs):
-        records = [judged(*pairs, number=number) for number, pairs in enumerate(pairs)]
-        return calibrate(records)["recommendation"]
-
-    assert f"about {more} more would do" in advised(verdicts)
-    times = 1 + math.ceil(more / len(verdicts))  # in the same shares
-    assert "Not shown" not in advised(verdicts * times)
-    even = advised([GOOD, BAD])
-    assert "calibrate on several times as many" in even
-    assert "would do" not in even
-
-
-def test_calibrating_the_bundled_model(tmp_path):
-    result = CliRunner().invoke(
-        app,
-        ["calibrate", "--questions", "3", "--samples", "2", "--out", str(tmp_path / "c"), "--json"],
-    )
-    assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert found["questions"] == 3
-    assert found["answers"] >= 3
-    assert set(found["checks"]) == {"correct", "understood", "calculation", "clear"}
-    assert found["by_truth"]["mean"] >= found["draft"]["mean"]
-    shown = CliRunner().invoke(
-        app, ["calibrate", "--questions", "3", "--samples", "2", "--out", str(tmp_path / "c")]
-    )
-    assert "Wrong accepted" in shown.output
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from latent_agent.nights.job import Watch
 pytestmark = pytest.mark.timeout(600)
 
 METHODS = (
-    "greedy,self-consistency,best-of-n,judged-samples,best-of-n:sampling=0.7,best-of-n+psrm,"
+    "greedy,self-consistency,best-of-n,best-of-n:sampling=0.7,best-of-n+psrm,"
     "latentseek,latentseek+psrm,latentseek:judge=checks,latentseek:verdict=logits,noise,flip"
 )
 ASKED = EvaluationRequest(
@@ -158,26 +158,6 @@ def test_each_answer_is_written_once_and_the_samples_in_one_batch(
     run(TOGETHER, tmp_path)
     assert len(rows) == len(set(rows))
     assert [count for count in batches if count] == [3] * 4
-
-
-def test_what_is_judged_for_a_calibration_is_written_and_judged_in_one_batch_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batches: list[int] = []
-    write = CachedSequence.write
-
-    def seen(self: CachedSequence, new: Sequence[Writing], stage: Any) -> list[Completion]:
-        if stage != "draft":
-            batches.append(len(new))
-        return write(self, new, stage)
-
-    monkeypatch.setattr(CachedSequence, "write", seen)
-    (greedy, judged) = run(
-        replace(ASKED, methods="judged-samples", questions=1, at_once=1), tmp_path
-    ).records
-    different = len({point.text for point in judged.points} - {greedy.text})
-    assert different > 0
-    assert sorted(batches) == sorted([3, 4, 4 * different])  # samples, and four checks of each
 
 
 @pytest.mark.slow

@@ -41,7 +41,6 @@ NOT_RUN: dict[str, list[str]] = {
         "from langchain_core.prompts import ChatPromptTemplate: a download",
     ],
     "docs/evaluation.md": [
-        "latent-agent calibrate --model MODEL --data QUESTIONS.jsonl: MODEL stands for yours",
         "latent-agent evaluate --model MODEL --data QUESTIONS.jsonl --train OTHERS.jsonl "
         "--methods all --out FOLDER: MODEL stands for yours",
         "# Sensitivity of the search as published: rho, learning rate, K, the judge's mistakes: "
@@ -53,6 +52,10 @@ NOT_RUN: dict[str, list[str]] = {
     ],
     "docs/bundled-model.md": [
         "python -m dev.bundled_model.train --out first --compiled: takes hours",
+    ],
+    "docs/how-to/calibrate.md": [
+        "latent-agent calibrate --model MODEL --data QUESTIONS.jsonl --budget 3x --minutes 45 "
+        "--save: MODEL stands for yours",
     ],
     "docs/how-to/chat.md": ['pip install "latent-agent[chat]": wants a person'],
     "docs/how-to/memory-pages.md": [
