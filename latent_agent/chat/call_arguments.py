@@ -12,7 +12,7 @@ from latent_agent.chat.setting_arguments import SETTING_NAMES
 from latent_agent.errors import SettingError
 from latent_agent.model.options import LOAD_OPTIONS
 from latent_agent.model.registry import SharedModel
-from latent_agent.recipes.auto import calibrated
+from latent_agent.recipes.warn_once import warn_once
 from latent_agent.reward import FeedbackReward, OutcomeReward, Reward, as_reward
 from latent_agent.setting_rules import stop_texts
 from latent_agent.settings import AUTO, Settings, settings_for
@@ -54,6 +54,8 @@ def with_recipe(arguments: Arguments, model: SharedModel) -> dict[str, Any]:
     recipe, reward = arguments["recipe"], arguments["reward"]
     if recipe != AUTO:
         return {**arguments, "used": recipe or "default"}
+    from latent_agent.recipes.auto import calibrated
+
     template = arguments["chat_template_kwargs"] or {}
     used = calibrated(model, template, None if reward is None else as_reward(reward))
     settings = used.under({name: arguments[name] for name in SETTING_NAMES})
@@ -88,6 +90,12 @@ def agent_of(arguments: Arguments, settings: Settings, model: SharedModel) -> "L
     from latent_agent.call.agent import LatentAgent, reward_for
 
     reward = reward_for(settings, arguments["reward"])
+    if reward.needs_threshold and reward.threshold is None and arguments["threshold"] is None:
+        warn_once(
+            f"a threshold must be calibrated for the reward {reward.id!r}, got none, so that "
+            f"{settings.threshold!r} of the settings holds; run latent-agent calibrate --save and "
+            "give recipe='auto', or give threshold="
+        )
     form = form_of(arguments)
     memory = _memory(arguments, reward, form)
     if isinstance(reward, FeedbackReward):  # the first start stands: others would be for nothing

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.table import Table
 
 from latent_agent.cli.opening import USUAL, opens_model
-from latent_agent.cli.options import ChatRecipe, Json, MaxIterations, Model, built_in_reward
+from latent_agent.cli.options import Json, MaxIterations, Model, Recipe, built_in_reward
 from latent_agent.model.options import LoadOptions
 from latent_agent.server.memory_page.texts import rewards_text
 
@@ -33,7 +33,7 @@ def demo(
         str, typer.Option(help="train, validation, test; unseen, reworded (kept out of training).")
     ] = "test",
     seed: Annotated[int, typer.Option(help="Which questions are drawn.", min=0)] = 0,
-    recipe: ChatRecipe = "default",
+    recipe: Recipe = "default",
     max_iterations: MaxIterations = None,
     reward: Annotated[
         str, typer.Option(help="A built-in's name, 'psrm' (the known truth) or module:attribute.")

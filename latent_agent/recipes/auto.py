@@ -1,6 +1,5 @@
 """``recipe="auto"``: what was calibrated for a model stands where nothing was given."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,15 +8,12 @@ from latent_agent.errors import RecipeError, RewardError
 from latent_agent.model.registry import SharedModel
 from latent_agent.recipes.saved import SavedRecipe
 from latent_agent.recipes.store import load, path_of, saved
+from latent_agent.recipes.warn_once import warn_once
 from latent_agent.reward import Reward
 from latent_agent.reward.rebuild import reward_from_id
 from latent_memory import LocationError
-from latent_memory.fork_renewal import ForkSafeLock
 
 NONE_SAVED = "none saved"
-
-_warned = set[str]()
-_lock = ForkSafeLock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +62,7 @@ def calibrated(
             told=recipe.named,
         )
     except (RecipeError, RewardError, LocationError) as error:
-        _warn_once(str(error))
+        warn_once(f"the calibration is not used: {error}")
         return Used()
 
 
@@ -108,11 +104,3 @@ def _threshold(recipe: SavedRecipe, reward: Reward) -> Used:
 def _rebuilt(recipe: SavedRecipe) -> Reward:
     assert recipe.reward is not None
     return reward_from_id(recipe.rewards[recipe.reward].id)
-
-
-def _warn_once(text: str) -> None:
-    with _lock:
-        if text in _warned:
-            return
-        _warned.add(text)
-    warnings.warn(f"the calibration is not used: {text}", stacklevel=2)

@@ -71,6 +71,9 @@ class Reward(ABC):
 
     threshold: float | None = None
 
+    needs_threshold: bool = False
+    """Whether its numbers mean nothing beside the settings' threshold: it must be calibrated."""
+
     relative: bool = False
     """Whether a score means something beside the scores of a question's other answers alone. Calls
     sample answers beside their draft then, and let it see what was scored before."""

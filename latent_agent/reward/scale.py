@@ -24,6 +24,8 @@ class ScaleReward(Reward):
             it was calibrated for the model.
     """
 
+    needs_threshold = True
+
     def __init__(self, *, final_only: bool = False, threshold: float | None = None) -> None:
         self.final_only, self.threshold = final_only, threshold
 

@@ -63,6 +63,7 @@ class SelfReward(Reward):
             )
         self._kind, self._strict, self._verdict = kind, strict, verdict
         self._max_tokens = max_tokens
+        self.needs_threshold = verdict == "probability" and len(self._weights) == 1  # P(True)
 
     @property
     def id(self) -> str:

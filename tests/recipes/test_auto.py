@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from latent_agent import AgreementReward, ChatLatentSeek, ScaleReward
+from latent_agent import (
+    AgreementReward,
+    ChatLatentSeek,
+    EquationReward,
+    ScaleReward,
+    SelfReward,
+)
 from latent_agent.cli import app
 from latent_agent.errors import RecipeError, SettingError
 from latent_agent.model.registry import open_model
@@ -30,7 +36,7 @@ def kept(id: str, threshold: float | None = -0.4) -> KeptReward:
 REWARDS = {
     "agreement": kept(AgreementReward().id),
     "scale": kept(ScaleReward().id),
-    "blind": kept(ScaleReward(final_only=True).id, None),
+    "blind": kept(EquationReward().id, None),
 }
 
 
@@ -89,10 +95,22 @@ def test_a_given_reward_takes_its_threshold_alone() -> None:
     assert found["recipe"] == "auto: threshold, calibrated 2026-05-04"
 
 
+def test_a_scale_without_a_threshold_says_so_once() -> None:
+    scale = SelfReward(weights={"correct": 2.0}, verdict="probability")
+    given: dict[str, Any] = {"recipe": None, "max_iterations": 0}
+    with pytest.warns(UserWarning, match="a threshold must be calibrated for the reward"):
+        answered(reward=scale, **given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        answered(reward=scale, **given)
+        answered(reward=ScaleReward(threshold=-0.3), **given)
+        answered(reward=ScaleReward(), threshold=-0.3, **given)
+
+
 @pytest.mark.parametrize(
     ("reward", "says"),
     [
-        (ScaleReward(final_only=True), "found none; calibrate with more questions"),
+        (EquationReward(), "found none; calibrate with more questions"),
         (AgreementReward(least=7), "must be of the same reward.*--reward"),
     ],
 )

@@ -43,6 +43,12 @@ def test_an_answer_says_how_it_came_about(client: openai.OpenAI) -> None:
     assert own["latent_agent"]["trace_id"] is not None
 
 
+def test_a_request_may_ask_for_what_was_calibrated(client: openai.OpenAI) -> None:
+    own: Any = {"latent_agent": {"recipe": "auto", "max_iterations": 0}}
+    answer = client.chat.completions.create(model="bundled", messages=ASKED, extra_body=own)
+    assert (answer.model_extra or {})["latent_agent"]["recipe"] == "auto: none saved"
+
+
 def test_a_stream_is_the_answer(client: openai.OpenAI) -> None:
     chunks = list(
         client.chat.completions.create(
