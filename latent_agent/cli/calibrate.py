@@ -129,7 +129,7 @@ def _show(found: Mapping[str, Any]) -> None:
     console = Console()
     said = [f"{found['answers']} answers to {found['sampled']} of {found['wanted']} questions"]
     if found["late"]:
-        said.append(f"the {found['minutes']:g} minutes are over")
+        said.append(f"{found['minutes']:g} minutes were too short for all of it")
     if found["cut_off"]:
         said.append(f"{found['cut_off']} longer than --max-tokens, which count as wrong")
     console.print("; ".join(said) + ".", highlight=False)

@@ -53,7 +53,7 @@ def recipe(**given: Any) -> SavedRecipe:
 
 
 def answered(**given: Any) -> Mapping[str, Any]:
-    call: dict[str, Any] = {"recipe": "auto", "memory": None, **given}
+    call: dict[str, Any] = {"model": "bundled", "recipe": "auto", "memory": None, **given}
     return ChatLatentSeek(**call).invoke(ASKED).response_metadata["latent_agent"]
 
 
@@ -83,7 +83,7 @@ def test_what_is_given_goes_before_what_was_saved() -> None:
     save(recipe())
     found = answered(max_iterations=0)
     assert (found["stopped"], found["rewards"]) == ("unjudged", [])
-    call = ChatLatentSeek(memory=None, max_iterations=2).invoke(
+    call = ChatLatentSeek(model="bundled", memory=None, max_iterations=2).invoke(
         ASKED, recipe="auto", threshold=-0.01
     )
     assert call.response_metadata["latent_agent"]["iterations"] == 2
@@ -160,14 +160,15 @@ def test_other_prompts_are_another_model() -> None:
 def test_a_night_searches_and_judges_as_calls_do(tmp_path: Path) -> None:
     save(recipe())
     memory = tmp_path / "memory.sqlite3"
-    job = job_for(ChatLatentSeek(recipe="auto", memory=memory, drafts=6))
+    job = job_for(ChatLatentSeek(model="bundled", recipe="auto", memory=memory, drafts=6))
+    assert job.reward is not None
     assert job.reward.id == AgreementReward().id
     assert (job.search.drafts, job.search.threshold) == (6, -1.0)
 
 
 def test_an_unknown_recipe_is_refused() -> None:
     with pytest.raises(SettingError, match="latentevolve, or auto in a chat model, got 'best'"):
-        ChatLatentSeek(recipe="best")
+        ChatLatentSeek(model="bundled", recipe="best")
 
 
 def test_a_file_is_replaced_whole() -> None:

@@ -55,7 +55,7 @@ class Evidence:
         costs: What rounds cost; None: there was no time.
         solved: Both searches, the truth for a judge; None: the same, or no plain answer is wrong.
         proof: LatentSeek by a reward; None: there is nothing to find, or was no time.
-        late: Whether the minutes ended before the work.
+        late: Whether the minutes ended before some of the work.
     """
 
     request: CalibrationRequest

@@ -102,6 +102,7 @@ class _Run:
         plain = costs([*self._time(sampled[:_TIMED], halt)])
         found = self._search(wrong, plain, halt)
         proof = self._prove(rewards, by_reward, found, plain)
+        cut = len(both) < len(self._items) or self._until(_PROVED).is_set()
         return Evidence(
             request=self._asked,
             pool=self._pool.settings,
@@ -112,7 +113,7 @@ class _Run:
             costs=plain,
             solved=found,
             proof=proof,
-            late=self._until(_PROVED).is_set(),
+            late=cut,
         )
 
     def _until(self, share: float) -> Halt:
