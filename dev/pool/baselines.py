@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latent_agent.evaluation.pool_file import Asked
+from latent_agent.evaluation.pool_file import PooledQuestion
 from latent_agent.evaluation.records import most_voted
 from latent_agent.evaluation.statistics import Estimate, estimate
 
@@ -33,11 +33,11 @@ class Baselines:
     tokens: float
 
 
-def baselines(asked: Sequence[Asked]) -> Baselines:
+def baselines(asked: Sequence[PooledQuestion]) -> Baselines:
     """Return what a pool comes to without a reward."""
     everything = [answer for one in asked for answer in one.answers]
 
-    def voted(one: Asked) -> bool:
+    def voted(one: PooledQuestion) -> bool:
         finals = [answer.final if answer.whole else None for answer in one.answers]
         return one.answers[most_voted(finals)].right
 

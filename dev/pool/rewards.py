@@ -10,7 +10,7 @@ from latent_agent import (
     WeightedSum,
 )
 from latent_agent.evaluation.pool_answers import cases
-from latent_agent.evaluation.pool_file import Asked
+from latent_agent.evaluation.pool_file import PooledQuestion
 from latent_agent.reward import Reward
 
 FREE: Mapping[str, Reward] = {
@@ -29,6 +29,6 @@ FREE: Mapping[str, Reward] = {
 """Rewards that cost nothing once answers are there."""
 
 
-def scored(reward: Reward, asked: Sequence[Asked]) -> list[list[float]]:
+def scored(reward: Reward, asked: Sequence[PooledQuestion]) -> list[list[float]]:
     """Return the scores of all answers, a row a question, by a reward that needs no model."""
     return [[score.value for score in reward.score_round(cases(one))] for one in asked]

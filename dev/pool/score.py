@@ -21,7 +21,7 @@ from latent_agent.cli.watching import watching
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.notes import Notes
 from latent_agent.evaluation.pool_answers import cases, dtype_of
-from latent_agent.evaluation.pool_file import Asked, PoolFile, differing
+from latent_agent.evaluation.pool_file import PooledQuestion, PoolFile, differing
 from latent_agent.model.budget import Budget
 from latent_agent.model.options import LoadOptions
 from latent_agent.model.registry import SharedModel, open_model
@@ -83,7 +83,7 @@ def score(
 
 
 def _score(
-    judge: SharedModel, reward: Reward, asked: Asked, cancelled: threading.Event
+    judge: SharedModel, reward: Reward, asked: PooledQuestion, cancelled: threading.Event
 ) -> dict[str, Any]:
     """Return a question's line: the scores of its answers, and what they cost."""
     began, budget = time.perf_counter(), Budget(cancelled=cancelled)

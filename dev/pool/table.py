@@ -13,7 +13,7 @@ from dev.pool.rewards import FREE, scored
 from latent_agent.cli.options import Json
 from latent_agent.errors import EvaluationError
 from latent_agent.evaluation.notes import Notes
-from latent_agent.evaluation.pool_file import Asked, PoolFile
+from latent_agent.evaluation.pool_file import PooledQuestion, PoolFile
 from latent_agent.evaluation.reward_figures import Figures, Scores, figures
 from latent_agent.evaluation.statistics import Estimate
 
@@ -84,7 +84,7 @@ def _judged(path: Path) -> Judged:
 
 
 def compared(
-    asked: Sequence[Asked], judged: Sequence[Judged], seed: int = 0
+    asked: Sequence[PooledQuestion], judged: Sequence[Judged], seed: int = 0
 ) -> tuple[Baselines, dict[str, Figures]]:
     """Return a pool's figures, without a reward and by each; questions not judged are left out."""
     by_reward = {
@@ -128,7 +128,7 @@ def shown(
     yield ""
 
 
-def _rights(asked: Sequence[Asked]) -> list[list[bool]]:
+def _rights(asked: Sequence[PooledQuestion]) -> list[list[bool]]:
     return [[answer.right for answer in one.answers] for one in asked]
 
 

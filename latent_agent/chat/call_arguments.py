@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from latent_agent.call.answer_format import Form
+from latent_agent.call.recipes.warn_once import warn_once
 from latent_agent.chat.setting_arguments import SETTING_NAMES
 from latent_agent.errors import SettingError
 from latent_agent.model.options import LOAD_OPTIONS
 from latent_agent.model.registry import SharedModel
-from latent_agent.recipes.warn_once import warn_once
 from latent_agent.reward import FeedbackReward, OutcomeReward, Reward, as_reward
 from latent_agent.setting_rules import stop_texts
 from latent_agent.settings import AUTO, Settings, settings_for
@@ -54,7 +54,7 @@ def with_recipe(arguments: Arguments, model: SharedModel) -> dict[str, Any]:
     recipe, reward = arguments["recipe"], arguments["reward"]
     if recipe != AUTO:
         return {**arguments, "used": recipe or "default"}
-    from latent_agent.recipes.auto import calibrated
+    from latent_agent.call.recipes.auto import calibrated
 
     template = arguments["chat_template_kwargs"] or {}
     used = calibrated(model, template, None if reward is None else as_reward(reward))

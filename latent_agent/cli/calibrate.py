@@ -91,7 +91,7 @@ def calibrate(
 
 
 def _kept(recipe: Any) -> str:
-    from latent_agent.recipes.store import save
+    from latent_agent.call.recipes.store import save
 
     return str(save(recipe))
 

@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from latent_agent.call.recipes.saved import SavedRecipe
+from latent_agent.call.recipes.store import find, load, saved
 from latent_agent.cli.options import Json, Yes, confirm
 from latent_agent.cli.plain_text import plain
-from latent_agent.recipes.saved import SavedRecipe
-from latent_agent.recipes.store import find, load, saved
 
 recipe = typer.Typer(
     help="Look at what `calibrate --save` kept, and delete it.", no_args_is_help=True

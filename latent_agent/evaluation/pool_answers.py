@@ -9,7 +9,7 @@ import torch
 
 from latent_agent.evaluation.checking import FITTING, Checker
 from latent_agent.evaluation.items import Item, digest
-from latent_agent.evaluation.pool_file import Answer, Asked
+from latent_agent.evaluation.pool_file import PooledAnswer, PooledQuestion
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn, transcript
 from latent_agent.model.engine import AnswerLimits, Completion, Engine, Writing
@@ -87,13 +87,13 @@ def write_answers(
 
 def checked(
     item: Item, written: Sequence[Completion], tokens: int, checker: Checker = FITTING
-) -> Asked:
+) -> PooledQuestion:
     """Return a question with its answers, compared with the truth.
 
     Not done where they are written: in other threads nothing stops a comparison of formulas.
     """
     answers = [
-        Answer(
+        PooledAnswer(
             text=one.text,
             final=checker.final(item, one.text),
             right=one.finish == "stop" and checker.is_right(item, one.text),
@@ -103,13 +103,13 @@ def checked(
         )
         for one in written
     ]
-    return Asked(
+    return PooledQuestion(
         key=item.key, question=item.question, truth=item.truth, family=item.family,
         choices=item.choices, answers=answers, tokens=tokens,
     )  # fmt: skip
 
 
-def cases(asked: Asked, judge: Judge | None = None) -> list[Case]:
+def cases(asked: PooledQuestion, judge: Judge | None = None) -> list[Case]:
     """Return a question's answers as one round, as rewards see it."""
     conversation = transcript([Turn("user", asked.question)])
     return [

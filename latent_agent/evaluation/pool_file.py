@@ -12,7 +12,7 @@ _DIGITS = 4  # of a log-probability
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class PooledAnswer:
     """One answer of a pool.
 
     Attributes:
@@ -38,7 +38,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class PooledQuestion:
     """A question with its answers; the first is greedy.
 
     Attributes:
@@ -56,7 +56,7 @@ class Asked:
     truth: str
     family: str
     choices: tuple[str, ...]
-    answers: Sequence[Answer]
+    answers: Sequence[PooledAnswer]
     tokens: int
 
 
@@ -94,7 +94,7 @@ class PoolFile:
             )
         self.asked = [_asked(row) for row in self._notes.rows[1:]]
 
-    def add(self, asked: Asked) -> None:
+    def add(self, asked: PooledQuestion) -> None:
         """Write down a question that was answered, at once."""
         row = asdict(asked)
         for answer, one in zip(row["answers"], asked.answers, strict=True):
@@ -110,9 +110,9 @@ def differing(known: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     return next((name for name in names if known.get(name) != given.get(name)), None)
 
 
-def _asked(row: Mapping[str, Any]) -> Asked:
+def _asked(row: Mapping[str, Any]) -> PooledQuestion:
     answers = [
-        Answer(
+        PooledAnswer(
             text=one["text"],
             final=one["final"],
             right=one["right"],
@@ -122,7 +122,7 @@ def _asked(row: Mapping[str, Any]) -> Asked:
         )
         for one in row["answers"]
     ]
-    return Asked(
+    return PooledQuestion(
         key=row["key"],
         question=row["question"],
         truth=row["truth"],

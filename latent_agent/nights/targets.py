@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any, Protocol
 
 from latent_agent.call.agent import reward_for
+from latent_agent.call.recipes.auto import calibrated
 from latent_agent.errors import PriorError, SettingError
 from latent_agent.model.options import LoadOptions
 from latent_agent.model.places import Place
@@ -14,7 +15,6 @@ from latent_agent.nights.search_settings import newest_search
 from latent_agent.recall.memory_adapter import Embedder, embedder_name, shelf_reward
 from latent_agent.recall.open_memory import open_memory
 from latent_agent.recall.stored_search import StoredSearch
-from latent_agent.recipes.auto import calibrated
 from latent_agent.reward import Reward, as_reward
 from latent_agent.settings import AUTO, Settings, settings_for
 from latent_memory import FEEDBACK, UNRATED, LatentMemory, Shelf, ShelfInfo

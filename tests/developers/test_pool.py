@@ -13,7 +13,7 @@ from dev.pool.baselines import baselines
 from dev.pool.table import compared, shown
 from latent_agent.evaluation.items import load_items
 from latent_agent.evaluation.pool_answers import by_turns
-from latent_agent.evaluation.pool_file import Answer, Asked, PoolFile
+from latent_agent.evaluation.pool_file import PooledAnswer, PooledQuestion, PoolFile
 from latent_agent.evaluation.reward_figures import area, balanced, best_of, figures, ranked
 from latent_agent.model.budget import Budget
 from latent_agent.model.conversation import Turn
@@ -128,9 +128,9 @@ def test_families_take_turns() -> None:
     )
 
 
-def asked(*rights: bool, finals: str | None = None) -> Asked:
+def asked(*rights: bool, finals: str | None = None) -> PooledQuestion:
     answers = [
-        Answer(
+        PooledAnswer(
             text=f"The answer is {int(right) if finals is None else finals[place]}.",
             final=str(int(right)) if finals is None else finals[place],
             right=right,
@@ -140,7 +140,7 @@ def asked(*rights: bool, finals: str | None = None) -> Asked:
         )
         for place, right in enumerate(rights)
     ]
-    return Asked(
+    return PooledQuestion(
         key=repr(rights), question="q", truth="1", family="", choices=(), answers=answers, tokens=9
     )
 

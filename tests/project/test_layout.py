@@ -16,7 +16,7 @@ SQL = ("sqlalchemy", "alembic", "sqlite3")
 # The packages of latent_agent; each imports only from those before it.
 ORDER = (
     *("tools", "model", "reward", "teaching", "search", "recall", "call"),
-    *("telemetry", "recipes", "chat", "nights", "doctor", "evaluation", "server", "cli"),
+    *("telemetry", "chat", "nights", "doctor", "evaluation", "server", "cli"),
 )
 
 

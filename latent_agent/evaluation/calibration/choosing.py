@@ -12,7 +12,7 @@ _CHANCE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class JudgedRound:
     """A round of answers of which a reward takes the best.
 
     Attributes:
@@ -40,7 +40,7 @@ class Choice:
         gain: That less the plain answer.
     """
 
-    best: Candidate | None
+    best: JudgedRound | None
     right: Estimate
     gain: Comparison
 
@@ -58,7 +58,7 @@ def shown(gain: Comparison) -> bool:
     return gain.difference.low > 0 and gain.p < _CHANCE
 
 
-def choose(candidates: Sequence[Candidate], plain: Sequence[bool], seed: int = 0) -> Choice:
+def choose(candidates: Sequence[JudgedRound], plain: Sequence[bool], seed: int = 0) -> Choice:
     """Choose by folds of the questions: what is chosen on four fifths is shown on the fifth.
 
     Args:
@@ -84,14 +84,14 @@ def choose(candidates: Sequence[Candidate], plain: Sequence[bool], seed: int = 0
 
 
 def _best(
-    candidates: Sequence[Candidate], drafts: Sequence[float], places: Sequence[int]
-) -> Candidate | None:
+    candidates: Sequence[JudgedRound], drafts: Sequence[float], places: Sequence[int]
+) -> JudgedRound | None:
     """Return the candidate with the most right answers, of equal ones the cheapest.
 
     None: none has more than the plain answer.
     """
 
-    def right(candidate: Candidate) -> float:
+    def right(candidate: JudgedRound) -> float:
         return fmean([float(candidate.picks[place]) for place in places])
 
     if not places:

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_agent.evaluation.calibration.choosing import Candidate, Choice, choose, shown
+from latent_agent.call.recipes.saved import Search
+from latent_agent.evaluation.calibration.choosing import Choice, JudgedRound, choose, shown
 from latent_agent.evaluation.calibration.proof import Proof
 from latent_agent.evaluation.calibration.request import LEAST, CalibrationRequest
 from latent_agent.evaluation.calibration.scoring import Compared, rights_of
 from latent_agent.evaluation.calibration.searching import PUBLISHED, Costs, Solved
-from latent_agent.evaluation.pool_file import Asked
+from latent_agent.evaluation.pool_file import PooledQuestion
 from latent_agent.evaluation.reward_figures import best_of
 from latent_agent.evaluation.statistics import Comparison, Estimate, compare, estimate
-from latent_agent.recipes.saved import Search
 from latent_agent.reward import Reward
 
 _COMPARED = 5  # answers at least that a call gives a relative reward
@@ -61,7 +61,7 @@ class Evidence:
     request: CalibrationRequest
     pool: Mapping[str, Any]
     wanted: int
-    sampled: Sequence[Asked]
+    sampled: Sequence[PooledQuestion]
     compared: Compared
     rewards: Mapping[str, Reward]
     costs: Costs | None
@@ -74,14 +74,14 @@ class Evidence:
         """Which plain answers are right, of the questions that were scored."""
         return [row[0] for row in self.compared.rights]
 
-    def candidates(self) -> list[Candidate]:
+    def candidates(self) -> list[JudgedRound]:
         """Return rounds of samples within the budget, each by one reward."""
         return [one for one in self._rounds() if one.seconds <= self.request.budget]
 
-    def _rounds(self) -> list[Candidate]:
+    def _rounds(self) -> list[JudgedRound]:
         if self.costs is None:
             return []
-        found: list[Candidate] = []
+        found: list[JudgedRound] = []
         for name, figures in self.compared.figures.items():
             reward = self.rewards[name]
             for width in self.request.widths:
@@ -95,7 +95,7 @@ class Evidence:
                 judging = width * (figures.seconds or 0.0) / self.costs.seconds
                 read = width * figures.tokens / self.costs.tokens
                 found.append(
-                    Candidate(
+                    JudgedRound(
                         reward=name, width=width, picks=picks, seconds=seconds + judging,
                         tokens=tokens + read,
                     )

@@ -10,14 +10,14 @@ from statistics import fmean
 
 from latent_agent.evaluation.calibration.scoring import Compared
 from latent_agent.evaluation.calibration.searching import Costs, Searched
-from latent_agent.evaluation.pool_file import Asked
+from latent_agent.evaluation.pool_file import PooledQuestion
 from latent_agent.evaluation.reward_figures import figures, halves
 from latent_agent.evaluation.statistics import Comparison, Estimate, compare, estimate
 from latent_agent.reward import Reward
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
+class BestJudge:
     """An absolute reward, and the questions that it was not chosen on.
 
     Attributes:
@@ -56,14 +56,14 @@ class Proof:
     tokens: float
 
 
-def judges(rewards: Mapping[str, Reward], by_reward: Compared) -> Judge | None:
+def judges(rewards: Mapping[str, Reward], by_reward: Compared) -> BestJudge | None:
     """Return the reward that ranks best on the half that thresholds are found on; None: none is.
 
     A relative reward says nothing of a lone draft; one that is no objective is never ascended.
     """
     seen, unseen = halves(len(by_reward.asked))
     rights = [by_reward.rights[place] for place in seen]
-    ranked: list[tuple[float, Judge]] = []
+    ranked: list[tuple[float, BestJudge]] = []
     for name, known in by_reward.figures.items():
         reward = rewards[name]
         if reward.relative or not reward.objective or known.threshold != known.threshold:
@@ -72,13 +72,13 @@ def judges(rewards: Mapping[str, Reward], by_reward: Compared) -> Judge | None:
         scores = [one.at(len(right)) for one, right in zip(ones, rights, strict=True)]
         within = figures(rights, scores).within.mean
         if within == within:
-            judge = Judge(reward=name, threshold=known.threshold, unseen=unseen)
+            judge = BestJudge(reward=name, threshold=known.threshold, unseen=unseen)
             ranked.append((within, judge))
     return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
 def proof_of(
-    judge: Judge, searched: Sequence[Searched], asked: Sequence[Asked], plain: Costs
+    judge: BestJudge, searched: Sequence[Searched], asked: Sequence[PooledQuestion], plain: Costs
 ) -> Proof | None:
     """Return what LatentSeek by a reward gains; None: there was no time."""
     if not searched:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from latent_agent.call.recipes.saved import Interval, KeptReward, SavedRecipe
 from latent_agent.evaluation.calibration.choosing import shown
 from latent_agent.evaluation.calibration.evidence import Evidence
 from latent_agent.evaluation.calibration.request import LEAST
@@ -13,7 +14,6 @@ from latent_agent.evaluation.calibration.scoring import rights_of
 from latent_agent.evaluation.reward_figures import Figures
 from latent_agent.evaluation.statistics import Estimate, estimate
 from latent_agent.model.registry import SharedModel
-from latent_agent.recipes.saved import Interval, KeptReward, SavedRecipe
 from latent_agent.reward import Reward
 from latent_agent.reward.rebuild import reward_from_id
 

@@ -41,7 +41,7 @@ from latent_agent.evaluation.calibration.searching import (
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.notes import Notes
 from latent_agent.evaluation.pool_answers import checked, pool_settings, write_answers
-from latent_agent.evaluation.pool_file import Asked, PoolFile
+from latent_agent.evaluation.pool_file import PooledQuestion, PoolFile
 from latent_agent.evaluation.run import alone_in
 from latent_agent.model.places import place_name
 from latent_agent.nights.watch import Halt, Watch
@@ -122,7 +122,7 @@ class _Run:
         left = max(0.0, 60 * self._asked.minutes * share - spent)
         return Halt(self._watch.stop, left)
 
-    def _sample(self) -> list[Asked]:
+    def _sample(self) -> list[PooledQuestion]:
         """Return the questions with their answers, as far as there was time for them."""
         halt, pool, model = self._until(_SAMPLED), self._pool, self._bench.model
         done = {one.key for one in pool.asked}
@@ -149,8 +149,8 @@ class _Run:
         )
 
     def _score(
-        self, rewards: Mapping[str, Reward], sampled: Sequence[Asked]
-    ) -> list[tuple[Asked, Row]]:
+        self, rewards: Mapping[str, Reward], sampled: Sequence[PooledQuestion]
+    ) -> list[tuple[PooledQuestion, Row]]:
         """Return what all rewards say of the answers; a question whose time came too late is out.
 
         One question after the other, so that a reward's seconds are its own.
@@ -159,7 +159,7 @@ class _Run:
         known: dict[tuple[str, str], Scored] = {
             (row["key"], row["reward"]): Scored(**row["scored"]) for row in self._scores.rows
         }
-        found: list[tuple[Asked, Row]] = []
+        found: list[tuple[PooledQuestion, Row]] = []
         for number, one in enumerate(sampled, 1):
             new = {name: by for name, by in rewards.items() if (one.key, by.id) not in known}
             job = partial(score, self._bench.model, new, one, widths, halt)
@@ -173,7 +173,7 @@ class _Run:
             self._tick("scoring", number, len(sampled), sum(by.tokens for by in made.values()))
         return found
 
-    def _time(self, asked: Sequence[Asked], halt: Halt) -> Iterator[list[Timed]]:
+    def _time(self, asked: Sequence[PooledQuestion], halt: Halt) -> Iterator[list[Timed]]:
         """Time rounds, one question after the other."""
         for number, one in enumerate(asked, 1):
             known = self._noted("timed", one.key)
@@ -189,7 +189,9 @@ class _Run:
                 self._tick("timing", number, len(asked), sum(row.tokens for row in rows))
             yield [Timed(**row) for row in known["rows"]]
 
-    def _search(self, wrong: Sequence[Asked], plain: Costs | None, halt: Halt) -> Solved | None:
+    def _search(
+        self, wrong: Sequence[PooledQuestion], plain: Costs | None, halt: Halt
+    ) -> Solved | None:
         """Search where the plain answer is wrong, the truth for a judge."""
         if plain is None:
             return None
@@ -225,7 +227,13 @@ class _Run:
         return replace(bench, settings=settings, cancelled=halt)
 
     def _searched(
-        self, judge: str, bench: Bench, asked: Sequence[Asked], plain: Costs, *, by_truth: bool
+        self,
+        judge: str,
+        bench: Bench,
+        asked: Sequence[PooledQuestion],
+        plain: Costs,
+        *,
+        by_truth: bool,
     ) -> Iterator[Searched]:
         """Search question by question, each for as long as the budget allows."""
         seconds, kind = self._asked.budget * plain.seconds, f"{judge}, {self._asked.budget:g}x"
@@ -241,7 +249,7 @@ class _Run:
                 self._tick("searching", number, len(asked), made.tokens)
             yield Searched(**known)
 
-    def _item(self, asked: Asked) -> Item:
+    def _item(self, asked: PooledQuestion) -> Item:
         return next(item for item in self._items if item.key == asked.key)
 
     def _noted(self, kind: str, key: str) -> dict[str, Any] | None:

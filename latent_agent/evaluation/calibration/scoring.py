@@ -8,7 +8,7 @@ from threading import Event
 from latent_agent.call.agent import default_reward
 from latent_agent.errors import RewardError
 from latent_agent.evaluation.pool_answers import cases
-from latent_agent.evaluation.pool_file import Asked
+from latent_agent.evaluation.pool_file import PooledQuestion
 from latent_agent.evaluation.reward_figures import Figures, figures
 from latent_agent.model.budget import Budget
 from latent_agent.model.registry import SharedModel
@@ -67,7 +67,7 @@ Row = Mapping[str, Scored]
 def score(
     model: SharedModel,
     rewards: Mapping[str, Reward],
-    asked: Asked,
+    asked: PooledQuestion,
     widths: Sequence[int],
     cancelled: Event,
 ) -> dict[str, Scored]:
@@ -82,7 +82,11 @@ def score(
 
 
 def _scored(
-    model: SharedModel, reward: Reward, asked: Asked, widths: Sequence[int], cancelled: Event
+    model: SharedModel,
+    reward: Reward,
+    asked: PooledQuestion,
+    widths: Sequence[int],
+    cancelled: Event,
 ) -> Scored:
     began, budget = time.perf_counter(), Budget(cancelled=cancelled)
     given = cases(asked, SelfJudge(model.engine(), budget, model.judge_prompts))
@@ -117,7 +121,7 @@ class Compared:
         failed: What a reward said that failed for all answers; it has no figures.
     """
 
-    asked: Sequence[Asked]
+    asked: Sequence[PooledQuestion]
     rows: Sequence[Row]
     figures: Mapping[str, Figures]
     failed: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -129,7 +133,7 @@ class Compared:
 
 
 def compared(
-    asked: Sequence[Asked], rows: Sequence[Row], rewards: Sequence[str], seed: int = 0
+    asked: Sequence[PooledQuestion], rows: Sequence[Row], rewards: Sequence[str], seed: int = 0
 ) -> Compared:
     """Compare rewards on questions that all of them scored."""
     rights, found, failed = rights_of(asked), dict[str, Figures](), dict[str, str]()
@@ -145,6 +149,6 @@ def compared(
     return Compared(asked=asked, rows=rows, figures=found, failed=failed)
 
 
-def rights_of(asked: Sequence[Asked]) -> list[list[bool]]:
+def rights_of(asked: Sequence[PooledQuestion]) -> list[list[bool]]:
     """Return which answers are right, a row a question."""
     return [[answer.right for answer in one.answers] for one in asked]

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from latent_agent.call.recipes.saved import SavedRecipe
+from latent_agent.call.recipes.store import load, path_of, saved
+from latent_agent.call.recipes.warn_once import warn_once
 from latent_agent.errors import RecipeError, RewardError
 from latent_agent.model.registry import SharedModel
-from latent_agent.recipes.saved import SavedRecipe
-from latent_agent.recipes.store import load, path_of, saved
-from latent_agent.recipes.warn_once import warn_once
 from latent_agent.reward import Reward
 from latent_agent.reward.rebuild import reward_from_id
 from latent_memory import LocationError

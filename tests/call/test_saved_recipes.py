@@ -17,12 +17,12 @@ from latent_agent import (
     ScaleReward,
     SelfReward,
 )
+from latent_agent.call.recipes.saved import Interval, KeptReward, SavedRecipe
+from latent_agent.call.recipes.store import find, folder, load, path_of, save, saved
 from latent_agent.cli import app
 from latent_agent.errors import RecipeError, SettingError
 from latent_agent.model.registry import open_model
 from latent_agent.nights.targets import job_for
-from latent_agent.recipes.saved import Interval, KeptReward, SavedRecipe
-from latent_agent.recipes.store import find, folder, load, path_of, save, saved
 
 ASKED = "Today is Monday. The trip of Tom was 5 days ago. What day was the trip?"
 KNOWN = Interval(mean=0.5, low=0.4, high=0.6)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from latent_agent.call.recipes.saved import VERSION, SavedRecipe, release
 from latent_agent.errors import RecipeError
-from latent_agent.recipes.saved import VERSION, SavedRecipe, release
 from latent_memory import default_location
 
 
