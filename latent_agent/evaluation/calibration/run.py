@@ -18,7 +18,7 @@ from latent_agent.errors import CallCancelled
 from latent_agent.evaluation.bench import Bench
 from latent_agent.evaluation.calibration.evidence import Evidence
 from latent_agent.evaluation.calibration.proof import Proof, judges, proof_of
-from latent_agent.evaluation.calibration.request import CalibrationRequest
+from latent_agent.evaluation.calibration.request import LEAST, CalibrationRequest
 from latent_agent.evaluation.calibration.scoring import (
     Compared,
     Row,
@@ -48,7 +48,7 @@ from latent_agent.nights.watch import Halt, Watch
 from latent_agent.reward import Reward
 
 T = TypeVar("T")
-_SAMPLED, _SCORED, _SEARCHED, _PROVED = 0.45, 0.6, 0.8, 0.97
+_SAMPLED, _SCORED, _SEARCHED, _PROVED = 0.4, 0.6, 0.8, 0.97
 """Shares of the time by which each stage ends at the latest."""
 _TIMED = 5  # questions on which rounds are timed
 
@@ -99,7 +99,7 @@ class _Run:
         by_reward = compared([one for one, _ in both], [row for _, row in both], [*rewards])
         halt = self._until(_SEARCHED)
         wrong = [one for one in sampled if not one.answers[0].right]
-        plain = costs([*self._time(sampled[:_TIMED], halt)])
+        plain = costs([*self._time(sampled[:_TIMED], self._until(_PROVED))])
         found = self._search(wrong, plain, halt)
         proof = self._prove(rewards, by_reward, found, plain)
         cut = len(both) < len(self._items) or self._until(_PROVED).is_set()
@@ -155,12 +155,14 @@ class _Run:
 
         One question after the other, so that a reward's seconds are its own.
         """
-        halt, widths = self._until(_SCORED), self._asked.widths
+        widths, enough, late = self._asked.widths, self._until(_SCORED), self._until(_SEARCHED)
         known: dict[tuple[str, str], Scored] = {
             (row["key"], row["reward"]): Scored(**row["scored"]) for row in self._scores.rows
         }
         found: list[tuple[PooledQuestion, Row]] = []
         for number, one in enumerate(sampled, 1):
+            # With fewer than that nothing can be said: what is left is spent on them.
+            halt = enough if len(found) >= LEAST else late
             new = {name: by for name, by in rewards.items() if (one.key, by.id) not in known}
             job = partial(score, self._bench.model, new, one, widths, halt)
             made = in_time(job, halt) if new else {}
