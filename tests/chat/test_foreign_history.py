@@ -131,7 +131,7 @@ def test_a_broken_call_that_a_model_makes_can_be_answered() -> None:
         text=text, calls=calls, draft=written, finish="stop", stopped="unjudged",
         forwarded_tokens={}, prompt_tokens=1, answer_tokens=1,
     )  # fmt: skip
-    said = message_of(outcome, "bundled")
+    said = message_of(outcome, "bundled", "default")
     (broken,) = said.invalid_tool_calls
     result = ToolMessage(str(broken["error"]), tool_call_id=str(broken["id"]))
     history = [HumanMessage("1+1?"), said, result]
