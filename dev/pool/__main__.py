@@ -2,6 +2,7 @@
 
 import typer
 
+from dev.pool.picture import picture
 from dev.pool.sample import sample
 from dev.pool.score import score
 from dev.pool.table import table
@@ -14,7 +15,7 @@ app = typer.Typer(
 )
 
 
-for command in (sample, score, table):
+for command in (sample, score, table, picture):
     app.command()(command)
 
 if __name__ == "__main__":
