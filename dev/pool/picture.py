@@ -77,9 +77,9 @@ def drawn(pool: Mapping[str, Any], names: list[str]) -> str:
 
 def _grid(height: int) -> Iterator[str]:
     for share in (0, 0.25, 0.5, 0.75):
-        x = _x(share)
-        yield f'<path class="grid" d="M{x:.0f} {_TOP - 6}V{height - 26}"/>'
-        yield f'<text class="small" text-anchor="middle" x="{x:.0f}" y="{height - 9}">{share:.0%}</text>'
+        x, under = f"{_x(share):.0f}", height - 9
+        yield f'<path class="grid" d="M{x} {_TOP - 6}V{height - 26}"/>'
+        yield f'<text class="small" text-anchor="middle" x="{x}" y="{under}">{share:.0%}</text>'
 
 
 def _row(at: int, name: str, kind: str, share: Mapping[str, float]) -> Iterator[str]:

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,18 +87,34 @@ def tracked(name: str, asked: Sequence[Question]) -> Iterable[Question]:
 
 
 def answer(chat: ChatLatentSeek, question: Question) -> Row:
-    """Ask one question."""
-    message = chat.invoke(question.text)
+    """Ask one question of the teaching world."""
+    return answered(
+        chat, question.text, partial(is_right, question), final_answer,
+        family=question.family, planted=question.planted,
+    )  # fmt: skip
+
+
+def answered(
+    chat: ChatLatentSeek,
+    question: str,
+    right: Callable[[str], bool],
+    final: Callable[[str], str | None],
+    *,
+    family: str = "",
+    planted: bool = False,
+) -> Row:
+    """Ask one question; ``right`` and ``final`` look at whole answers."""
+    message = chat.invoke(question)
     trace = message.response_metadata["latent_agent"]
     draft: str | None = trace["draft"]
     return Row(
-        question=question.text,
-        family=question.family,
-        planted=question.planted,
-        draft=None if draft is None else final_answer(draft) or "none",
-        final=final_answer(message.text) or "none",
-        draft_right=draft is not None and is_right(question, draft),
-        final_right=is_right(question, message.text),
+        question=question,
+        family=family,
+        planted=planted,
+        draft=None if draft is None else final(draft) or "none",
+        final=final(message.text) or "none",
+        draft_right=draft is not None and right(draft),
+        final_right=right(message.text),
         rewards=trace["rewards"],
         steps=trace["iterations"],
         stopped=trace["stopped"],

@@ -36,7 +36,8 @@ NOT_RUN: dict[str, list[str]] = {
         "latent-agent consolidate, or ConsolidationScheduler in an application: a drawing",
     ],
     "README.md": [
-        "git clone REPOSITORY latent-agent && cd latent-agent: REPOSITORY stands for where you found it",
+        "git clone REPOSITORY latent-agent && cd latent-agent: "
+        "REPOSITORY stands for where you found it",
         "from langchain_core.prompts import ChatPromptTemplate: a download",
         "make demo: makes .venv first",
         "make test: makes .venv first; CI runs it",
