@@ -1,5 +1,6 @@
 """The command line ``latent-agent``; one file a command."""
 
+import inspect
 import sys
 
 import typer
@@ -47,6 +48,19 @@ memory.command()(rate)
 app.add_typer(memory, name="memory")
 app.add_typer(prior, name="prior")
 app.add_typer(recipe, name="recipe")
+
+
+def reflow(commands: typer.Typer) -> None:
+    """Let help texts fill the lines of the terminal: Typer keeps the breaks of a docstring."""
+    for command in commands.registered_commands:
+        paragraphs = inspect.cleandoc(getattr(command.callback, "__doc__", "")).split("\n\n")
+        command.help = "\n\n".join(" ".join(one.split()) for one in paragraphs)
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            reflow(group.typer_instance)
+
+
+reflow(app)
 
 
 def main() -> None:

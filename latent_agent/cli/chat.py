@@ -20,8 +20,8 @@ def chat(
     model: Annotated[
         str | None,
         typer.Option(
-            help="'bundled' (the default), a Hugging Face id, or a local folder; with --url the "
-            "server's name for it, by default the first it lists."
+            help="'bundled' (the default), a Hugging Face id, a folder, or a GGUF file; with --url "
+            "the server's name for it, by default the first it lists."
         ),
     ] = None,
     url: Annotated[

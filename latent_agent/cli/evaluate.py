@@ -68,7 +68,11 @@ def evaluate(
     model: Model = "bundled",
     data: Data = "bundled",
     methods: Annotated[
-        str, typer.Option(help="Commas between them; 'all' is the whole table.")
+        str,
+        typer.Option(
+            help="Commas between them; 'all' is the whole table.",
+            show_default="greedy, self-consistency, best-of-n, latentseek",
+        ),
     ] = "greedy,self-consistency,best-of-n,latentseek",
     out: Out = Path("evaluation"),
     questions: Questions = None,
@@ -89,7 +93,7 @@ def evaluate(
     at_once: AtOnce = 8,
     sweep: Annotated[
         list[str] | None,
-        typer.Option(help="Each method at each value, too: learning_rate=0.01,0.03,0.1"),
+        typer.Option(help="Each method at each value, too: fraction=0.1,0.2"),
     ] = None,
     each: Annotated[
         str | None,

@@ -12,7 +12,8 @@ REWARDS = "self, agreement, equations, scale, p-true, others of the docs, or mod
 RewardName = Annotated[str, typer.Option(help=REWARDS)]
 
 Model = Annotated[
-    str, typer.Option(help="'bundled', a Hugging Face id, or a local folder.", show_default=True)
+    str,
+    typer.Option(help="'bundled', a Hugging Face id, a folder, or a GGUF file.", show_default=True),
 ]
 Recipe = Annotated[str, typer.Option(help="default, latentseek or latentevolve.")]
 ChatRecipe = Annotated[

@@ -58,13 +58,15 @@ def serve(
     reward: RewardName = "self",
     at_once: Annotated[int, typer.Option(help="Calls answered at once.", min=1)] = CALLS,
     waiting: Annotated[int, typer.Option(help="Calls that may wait beyond those.", min=0)] = 128,
-    most_seconds: Annotated[float, typer.Option(help="A request may take.", min=0.1)] = 120.0,
-    most_tokens: Annotated[int, typer.Option(help="Of an answer.", min=1)] = 4096,
+    most_seconds: Annotated[
+        float, typer.Option(help="Seconds a request may take.", min=0.1)
+    ] = 120.0,
+    most_tokens: Annotated[int, typer.Option(help="Tokens of an answer.", min=1)] = 4096,
     most_iterations: Annotated[int, typer.Option(help="Rounds a request may ask for.", min=0)] = 10,
-    most_width: Annotated[int, typer.Option(help="Width and drafts, likewise.", min=1)] = 8,
-    most_answers: Annotated[int, typer.Option(help="n, likewise.", min=1)] = 8,
-    most_characters: Annotated[int, typer.Option(help="Of a prompt.", min=1)] = 400_000,
-    most_bytes: Annotated[int, typer.Option(help="Of a request.", min=1)] = 2_000_000,
+    most_width: Annotated[int, typer.Option(help="Width, and drafts, it may ask for.", min=1)] = 8,
+    most_answers: Annotated[int, typer.Option(help="Answers (n) it may ask for.", min=1)] = 8,
+    most_characters: Annotated[int, typer.Option(help="Characters of a prompt.", min=1)] = 400_000,
+    most_bytes: Annotated[int, typer.Option(help="Bytes of a request.", min=1)] = 2_000_000,
     nights: Annotated[
         str | None, typer.Option(help="Cron expression: nights inside, at these times.")
     ] = None,
