@@ -1,12 +1,16 @@
 """An assistant for several users, each with a namespace and nights of their own.
 
-Runs unchanged on the bundled model, in about two minutes. For a real model, put its Hugging Face id
-or folder in MODEL and use your users' questions instead of the teaching world's. Here each night
-starts as soon as enough traces are new; without ``look`` and ``every``, a service that runs for
-weeks has one every 200 answers. A crontab line and a systemd timer that do the same are beside this
-file.
+Runs unchanged on the bundled model, in about two minutes. For a real model, with your users'
+questions instead of the teaching world's (hours, on a CPU):
+
+    MODEL=path/to/model.gguf python examples/assistant_with_nights.py
+
+MODEL may also be a Hugging Face id or folder. Here each night starts as soon as enough traces are
+new; without ``look`` and ``every``, a service that runs for weeks has one every 200 answers. A
+crontab line and a systemd timer that do the same are beside this file.
 """
 
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -19,7 +23,7 @@ from latent_agent.nights.scheduler import ConsolidationScheduler
 from latent_agent.nights.targets import job_for
 from latent_agent.teaching import questions
 
-MODEL = "bundled"
+MODEL = os.environ.get("MODEL", "bundled")
 DAY = 80
 USERS = {"ann": ("story", "calendar"), "bob": ("compare", "groups")}
 

@@ -1,21 +1,26 @@
 """A prompt, the chat model and a parser in one chain.
 
-Runs unchanged on the bundled model, which knows little more than such questions. For a real model,
-put its Hugging Face id or folder in MODEL and ask what you like. With memory=None nothing is
-stored; without it, traces are stored in your data folder.
+Runs unchanged on the bundled model, which knows little more than such questions. For a real model:
+
+    MODEL=path/to/model.gguf python examples/plain_chain.py
+
+MODEL may also be a Hugging Face id or folder. With memory=None nothing is stored; without it,
+traces are stored in your data folder.
 """
+
+import os
 
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 
 from latent_agent import ChatLatentSeek
 
-MODEL = "bundled"
+MODEL = os.environ.get("MODEL", "bundled")
 
 prompt = ChatPromptTemplate.from_template(
     "Today is {day}. The {event} of Tom was {days} days ago. What day was the {event}?"
 )
-chain = prompt | ChatLatentSeek(model=MODEL, memory=None) | StrOutputParser()
+chain = prompt | ChatLatentSeek(model=MODEL, memory=None, max_tokens=200) | StrOutputParser()
 
 print("at once:  ", chain.invoke({"day": "Monday", "event": "trip", "days": 3}))
 

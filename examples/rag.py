@@ -1,11 +1,16 @@
 """Retrieval: facts from a vector store, retrieved by the model's hidden states, for a question.
 
-Runs unchanged on the bundled model, which can do only sums like these. For a real model, put its
-Hugging Face id or folder in MODEL, your own texts in FACTS, and say in the prompt what to do with
-them. Any vector store can replace InMemoryVectorStore, and any embedding model the embeddings: one
-that was trained for search retrieves better than the hidden states of a chat model.
+Runs unchanged on the bundled model, which can do only sums like these. For a real model, with your
+own texts in FACTS, and in the prompt what to do with them:
+
+    MODEL=path/to/model.gguf python examples/rag.py
+
+MODEL may also be a Hugging Face id or folder. Any vector store can replace InMemoryVectorStore, and
+any embedding model the embeddings: one that was trained for search retrieves better than the hidden
+states of a chat model.
 """
 
+import os
 from operator import itemgetter
 
 from langchain_core.documents import Document
@@ -16,7 +21,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 
 from latent_agent import ChatLatentSeek, LatentSeekEmbeddings
 
-MODEL = "bundled"
+MODEL = os.environ.get("MODEL", "bundled")
 FACTS = [
     "Here Leo shares 28 coins among 4 friends.",
     "Here Mia counts 5 weeks and 6 days.",
@@ -41,7 +46,7 @@ retriever = store.as_retriever(search_kwargs={"k": 1})
 chain = (
     RunnablePassthrough.assign(context=itemgetter("about") | retriever | joined)
     | ChatPromptTemplate.from_template("{context} {question}")
-    | ChatLatentSeek(model=MODEL, memory=None)
+    | ChatLatentSeek(model=MODEL, memory=None, max_tokens=200)
     | StrOutputParser()
 )
 

@@ -1,18 +1,21 @@
 """Structured output: what a question asks for, as an instance of a Pydantic class.
 
 Runs unchanged on the bundled model, whose jokes are not good. Whatever the model, a grammar makes
-its answer fit the class.
+its answer fit the class. For a real model, which is told the class and its fields' descriptions:
 
-For a real model, put its Hugging Face id or folder in MODEL and write your own class; the model is
-told it, with the descriptions of its fields.
+    MODEL=path/to/model.gguf python examples/structured_output.py
+
+MODEL may also be a Hugging Face id or folder.
 """
+
+import os
 
 from langchain_core.prompts import ChatPromptTemplate
 from pydantic import BaseModel, Field
 
 from latent_agent import ChatLatentSeek
 
-MODEL = "bundled"
+MODEL = os.environ.get("MODEL", "bundled")
 
 
 class Joke(BaseModel):

@@ -2,12 +2,15 @@
 
 It needs `pip install langchain langgraph-checkpoint-sqlite`. It runs unchanged on the bundled
 model, which was trained on simple calls; with other wordings it sometimes chooses the wrong tool.
+For a real model, whose chat template must support tools:
 
-For a real model, put its Hugging Face id or folder in MODEL (its chat template must support tools)
-and use your own tools. Traces are separated by the namespace in the config, conversations by the
-thread.
+    MODEL=path/to/model.gguf python examples/tool_agent.py
+
+MODEL may also be a Hugging Face id or folder. Traces are separated by the namespace in the config,
+conversations by the thread.
 """
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from langgraph.store.memory import InMemoryStore
 
 from latent_agent import ChatLatentSeek
 
-MODEL = "bundled"
+MODEL = os.environ.get("MODEL", "bundled")
 
 
 @tool
@@ -44,7 +47,7 @@ with (
     tempfile.TemporaryDirectory() as folder,
     SqliteSaver.from_conn_string(str(Path(folder) / "talks.sqlite3")) as talks,
 ):
-    chat = ChatLatentSeek(model=MODEL, memory=Path(folder) / "memory.sqlite3")
+    chat = ChatLatentSeek(model=MODEL, memory=Path(folder) / "memory.sqlite3", max_tokens=200)
     agent = create_agent(chat, [multiply, get_weather], checkpointer=talks, store=store)
     config: RunnableConfig = {"configurable": {"thread_id": "ann-1", "namespace": "ann"}}
     kept = 0

@@ -40,6 +40,31 @@ EXPECTED: dict[str, list[str]] = {
         r"about cats\. -> Joke\(setup='Why do cats sing\?', punchline='They are happy\.'\)",
         r"about dogs\. -> Joke\(setup='Why do dogs .*\?', punchline='.*\.'\)",
     ],
+    "feedback.py": [
+        r"ann is told: .*The answer is Thursday\.",
+        r"ann says: 0 of 1",
+        r"bob is told: .*The answer is Thursday\.",
+        r"bob says: 0 of 1",
+        r"ann asks again: .*The answer is Friday\.",
+        r"  from memory",
+        r"bob asks again: ",
+        r"  from ",
+    ],
+    "own_questions.py": [
+        r"6 questions of teaching_world\.jsonl",
+        r"one greedy answer: \d right, \d+ tokens a question",
+        r"a vote of several answers: \d right, \d+ tokens a question",
+        r"a search, judged by the model: 6 right, \d+ tokens a question",
+    ],
+    "server_with_openai.py": [
+        r"ann: .*The answer is Friday\.",
+        r"  from search, recalled \[\]",
+        r"ann: .*The answer is Friday\.",
+        r"  from memory, recalled \[1\]",
+        r"bob: .*The answer is Friday\.",
+        r"  from search, recalled \[\]",
+        r"bob's rating: ",
+    ],
     "assistant_with_nights.py": [
         r"ann: \d.\d\d steps a question, \d.\d\d after a night\.",
         r"ann's night: published\. ",
@@ -84,5 +109,5 @@ def test_every_example_is_run() -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_it_says_what_to_change_for_a_real_model(name: str) -> None:
     source = (EXAMPLES / name).read_text("utf-8")
-    assert 'MODEL = "bundled"' in source
-    assert "For a real model" in source
+    assert 'MODEL = os.environ.get("MODEL", "bundled")' in source
+    assert f"python examples/{name}" in source
