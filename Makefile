@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-real test-kit test-all lint type format cli settings docs docs-serve
+.PHONY: extras lowest help demo test test-slow test-real test-kit test-all lint type format cli settings docs docs-serve
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: $(STAMP) ## Run the tests, without the slow ones
 MODEL ?=
 test-real: $(STAMP) ## Try a real model on each engine that is installed: make test-real MODEL=FILE
 	LATENT_AGENT_REAL_MODEL="$(MODEL)" $(BIN)/python -m pytest -m real -n 0 -s tests/real
+
+# What the wheel's dependencies are used by; not the developers' tools.
+LOWEST := tests/call tests/chat tests/evaluation tests/memory tests/migrations tests/model tests/recall tests/reward tests/search tests/tools
 
 # A folder that a run found something in stays.
 test-slow: $(STAMP) ## Run what `make test` leaves out: slow tests, a hundred kills, five minutes of soak
@@ -54,6 +57,12 @@ docs: $(DOCS_STAMP) ## Build the docs into site/; a warning is an error
 
 docs-serve: $(DOCS_STAMP) ## Show the docs on http://127.0.0.1:8000 and rebuild them at each change
 	$(BIN)/mkdocs serve
+
+extras: $(STAMP) ## Install each extra from the wheel into an environment of its own, and try it
+	folder=$$(mktemp -d) && $(BIN)/python -m build --wheel --no-isolation --outdir $$folder && $(BIN)/python -m dev.extras $$folder/*.whl && rm -r $$folder
+
+lowest: $(STAMP) ## Run quick tests with the oldest dependencies that pyproject.toml allows
+	folder=$$(mktemp -d) && $(BIN)/python -m dev.lowest > $$folder/lowest.txt && $(PYTHON) -m venv $$folder/venv && $$folder/venv/bin/python -m pip install --quiet -c $$folder/lowest.txt -e ".[dev]" && $$folder/venv/bin/python -m pytest -m "not slow and not real" $(LOWEST) && rm -r $$folder
 
 format: $(STAMP) ## Format the code and sort its imports with ruff
 	$(BIN)/ruff check --select I --fix

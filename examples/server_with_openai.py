@@ -1,7 +1,7 @@
 """A server for two users, asked and rated with OpenAI's own client.
 
-It needs `pip install "latent-agent[server]" openai`. Runs unchanged on the bundled model. For a real
-model:
+It needs `pip install "latent-agent[server]" openai`. It runs unchanged on the bundled model. For a
+real model:
 
     MODEL=path/to/model.gguf python examples/server_with_openai.py
 

@@ -133,8 +133,8 @@ class LatentAgent:
         if window is not None and len(prompt) >= window:
             raise PromptError(
                 f"the prompt must leave room in the context window of {window} tokens, got a "
-                f"prompt of {len(prompt)} tokens; shorten or drop messages, or choose a model "
-                "with a longer window"
+                f"prompt of {len(prompt)} tokens; shorten or drop messages, raise n_ctx if "
+                "llama.cpp runs it, or choose a model with a longer window"
             )
         check_needs(self.settings.search, self.model.engine())
         return Call(self.model, self.settings, self.reward, turns, prompt, progress, self.form)

@@ -169,7 +169,7 @@ def _pending(revision: str | None, address: Address) -> Sequence[str]:
         raise SchemaError(
             f"a memory must be at revision {latent_migrations.head()} at most, got "
             f"{_shown(address)} at {revision!r}, which a newer version made; it was left as it is; "
-            "run: pip install --upgrade latent-agent"
+            "install that version, or name another place with --memory"
         ) from None
 
 

@@ -121,6 +121,17 @@ NOT_RUN: dict[str, list[str]] = {
         "python -m dev.bench call --shape 100M --answer-tokens 256     "
         "# beside the plain method and the floor: takes hours"
     ],
+    "docs/tutorial-real.md": [
+        'latent-agent ask "What is 17 * 23?" --model Qwen/Qwen2.5-0.5B-Instruct --max-tokens 200: '
+        "a download",
+        'pip install "latent-agent[llama-cpp]": a download',
+        "cat > mine.jsonl <<'JSON': a real model",
+        'pip install "latent-agent[evaluate]": a real model',
+        "import os: a real model",
+        'right = "Our staging server listens on port 8321.": a real model',
+        'latent-agent consolidate --model "$MODEL" --memory answers.sqlite3: a real model',
+        "latent-agent memory status --memory answers.sqlite3: a real model",
+    ],
     "docs/tutorial.md": ["python3 -m venv .venv: installs; the tests run in what it installs"],
 }
 

@@ -27,7 +27,6 @@ def test_it_runs(name: str, real_model: Path, home: Path) -> None:
         text=True,
         check=False,
     )
-    print(done.stdout)
     assert done.returncode == 0, done.stderr
     assert done.stdout
     assert not list(home.rglob("*.sqlite3*")), "a memory was left behind"

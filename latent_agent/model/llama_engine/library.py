@@ -10,7 +10,7 @@ from typing import Any
 
 from latent_agent.errors import ModelError
 
-INSTALL = 'pip install "latent-agent[llama-cpp]"'
+INSTALL = 'pip install "latent-agent[llama-cpp]" (it wants a C++ compiler)'
 _said: deque[str] = deque(maxlen=20)  # the library's last lines
 
 
