@@ -53,10 +53,10 @@ settings: $(STAMP) ## Write the settings and recipes into docs/reference/setting
 	$(BIN)/python -m dev.settings_page
 
 docs: $(DOCS_STAMP) ## Build the docs into site/; a warning is an error
-	$(BIN)/mkdocs build
+	$(BIN)/zensical build --strict --clean
 
 docs-serve: $(DOCS_STAMP) ## Show the docs on http://127.0.0.1:8000 and rebuild them at each change
-	$(BIN)/mkdocs serve
+	$(BIN)/zensical serve
 
 extras: $(STAMP) ## Install each extra from the wheel into an environment of its own, and try it
 	folder=$$(mktemp -d) && $(BIN)/python -m build --wheel --no-isolation --outdir $$folder && $(BIN)/python -m dev.extras $$folder/*.whl && rm -r $$folder

@@ -33,7 +33,7 @@ with tempfile.TemporaryDirectory() as folder:
             rating = chat.feedback(answer, 0.0, correction=RIGHT, namespace=user)
         else:
             rating = chat.feedback(answer, 0.0, comment="no, earlier", namespace=user)
-        print(f"{user} says: {rating.score:.0f} of 1")
+        print(f"{user} rates it {rating.reward:.0f}, where 0 is right and -1 is wrong")
     for user in ("ann", "bob"):
         config = {"configurable": {"namespace": user}}
         answer = chat.invoke(QUESTION, config)

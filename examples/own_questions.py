@@ -25,11 +25,10 @@ ways = {
         model=MODEL, memory=None, max_iterations=0, max_tokens=400
     ),
     "a vote of several answers": ChatLatentSeek(
-        model=MODEL, memory=None, reward=AgreementReward(), max_iterations=0, drafts=5,
-        max_tokens=400,
+        model=MODEL, memory=None, reward=AgreementReward(), max_iterations=1, max_tokens=400,
     ),
     "a search, judged by the model": ChatLatentSeek(
-        model=MODEL, memory=None, max_iterations=5, max_tokens=400
+        model=MODEL, memory=None, max_tokens=400
     ),
 }  # fmt: skip
 items = read_items(Path(DATA))[:QUESTIONS]

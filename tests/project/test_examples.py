@@ -42,9 +42,9 @@ EXPECTED: dict[str, list[str]] = {
     ],
     "feedback.py": [
         r"ann is told: .*The answer is Thursday\.",
-        r"ann says: 0 of 1",
+        r"ann rates it -1, ",
         r"bob is told: .*The answer is Thursday\.",
-        r"bob says: 0 of 1",
+        r"bob rates it -1, ",
         r"ann asks again: .*The answer is Friday\.",
         r"  from memory",
         r"bob asks again: ",
