@@ -15,6 +15,7 @@ _ROOT = Path(__file__).parents[1]
 _PINNED = {"torch"}
 _TESTS = {"dev", "docs"}
 _BUILT = {"llama-cpp"}
+_TOGETHER = {"opentelemetry-sdk"}  # of one release with what an extra names
 
 
 def lowest(project: str, pins: str) -> list[str]:
@@ -32,7 +33,8 @@ def lowest(project: str, pins: str) -> list[str]:
     ours += [one for name in extras if name not in _TESTS | _BUILT for one in extras[name]]
     held = {name: _bound(Requirement(text)) for text in ours if (name := _name(text))}
     for text in extras["dev"]:
-        held.setdefault(_name(text), tested[_name(text)])
+        name = _name(text)
+        held.setdefault(name, _bound(Requirement(text)) if name in _TOGETHER else tested[name])
     held |= {name: tested[name] for name in _PINNED}
     return [f"{name}=={version}" for name, version in sorted(held.items())]
 
