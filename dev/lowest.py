@@ -26,8 +26,8 @@ def lowest(project: str, pins: str) -> list[str]:
         pins: The text of ``constraints.txt``.
     """
     table = tomllib.loads(project)["project"]
-    tested = dict(line.split("==") for line in pins.splitlines() if "==" in line)
-    tested = {canonicalize_name(name): version for name, version in tested.items()}
+    pinned = [line.split("==") for line in pins.splitlines() if "==" in line]
+    tested = {str(canonicalize_name(name)): version for name, version in pinned}
     extras = table["optional-dependencies"]
     ours = [*table["dependencies"]]
     ours += [one for name in extras if name not in _TESTS | _BUILT for one in extras[name]]

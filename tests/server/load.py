@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,7 +132,7 @@ def _fault(text: str, tokens: Sequence[str], client: int, alone: set[str]) -> st
 
 
 @contextmanager
-def through(server: Served, plan: Plan) -> Iterator[Ask]:
+def through(server: Served, plan: Plan) -> Generator[Ask]:
     """Ask a server, each client over a connection of its own."""
     with ExitStack() as stack:
         clients = [
