@@ -34,9 +34,7 @@ def calibrate(
     minutes: Annotated[
         float, typer.Option(help="All of it ends by then, and reports on what there is.")
     ] = 45.0,
-    save: Annotated[
-        bool, typer.Option("--save", help="Keep it, for ChatLatentSeek(recipe='auto').")
-    ] = False,
+    save: Annotated[bool, typer.Option("--save", help="Keep it: recipe 'auto' uses it.")] = False,
     written: Annotated[
         bool, typer.Option("--written", help="Compare the four written checks too: slow.")
     ] = False,
