@@ -70,20 +70,22 @@ def calibrate(
     asked = CalibrationRequest(
         model=model, data=data, questions=questions, samples=samples, temperature=sampling,
         max_tokens=max_tokens, ending=ending, check=check, budget=times(budget), minutes=minutes,
-        written=written, rewards=_others(reward or []), rows=rows, opened=opened,
+        written=written, rewards=_others(reward or [], kept=save), rows=rows, opened=opened,
     )  # fmt: skip
     with watching(quiet=quiet or as_json) as report:
         found = calibrated(asked, out, Watch(report=report, spent=report.spent))
-    shown = figures(found)
-    kept = saved(found, open_model(model, None, opened)) if save else None
-    shown["saved"] = None if kept is None else _kept(kept)
-    text = json.dumps(_plain(shown), indent=1)
-    (out / "calibration.json").write_text(text + "\n", "utf-8")
-    if as_json:
-        typer.echo(json.dumps(_plain(shown)))
-        return
-    _show(shown)
-    if save:
+    shown = {**figures(found), "saved": None}
+    try:
+        if save and (kept := saved(found, open_model(model, None, opened))) is not None:
+            shown["saved"] = _kept(kept)
+    finally:  # what took so long is told also where it cannot be kept
+        text = json.dumps(_plain(shown), indent=1)
+        (out / "calibration.json").write_text(text + "\n", "utf-8")
+        if as_json:
+            typer.echo(json.dumps(_plain(shown)))
+        else:
+            _show(shown)
+    if save and not as_json:
         place = shown["saved"]
         typer.echo(f"Saved: {place}" if place else "Nothing was saved: nothing is recommended.")
 
@@ -94,13 +96,15 @@ def _kept(recipe: Any) -> str:
     return str(save(recipe))
 
 
-def _others(names: list[str]) -> dict[str, Any]:
+def _others(names: list[str], *, kept: bool) -> dict[str, Any]:
     """Return further rewards by name.
 
     Raises:
         SettingError: If one is compared anyway, or is none.
+        RewardError: If one is to be kept that another process cannot build.
     """
     from latent_agent.reward import as_reward
+    from latent_agent.reward.rebuild import reward_from_id
 
     found: dict[str, Any] = {}
     for name in names:
@@ -111,6 +115,8 @@ def _others(names: list[str]) -> dict[str, Any]:
                 "anyway, the written checks with --written"
             )
         found[name] = as_reward(made)
+        if kept:
+            reward_from_id(found[name].id)
     return found
 
 

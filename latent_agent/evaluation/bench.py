@@ -131,7 +131,8 @@ class AnswerLog:
             self.answers.append(details)
         elif event == "draft":
             unjudged = {"reward": None, "accepted": False, "source": "draft", "checks": {}}
-            self.answers.append({**details, **unjudged})
+            whole = details["finish"] == "stop"
+            self.answers.append({**details, **unjudged, "complete": whole})
 
 
 @dataclass(frozen=True, kw_only=True)

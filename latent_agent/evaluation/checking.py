@@ -112,14 +112,16 @@ class KnownTruth(Reward):
     Args:
         checker: What is right.
         item: The one question that is asked.
+        whole: Call an answer wrong that a limit cut off.
     """
 
     reads_model = False
 
-    def __init__(self, checker: Checker, item: Item) -> None:
-        self._checker, self._item = checker, item
+    def __init__(self, checker: Checker, item: Item, *, whole: bool = False) -> None:
+        self._checker, self._item, self._whole = checker, item, whole
 
     def score(self, case: Case) -> Score:
         """Ask the checker."""
-        right = self._checker.is_right(self._item, case.answer)
+        counts = case.complete or not self._whole
+        right = counts and self._checker.is_right(self._item, case.answer)
         return Score(value=0.0 if right else -1.0, checks={"exact": float(right)})

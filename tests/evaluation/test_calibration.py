@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +11,21 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from latent_agent import AgreementReward, ScaleReward
+from latent_agent import AgreementReward, ExactMatch, ScaleReward
+from latent_agent.call.recipes.store import folder as recipes
 from latent_agent.call.recipes.store import saved
 from latent_agent.cli import app
-from latent_agent.errors import EvaluationError, SettingError
+from latent_agent.errors import EvaluationError, RecipeError, RewardError, SettingError
 from latent_agent.evaluation.calibration.choosing import JudgedRound, choose, shown
 from latent_agent.evaluation.calibration.evidence import Evidence
 from latent_agent.evaluation.calibration.proof import BestJudge, Proof, judges, proof_of
 from latent_agent.evaluation.calibration.report import figures, text
 from latent_agent.evaluation.calibration.request import CalibrationRequest, times
 from latent_agent.evaluation.calibration.scoring import Scored, compared
-from latent_agent.evaluation.calibration.searching import Costs, Searched, solved
+from latent_agent.evaluation.calibration.searching import Costs, Searched, latentseek, solved
 from latent_agent.evaluation.pool_file import PooledAnswer, PooledQuestion
 from latent_agent.evaluation.reward_figures import halves
+from latent_agent.nights.watch import Halt
 from latent_agent.settings import settings_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -44,6 +47,9 @@ def said(*words: object) -> str:
 
 def always(_question: str, _truth: str, _answer: str) -> bool:
     return True
+
+
+UNNAMED = ExactMatch({})
 
 
 def never(_question: str, _truth: str, _answer: str) -> bool:
@@ -118,6 +124,34 @@ def test_an_answer_that_is_longer_than_the_budget_counts_as_wrong_and_is_told(
     output = said("--questions", 10, "--samples", 2, "--max-tokens", 2, "--out", tmp_path)
     assert "30 longer than --max-tokens, which count as wrong" in output
     assert "one of the answers in 0%" in output
+
+
+@pytest.mark.parametrize(("most", "seconds", "searches"), [(60, 1e-6, False), (2, 60.0, True)])
+def test_a_search_accepts_nothing_that_a_limit_cut_off(
+    most: int, seconds: float, searches: bool
+) -> None:
+    """Cut off by the clock it is not right; cut off by its length it is searched on."""
+    request = CalibrationRequest(questions=10, max_tokens=most, check=f"{__name__}:always")
+    items = request.items()
+    bench = request.bench(items, Halt(threading.Event()))
+    found = latentseek(bench, items[0], seconds, by_truth=True)
+    assert found is not None
+    assert (found.right, found.rounds > 0) == (False, searches)
+
+
+def test_a_reward_that_cannot_be_kept_is_refused_before_all_work(tmp_path: Path) -> None:
+    words = (*SMALL, "--reward", f"{__name__}:UNNAMED", "--out", tmp_path / "c")
+    assert isinstance(run(*words, "--save").exception, RewardError)
+    assert not (tmp_path / "c").exists()
+
+
+def test_what_cannot_be_kept_is_shown_all_the_same(folder: Path) -> None:
+    recipes().parent.mkdir(parents=True, exist_ok=True)
+    recipes().write_text("in its place")
+    result = run(*SMALL, "--out", folder, "--budget", "4x", "--save")
+    assert isinstance(result.exception, RecipeError)
+    assert "50 answers to 10 of 10 questions" in result.output
+    assert json.loads((folder / "calibration.json").read_text())["saved"] is None
 
 
 def test_minutes_that_are_over_end_it_cleanly_and_it_goes_on_later(tmp_path: Path) -> None:
@@ -271,11 +305,12 @@ def test_latentseek_is_recommended_where_a_reward_shows_it_on_other_questions() 
     assert judge.reward == "scale"
     assert set(judge.unseen) == set(halves(40)[1])
     unseen = [spoiled[place] for place in judge.unseen]
-    proof = proof_of(judge, searched(unseen, True), unseen, COSTS)
+    first, *rest = searched(unseen, True)
+    proof = proof_of(judge, [replace(first, rounds=7), *rest], unseen, COSTS)
     found = replace(whole, proof=proof).recommended()
     assert found is not None
     assert (found.search, found.reward) == ("latentseek", "scale")
-    assert found.settings["max_iterations"] == 2
+    assert found.settings["max_iterations"] == 7  # of the longest search, not of the mean
     assert -0.9 < found.settings["threshold"] < -0.1
     settings_for(**found.settings)
     unproved = replace(whole, proof=None).recommended()

@@ -122,7 +122,7 @@ class Evidence:
             return None
         choice, proof = self.choice(), self.proof
         if proof is not None and shown(proof.gain) and self._beats(proof, choice):
-            rounds = max(1, round(proof.rounds))
+            rounds = max(1, proof.most)  # what was proved: the mean would end most sooner
             return Recommended(
                 search="latentseek",
                 reward=proof.reward,

@@ -42,6 +42,7 @@ class Proof:
         right: Share of right answers.
         gain: That less the plain answer.
         rounds: Rounds, in the mean.
+        most: Rounds of the longest search.
         seconds: What a call takes, in plain answers.
         tokens: What it forwards, in plain answers.
     """
@@ -52,6 +53,7 @@ class Proof:
     right: Estimate
     gain: Comparison
     rounds: float
+    most: int
     seconds: float
     tokens: float
 
@@ -92,6 +94,7 @@ def proof_of(
         right=estimate(right, share=True),
         gain=compare(right, [drafts[one.key] for one in searched]),
         rounds=fmean([one.rounds for one in searched]),
+        most=max(one.rounds for one in searched),
         seconds=fmean([one.seconds for one in searched]) / plain.seconds,
         tokens=fmean([one.tokens for one in searched]) / plain.tokens,
     )

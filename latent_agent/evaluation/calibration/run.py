@@ -177,9 +177,13 @@ class _Run:
 
     def _time(self, asked: Sequence[PooledQuestion], halt: Halt) -> Iterator[list[Timed]]:
         """Time rounds, one question after the other."""
+        model, ending, warm = self._bench.model, self._bench.ending, False
         for number, one in enumerate(asked, 1):
             known = self._noted("timed", one.key)
             if known is None:
+                if not warm:  # the first answer of a process also loads and compiles
+                    first = (model, self._item(one), self._pool.settings, ending, halt, 1)
+                    warm = in_time(partial(write_answers, *first), halt) is not None
                 job = partial(
                     timed, self._bench, self._item(one), self._pool.settings, self._asked.widths,
                     halt,
@@ -220,7 +224,8 @@ class _Run:
         bench = replace(self._published(self._bench, self._until(_PROVED)), reward=reward)
         bench = replace(bench, settings=replace(bench.settings, threshold=judge.threshold))
         unseen = [by_reward.asked[place] for place in judge.unseen]
-        searched = [*self._searched(f"by {reward.id}", bench, unseen, plain, by_truth=False)]
+        kind = f"by {reward.id} above {judge.threshold!r}"
+        searched = [*self._searched(kind, bench, unseen, plain, by_truth=False)]
         return proof_of(judge, searched, unseen, plain)
 
     def _published(self, bench: Bench, halt: Halt) -> Bench:

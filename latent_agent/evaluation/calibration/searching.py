@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from latent_agent.evaluation.bench import Bench, attempt
+from latent_agent.evaluation.checking import KnownTruth
 from latent_agent.evaluation.items import Item
 from latent_agent.evaluation.methods import METHODS
 from latent_agent.evaluation.pool_answers import write_answers
@@ -114,9 +115,10 @@ def latentseek(bench: Bench, item: Item, seconds: float, *, by_truth: bool) -> S
         by_truth: Let the known truth judge.
     """
     settings = replace(bench.settings, timeout=seconds)
-    method = METHODS["latentseek+psrm" if by_truth else "latentseek"]
+    reward = KnownTruth(bench.checker, item, whole=True) if by_truth else bench.reward
     blank = Record(method="latentseek", seed=0, item=item.key, place=0)
-    record = attempt(method, replace(bench, settings=settings), item, blank)
+    searching = replace(bench, settings=settings, reward=reward)
+    record = attempt(METHODS["latentseek"], searching, item, blank)
     if bench.cancelled.is_set() or (record.error is not None and not record.points):
         return None
     whole = [point.complete for point in record.points if point.text == record.text]
