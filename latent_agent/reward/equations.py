@@ -19,7 +19,7 @@ _REWRITTEN = (
     (re.compile(r"\\div(?![a-zA-Z])|÷"), "/"),
     (re.compile(r"[−–]"), "-"),
     (re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])"), ""),
-    (re.compile(r"(?<=\d)\s*(?=\\[dt]?frac)"), "_"),  # 1\frac{1}{2} is mostly no product
+    (re.compile(r"(?<=\d)[ \t]*(?=\\[dt]?frac)"), "_"),  # 1\frac{1}{2} is mostly no product
     (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"((\1)/(\2))"),
     (re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{([^{}]*)\}"), r" \1 "),
     (re.compile(r"\\boxed\s*\{([^{}]*)\}"), r"\1"),
