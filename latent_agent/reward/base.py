@@ -149,14 +149,14 @@ class Reward(ABC):
 class CallableReward(Reward):
     """Any ``(question, answer) -> float`` in [-1, 0].
 
-    Scores are remembered within a call only if the callable says ``deterministic = True``.
+    Scores are remembered within a call only if the callable says ``deterministic = True``. One that
+    asks the model that answers says ``reads_model = True``.
     """
-
-    reads_model = False
 
     def __init__(self, function: Callable[[str, str], float]) -> None:
         self._function = function
         self.deterministic = bool(getattr(function, "deterministic", False))
+        self.reads_model = bool(getattr(function, "reads_model", False))
 
     @property
     def id(self) -> str:

@@ -42,6 +42,8 @@ def _model_name(chat_model: Any) -> str:
 class JudgeReward(Reward):
     """The four checks of `SelfReward`, asked of any LangChain chat model.
 
+    It ends no round early: the judge may be the model that still writes.
+
     Args:
         chat_model: The judge.
         deterministic: Whether the judge always says the same of the same answer; only then are
@@ -49,8 +51,6 @@ class JudgeReward(Reward):
         strict: A failed "answer correct" is never accepted.
         weights: Other weights, by check.
     """
-
-    reads_model = False
 
     def __init__(
         self,

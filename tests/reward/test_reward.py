@@ -1,8 +1,17 @@
 """Rewards and verdicts: only the reply counts."""
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 
-from latent_agent.reward import Case, ExactMatch, FormatReward, SelfReward, WeightedSum
+from latent_agent.reward import (
+    Case,
+    ExactMatch,
+    FormatReward,
+    JudgeReward,
+    SelfReward,
+    WeightedSum,
+    as_reward,
+)
 from latent_agent.reward.verdict import read_grade, read_verdict
 
 
@@ -23,6 +32,19 @@ class Judge:
 
 def case(answer, *replies):
     return Case(question="q", answer=answer, conversation="q", judge=Judge(*replies))
+
+
+class AsksTheModel:
+    reads_model = True
+
+    def __call__(self, question, answer):
+        return 0.0
+
+
+def test_what_may_ask_the_model_that_writes_ends_no_round():
+    assert as_reward(lambda *_: 0.0).ends_rounds
+    assert not as_reward(AsksTheModel()).ends_rounds
+    assert not JudgeReward(FakeListChatModel(responses=["True"])).ends_rounds
 
 
 @pytest.mark.parametrize(
