@@ -100,8 +100,8 @@ class Settings:
     drafts: int = setting(
         1,
         "Drafts written in one batch: the draft, and above 1 sampled ones beside it. A relative "
-        "reward, such as agreement, takes at least as many as the engine writes for little more "
-        "time than one, and no fewer than 5.",
+        "reward, such as agreement, takes for 1 as many as the engine writes for little more time "
+        "than one, and never fewer than 5.",
         *whole(1),
     )
     draft_temperature: float = setting(

@@ -86,7 +86,8 @@ class Call:
         self.width = width_of(settings.width, self.engine)
         self._drafts = settings.drafts
         if reward.relative:  # there is nothing to compare a lone draft with
-            self._drafts = max(settings.drafts, self.engine.good_width, _COMPARED)
+            wanted = settings.drafts if settings.drafts > 1 else self.engine.good_width
+            self._drafts = max(wanted, _COMPARED)
 
     def read(self, tokens: Sequence[int], text: str) -> tuple[str, tuple[ToolCall, ...]]:
         """Take the tool calls out of an answer; what was thought before it calls nothing."""
@@ -219,6 +220,8 @@ class Call:
     def _round_end(self, answers: int) -> RoundEnd | None:
         """Return what ends a round of so many answers early; None: nothing may."""
         if answers < 2 or self.settings.round_ends == "last" or not self._ends_rounds:
+            return None
+        if self.settings.threshold <= -1:  # all are accepted: the best of the round is wanted
             return None
         return RoundEnd(self._scorer, self._unscored, answers)
 

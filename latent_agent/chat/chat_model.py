@@ -49,6 +49,7 @@ from latent_agent.chat.setting_arguments import SETTING_NAMES, SettingArguments,
 from latent_agent.chat.structured_output import Method, parsed, structured
 from latent_agent.chat.threads import in_call_thread, in_thread
 from latent_agent.chat.to_langchain import answer_chunks, message_of
+from latent_agent.model.admission import CallQueue
 from latent_agent.model.engine_source import is_engine
 from latent_agent.model.places import place_name
 from latent_agent.model.prompt import encode_chat, encode_text
@@ -437,8 +438,8 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     async def _agenerate(
         self, messages: Messages, stop: Stop = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> ChatResult:
-        with self._awaited(kwargs, stop, run_manager) as (settings, given):
-            return await in_call_thread(settings, partial(self._generate, messages, **given))
+        with self._awaited(kwargs, stop, run_manager) as (threads, given):
+            return await in_call_thread(*threads, partial(self._generate, messages, **given))
 
     def _stream(
         self, messages: Messages, stop: Stop = None, run_manager: SyncRun = None, **kwargs: Any
@@ -453,23 +454,24 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     async def _astream(
         self, messages: Messages, stop: Stop = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        with self._awaited(kwargs, stop, run_manager) as (settings, given):
+        with self._awaited(kwargs, stop, run_manager) as (threads, given):
             following = partial(next, self._stream(messages, **given), None)
-            while (chunk := await in_call_thread(settings, following)) is not None:
+            while (chunk := await in_call_thread(*threads, following)) is not None:
                 yield chunk
 
     @contextmanager
     def _awaited(
         self, given: Arguments, stop: Stop, run_manager: AsyncRun
-    ) -> Generator[tuple[Settings, dict[str, Any]]]:
-        """Prepare a call in another thread; yields its settings and keywords."""
+    ) -> Generator[tuple[tuple[CallQueue, Settings], dict[str, Any]]]:
+        """Prepare a call in another thread; yields its queue, settings and keywords."""
         from latent_agent.chat.serving import awaited
 
         arguments = self._arguments(given, stop)
         sync = run_manager.get_sync() if run_manager else None
-        settings = settings_of(arguments)
-        with awaited(self._model_of(arguments), settings) as call:
-            yield settings, {**given, **call, "stop": stop, "run_manager": sync}
+        settings, model = settings_of(arguments), self._model_of(arguments)
+        with awaited(model, settings) as call:
+            given = {**given, **call, "stop": stop, "run_manager": sync}
+            yield (model.queue, settings), given
 
     def _chunks(
         self, messages: Messages, arguments: dict[str, Any], run_manager: SyncRun
@@ -497,8 +499,6 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         from latent_agent.chat.feedback import read_corrections
         from latent_agent.chat.serving import checked_choices, serve_choices
 
-        if place := arguments.get("place"):
-            place.begin()
         settings, turns = settings_of(arguments), to_turns(messages)
         count = checked_choices(arguments["n"], settings)
         agent = agent_of(arguments, settings, self._model_of(arguments))
@@ -510,6 +510,8 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
 
     def _chosen(self, arguments: Arguments) -> dict[str, Any]:
         """Return a call's arguments with what was calibrated for its model, if that is wanted."""
+        if place := arguments.get("place"):  # there is a thread; hashing weights is no waiting
+            place.begin()
         return with_recipe(arguments, self._model_of(arguments))
 
     def _model_of(self, arguments: Arguments) -> SharedModel:

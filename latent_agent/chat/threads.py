@@ -19,6 +19,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list, run_in_executor
 
 from latent_agent.errors import LatentAgentError
+from latent_agent.model.admission import CallQueue
 from latent_agent.settings import CALLS, Settings
 from latent_memory.fork_renewal import in_forked_child
 
@@ -26,29 +27,30 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-# For each event loop its own, as asyncio's: a call may start a loop of its own and wait for it. By
-# how many there are: calls of one model with the same bounds share them.
-_Pools = dict[int, ThreadPoolExecutor]
+# For each event loop its own, as asyncio's: a call may start a loop of its own and wait for it. For
+# each model's queue, so that none waits for another model's calls; then by how many there are.
+_Pools = WeakKeyDictionary[object, dict[int, ThreadPoolExecutor]]
 _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = WeakKeyDictionary()
 in_forked_child(_threads.clear)  # where their threads are gone
 
 
 async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Do work in one of `CALLS` threads, in the context of its awaiter."""
-    return await _in_one_of(CALLS, partial(work, *args, **kwargs))
+    return await _in_one_of(in_thread, CALLS, partial(work, *args, **kwargs))
 
 
-async def in_call_thread(settings: Settings, work: Callable[[], R]) -> R:
+async def in_call_thread(queue: CallQueue, settings: Settings, work: Callable[[], R]) -> R:
     """Do a call's work in a thread, in the context of its awaiter.
 
     There is one for each call that may be at work, and one for each that may wait in the model's
     queue, where it can run out of time.
     """
-    return await _in_one_of(settings.max_calls + (settings.max_waiting or 0), work)
+    return await _in_one_of(queue, settings.max_calls + (settings.max_waiting or 0), work)
 
 
-async def _in_one_of(most: int, work: Callable[[], R]) -> R:
-    pools = _threads.setdefault(asyncio.get_running_loop(), {})
+async def _in_one_of(owner: object, most: int, work: Callable[[], R]) -> R:
+    owned = _threads.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
+    pools = owned.setdefault(owner, {})
     if most not in pools:
         pools[most] = ThreadPoolExecutor(most, thread_name_prefix="latent-agent")
     return await run_in_executor(pools[most], copy_context().run, work)

@@ -206,6 +206,17 @@ def test_other_rewards_end_no_round(model: SharedModel, reward: Reward) -> None:
     assert ask(model, reward, round_ends="accepted", **given) == ask(model, reward, **given)
 
 
+def test_where_all_are_accepted_the_best_of_the_round_is_taken(model: SharedModel) -> None:
+    given: dict[str, Any] = {**DRAFTS, "threshold": -1.0}
+
+    def longest(question: str, answer: str) -> float:
+        return -0.9 / (1 + len(answer))
+
+    whole = ask(model, longest, **given)
+    assert ask(model, longest, round_ends="accepted", **given) == whole
+    assert len(whole.rewards[0]) == 8
+
+
 def test_agreement_ends_once_the_leader_passes_and_cannot_be_overtaken(
     model: SharedModel, batches: Batches
 ) -> None:

@@ -12,6 +12,7 @@ from latent_agent import ChatLatentSeek
 from latent_agent.chat.llm import LatentSeekLLM
 from latent_agent.errors import BusyError, CallCancelled, SettingError
 from latent_agent.model.admission import CallQueue
+from latent_agent.model.fake_engine import FakeEngine
 from latent_agent.model.registry import open_model
 from latent_agent.settings import CALLS, settings_for
 from latent_agent.teaching import questions
@@ -203,6 +204,16 @@ def test_as_many_awaited_calls_are_answered_at_once_as_the_setting_says(held: He
         await asyncio.gather(*calls)
 
     asyncio.run(ask())
+
+
+async def test_calls_of_one_model_take_no_threads_of_another(held: Held) -> None:
+    chat = chat_with(held, max_calls=1, max_waiting=1)
+    both = [asyncio.create_task(chat.ainvoke(text)) for text in ASKED[:2]]
+    await asyncio.to_thread(in_line, 1)
+    other = chat.model_copy(update={"model": FakeEngine({ASKED[0]: "5"}), "reward": lambda *_: 0.0})
+    assert (await asyncio.wait_for(other.ainvoke(ASKED[0]), 30)).text == "5"
+    held.go.set()
+    await asyncio.gather(*both)
 
 
 @pytest.mark.parametrize("waiting", [1, None], ids=["in line", "for a thread"])
