@@ -49,7 +49,8 @@ def call_arguments(own: Arguments, given: Arguments, stop: object = None) -> dic
 def with_recipe(arguments: Arguments, model: SharedModel) -> dict[str, Any]:
     """Return a call's arguments with what was calibrated for its model, if they ask for that.
 
-    Beside them stands ``used``: what was, in words. Whatever is given stays as it is.
+    Beside them stands ``used``: what was, in words. Whatever is given stays as it is. The keyword
+    ``most`` bounds numbers that were calibrated.
     """
     recipe, reward = arguments["recipe"], arguments["reward"]
     if recipe != AUTO:
@@ -58,6 +59,7 @@ def with_recipe(arguments: Arguments, model: SharedModel) -> dict[str, Any]:
 
     template = arguments["chat_template_kwargs"] or {}
     used = calibrated(model, template, None if reward is None else as_reward(reward))
+    used = used.within(arguments.get("most") or {})
     settings = used.under({name: arguments[name] for name in SETTING_NAMES})
     reward = used.reward if reward is None else reward
     told = f"{AUTO}: {used.told}"

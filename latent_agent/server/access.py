@@ -174,6 +174,8 @@ class Access:
                 )
         given = own.model_dump(exclude={"namespace", "progress"}, exclude_none=True)
         chat = self._service.chat
+        if own.recipe == AUTO != chat.recipe:  # which the operator did not choose
+            given["most"] = {"max_iterations": bounds.iterations, "drafts": bounds.width}
         return {
             **given,
             "timeout": own.timeout or min(chat.timeout or bounds.seconds, bounds.seconds),

@@ -58,6 +58,11 @@ def answered(**given: Any) -> Mapping[str, Any]:
     return ChatLatentSeek(**call).invoke(ASKED).response_metadata["latent_agent"]
 
 
+def test_a_calibration_names_what_its_questions_ended_with() -> None:
+    save(recipe(ending="\nBe brief."))
+    assert answered(max_iterations=0)["recipe"].endswith(r"asked with '\nBe brief.' at the end")
+
+
 def test_without_a_calibration_the_defaults_are_used() -> None:
     plain = answered(recipe=None)
     assert plain["recipe"] == "default"
@@ -100,6 +105,15 @@ def test_what_is_given_goes_before_what_was_saved() -> None:
         ASKED, recipe="auto", threshold=-0.01
     )
     assert call.response_metadata["latent_agent"]["iterations"] == 2
+
+
+def test_what_was_saved_keeps_to_bounds() -> None:
+    save(recipe(reward="scale"))
+    chat = ChatLatentSeek(model="bundled", memory=None, recipe="auto")
+    bounds = {"drafts": 2, "max_iterations": 9}
+    told = [chat.invoke(ASKED, **one) for one in ({}, {"most": bounds})]
+    rounds = [one.response_metadata["latent_agent"]["rewards"][0] for one in told]
+    assert [len(one) for one in rounds] == [5, 2]
 
 
 def test_a_given_reward_takes_its_threshold_alone() -> None:

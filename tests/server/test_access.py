@@ -12,6 +12,7 @@ from latent_agent.errors import SettingError
 from latent_agent.server.access import Access
 from latent_agent.server.errors import ApiError
 from latent_agent.server.keys import Key, Keys, Right, WrittenKey, add_key, hash_of, new_secret
+from latent_agent.server.requests import ChatRequest
 from latent_agent.server.service import Service
 from latent_agent.server.turns import Turns
 from tests.support.served import Served, served
@@ -130,7 +131,7 @@ def test_the_command_shows_a_secret_once(path: Path) -> None:
 
 
 class _Chat:
-    namespace = "default"
+    namespace, recipe, timeout, max_tokens = "default", None, None, None
 
 
 def access() -> Access:
@@ -189,6 +190,13 @@ def test_a_namespace_is_the_keys_own() -> None:
     for wanted in ("bob", "ann/../bob", "ANN", "default", ""):
         with pytest.raises(ApiError, match="does not reach"):
             allowed.namespace(one, wanted)
+
+
+def test_what_is_calibrated_keeps_to_the_operators_bounds() -> None:
+    sent = {"model": "bundled", "messages": [{"role": "user", "content": "Hi"}]}
+    own = ChatRequest.model_validate({**sent, "latent_agent": {"recipe": "auto"}})
+    assert access().allowed(own)["most"] == {"max_iterations": 10, "drafts": 8}
+    assert "most" not in access().allowed(ChatRequest.model_validate(sent))
 
 
 # ----------------------------------------------------------------------------------- a server

@@ -1,7 +1,7 @@
 """``recipe="auto"``: what was calibrated for a model stands where nothing was given."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from latent_agent.call.recipes.saved import SavedRecipe
@@ -29,6 +29,14 @@ class Used:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reward: Reward | None = None
     told: str = NONE_SAVED
+
+    def within(self, most: Mapping[str, float]) -> "Used":
+        """Return what is taken with numbers that are beyond a bound, by name, at that bound."""
+        bound = {
+            name: min(value, most[name]) if name in most else value
+            for name, value in self.settings.items()
+        }
+        return replace(self, settings=bound)
 
     def under(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return settings with the calibration's where one is not given, that is None."""

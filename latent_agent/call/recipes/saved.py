@@ -62,6 +62,7 @@ class SavedRecipe(_Kept):
         versions: Of the packages that answers hang on.
         made: When, in UTC.
         data: The file of questions.
+        ending: What stood after each question.
         questions: How many of them count.
         budget: Time that a call may take, in plain answers.
         search: ``plain``, ``samples`` or ``latentseek``.
@@ -84,6 +85,7 @@ class SavedRecipe(_Kept):
     versions: Mapping[str, str]
     made: datetime
     data: str
+    ending: str = ""
     questions: int
     budget: float
     search: Search
@@ -100,4 +102,5 @@ class SavedRecipe(_Kept):
     def named(self) -> str:
         """What it is called where an answer says what made it."""
         by = "" if self.reward is None else f" by {self.reward}"
-        return f"{self.search}{by}, calibrated {self.made:%Y-%m-%d}"
+        asked = f", asked with {self.ending!r} at the end" if self.ending else ""
+        return f"{self.search}{by}, calibrated {self.made:%Y-%m-%d}{asked}"

@@ -160,6 +160,7 @@ def saved(found: Evidence, model: SharedModel) -> SavedRecipe | None:
         versions={name: version(name) for name in _PACKAGES},
         made=datetime.now(UTC),
         data=found.request.data,
+        ending=found.request.ending,
         questions=len(found.compared.asked),
         budget=found.request.budget,
         search=way.search,
