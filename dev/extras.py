@@ -38,6 +38,7 @@ _TRIED = {
     "chat": f"echo '{_QUESTION}' | latent-agent chat --no-memory | grep Friday",
     "gguf": "python -c 'import accelerate, latent_agent.model.gguf.header as it; it'",
     "llama-cpp": "python -c 'import llama_cpp'",
+    "postgres": "python -c 'import psycopg, pgvector'",
 }
 _BUILT = {"llama-cpp"}
 

@@ -13,8 +13,8 @@ import os
 from pathlib import Path
 
 from latent_agent import AgreementReward, ChatLatentSeek
+from latent_agent.evaluation.checking import FITTING
 from latent_agent.evaluation.items import read_items
-from latent_agent.reward.equivalence import same_answer
 
 MODEL = os.environ.get("MODEL", "bundled")
 DATA = os.environ.get("DATA", str(Path(__file__).parent / "data" / "teaching_world.jsonl"))
@@ -37,7 +37,7 @@ for name, chat in ways.items():
     right = tokens = 0
     for item in items:
         message = chat.invoke(item.question)
-        right += same_answer(item.truth, message.text)
+        right += FITTING.is_right(item, message.text)
         spent = message.response_metadata["latent_agent"]["forwarded_tokens"]
         tokens += sum(spent.values())
     print(f"{name}: {right} right, {tokens / len(items):.0f} tokens a question")
