@@ -110,8 +110,8 @@ def test_what_is_given_goes_before_what_was_saved() -> None:
 def test_what_was_saved_keeps_to_bounds() -> None:
     save(recipe(reward="scale"))
     chat = ChatLatentSeek(model="bundled", memory=None, recipe="auto")
-    bounds = {"drafts": 2, "max_iterations": 9}
-    told = [chat.invoke(ASKED, **one) for one in ({}, {"most": bounds})]
+    bounds: list[Any] = [None, {"drafts": 2, "max_iterations": 9}]
+    told = [chat.invoke(ASKED, most=one) for one in bounds]
     rounds = [one.response_metadata["latent_agent"]["rewards"][0] for one in told]
     assert [len(one) for one in rounds] == [5, 2]
 

@@ -74,6 +74,8 @@ def test_the_bundled_model_is_calibrated_and_a_second_run_goes_on(folder: Path) 
         not json.loads(line)["answers"][0]["right"]
         for line in (folder / "pool.jsonl").read_text().splitlines()[1:]
     )
+    # Searches at another threshold are others.
+    assert f"above {found['proof']['threshold']!r}" in (folder / "searches.jsonl").read_text()
     kept = {file.name: file.read_bytes() for file in folder.glob("*.jsonl")}
     again = json.loads(run(*SMALL, "--out", folder, "--budget", "4x", "--json").stdout)
     assert {file.name: file.read_bytes() for file in folder.glob("*.jsonl")} == kept
