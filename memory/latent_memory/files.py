@@ -2,8 +2,9 @@
 
 import logging
 import os
-import tempfile
+import secrets
 import time
+from functools import partial
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -20,13 +21,18 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that after a crash there is the old one or the new one, and it is whole."""
+def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file so that after a crash there is the old one or the new one, and it is whole.
+
+    Args:
+        path: Where.
+        content: Its bytes.
+        mode: Who may read it, less what the umask takes away.
+    """
     _sweep(path)
-    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -1,5 +1,6 @@
 """Where a memory can lie, and what happens where it cannot, or where the disk fails."""
 
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -67,6 +68,18 @@ def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
         memory.add(trace(1))
         modes = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
         assert modes == {0o600}
+
+
+def test_named_files_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    """A night that root runs trains for the user whose calls use its prior."""
+    before = os.umask(0o022)
+    try:
+        with LatentMemory(tmp_path / "m.sqlite3") as memory:
+            memory.database.files.write("1.safetensors", b"weights")
+    finally:
+        os.umask(before)
+    (file,) = tmp_path.glob("*.priors/*")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
 
 
 def test_an_empty_file_becomes_a_memory(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What lies beside a database: the folders of its index snapshots and of its named files."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from latent_memory.database import Files, StoredFile
@@ -41,7 +42,8 @@ class Folder(Files):
         """Write a file; after a crash there is the old one or the new one."""
         path = self._path(name)
         self._folder.mkdir(parents=True, exist_ok=True)
-        replace_file(path, content)
+        # A night may be another user's than the calls that use its prior.
+        replace_file(path, content, 0o600 if fnmatchcase(name, kept_name("*")) else 0o666)
 
     def delete(self, name: str) -> Sequence[str]:
         """Delete a file; what a damaged database says leads nowhere else."""
