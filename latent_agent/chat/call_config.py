@@ -14,6 +14,7 @@ from langchain_core.callbacks import CallbackManager
 from langchain_core.runnables.config import ensure_config
 
 from latent_agent.chat.callbacks import ModelRun
+from latent_agent.chat.memory_argument import shown_memory
 from latent_agent.chat.threads import at_once
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -63,5 +64,9 @@ def many_at_once(model: Any, inputs: Any, config: Any, given: Keywords) -> tuple
 
 
 def model_parameters(given: Keywords) -> Keywords:
-    """Return a call's keywords without those that are no parameters of the model."""
-    return {name: value for name, value in given.items() if name not in _NO_PARAMETERS}
+    """Return a call's keywords without those that are no parameters of the model.
+
+    They go into the cache key, to tracers and into logs: no password is in them.
+    """
+    shown = {"memory": shown_memory(given["memory"])} if given.get("memory") else {}
+    return {name: value for name, value in given.items() if name not in _NO_PARAMETERS} | shown

@@ -42,7 +42,7 @@ from latent_agent.chat.call_config import (
 )
 from latent_agent.chat.callbacks import AsyncRun, Stop, SyncRun, progress_of
 from latent_agent.chat.from_langchain import read_turns, to_turns
-from latent_agent.chat.memory_argument import MemoryArgument
+from latent_agent.chat.memory_argument import discreet_arguments
 from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.chat.model_profile import profile_of
 from latent_agent.chat.setting_arguments import SETTING_NAMES, SettingArguments, settings_section
@@ -204,7 +204,7 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
     n: int = 1
     stop: list[str] | str | None = None
     reward: Any = None
-    memory: MemoryArgument = "default"
+    memory: Any = "default"
     memory_mode: Literal["read-write", "read", "write"] = "read-write"
     store_conversations: bool = True
     namespace: str = "default"
@@ -247,7 +247,7 @@ class ChatLatentSeek(ModelArguments, SettingArguments):
         """Take ``model_id`` for ``model``; warn of names that are not known."""
         if not isinstance(values, dict):
             return values
-        given: dict[str, Any] = dict(values)
+        given: dict[str, Any] = dict(discreet_arguments(values))
         if "model_id" in given:
             given.setdefault("model", given.pop("model_id"))
         for name in sorted(given.keys() - cls.model_fields.keys()):

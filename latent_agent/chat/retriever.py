@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from latent_agent.chat.call_config import prepared, with_namespace
 from latent_agent.chat.embeddings import embed_texts
-from latent_agent.chat.memory_argument import MemoryArgument
+from latent_agent.chat.memory_argument import discreet_arguments
 from latent_agent.chat.model_arguments import ModelArguments
 from latent_agent.errors import SettingError
 from latent_agent.recall.memory_adapter import embedder_name
@@ -53,7 +53,7 @@ class TraceRetriever(ModelArguments, BaseRetriever):
         k: Documents at most; a call may say otherwise: ``invoke("...", k=1)``.
     """
 
-    memory: MemoryArgument = "default"
+    memory: Any = "default"
     memory_mode: Literal["read-write", "read"] = "read-write"
     namespace: str = "default"
     embeddings: Any = None
@@ -61,6 +61,11 @@ class TraceRetriever(ModelArguments, BaseRetriever):
     k: int = Field(default=4, strict=True)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _show_no_password(cls, values: Any) -> Any:
+        return discreet_arguments(values)
 
     @model_validator(mode="after")
     def _check(self) -> "TraceRetriever":

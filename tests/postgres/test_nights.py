@@ -1,10 +1,14 @@
 """Nights, priors and calls on a server: weights are rows; without a server calls still answer."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from latent_agent import ChatLatentSeek, TraceRetriever
 from latent_agent.doctor.examine import examine
@@ -12,7 +16,7 @@ from latent_agent.errors import NightRunningError, NightStoppedError
 from latent_agent.nights.job import Watch
 from latent_agent.nights.lock import night_lock
 from latent_agent.nights.night import consolidate
-from latent_memory import LatentMemory
+from latent_memory import LatentMemory, LatentMemoryError
 from latent_memory.priors.nights import list_nights
 from latent_memory.priors.priors import kept_names, list_priors
 from latent_memory.priors.publishing import roll_back
@@ -122,6 +126,34 @@ def test_no_repr_of_what_keeps_a_memory_tells_its_password() -> None:
             assert "s3cret-word" not in f"{one!r} {one}"
         assert chat.memory.password == "s3cret-word"
     assert ChatLatentSeek(model="bundled", memory="m.sqlite3").memory == "m.sqlite3"
+
+
+@pytest.mark.parametrize("kind", [ChatLatentSeek, TraceRetriever])
+def test_no_error_about_another_argument_tells_a_password(kind: type) -> None:
+    with pytest.raises(ValidationError, match="Field required") as raised:
+        kind(memory="postgresql+psycopg://me:s3cret-word@db.example.org/latents")
+    assert "s3cret-word" not in f"{raised.value} {raised.value.errors()}"
+
+
+def test_no_record_of_a_call_tells_a_password() -> None:
+    chat, heard = ChatLatentSeek(model="bundled", memory=None), Heard()
+    url = "postgresql+psycopg://me:s3cret-word@/none?host=/nowhere/at/all"
+    for place in (url, make_url(url)):
+        with suppress(LatentMemoryError):
+            chat.invoke("Hi", memory=place, config={"callbacks": [heard]})
+        assert "s3cret-word" not in chat._get_llm_string(memory=place)
+    assert "nowhere" in str(heard.told)
+    assert "s3cret-word" not in str(heard.told)
+
+
+class Heard(BaseCallbackHandler):
+    """What tracers are told of calls."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def on_chat_model_start(self, *given: object, **more: object) -> None:
+        self.told.append((given, more))
 
 
 def test_doctor_looks_at_a_memory_on_a_server(url: str) -> None:
