@@ -18,6 +18,7 @@ from latent_agent import ChatLatentSeek
 from latent_memory import (
     LatentMemory,
     LatentMemoryError,
+    Limits,
     LocationError,
     ReadOnlyError,
     SchemaError,
@@ -218,22 +219,25 @@ def test_what_the_server_forbids_is_an_error_of_the_memory(memory: LatentMemory,
 def test_what_is_not_committed_is_looked_for_again(server: Server, memory: LatentMemory) -> None:
     """The number of a trace that was refused at the last moment is given again after a crash."""
     memory.add(trace(1))
+    refuse_in(memory, "AFTER INSERT ON traces DEFERRABLE INITIALLY DEFERRED FOR EACH ROW")
+    with pytest.raises(StorageError, match="not now"):
+        memory.add(trace(2))
+    with memory.database.write() as connection:
+        connection.exec_driver_sql("DROP TRIGGER refused ON traces")
+        memory.database.set_highest_ids(connection, {"traces": 1})
+    assert memory.add(trace(3)) == 2
+    assert recalled(memory, vector(3), k=1) == [2]
+
+
+def refuse_in(memory: LatentMemory, event: str) -> None:
+    """Let the server refuse something, as if its disk were full."""
+    kind = "CONSTRAINT TRIGGER" if "DEFERR" in event else "TRIGGER"
     with memory.database.write() as connection:
         connection.exec_driver_sql(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN RAISE 'not now' USING ERRCODE = '53100'; END $$"
         )
-        connection.exec_driver_sql(
-            "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON traces DEFERRABLE INITIALLY DEFERRED "
-            "FOR EACH ROW EXECUTE FUNCTION refuse()"
-        )
-    with pytest.raises(StorageError, match="not now"):
-        memory.add(trace(2))
-    with memory.database.write() as connection:
-        connection.exec_driver_sql("DROP TRIGGER late ON traces")
-        memory.database.set_highest_ids(connection, {"traces": 1})
-    assert memory.add(trace(3)) == 2
-    assert recalled(memory, vector(3), k=1) == [2]
+        connection.exec_driver_sql(f"CREATE {kind} refused {event} EXECUTE FUNCTION refuse()")
 
 
 def test_a_replica_that_lacks_the_last_trace_gives_its_number_again(
@@ -347,6 +351,17 @@ def test_files_are_rows(memory: LatentMemory) -> None:
     assert abs(found.written - time.time()) < 60
     assert files.delete("1.safetensors") == files.delete("none") == []
     assert files.list() == []
+
+
+def test_a_file_that_cannot_be_deleted_costs_no_trace(
+    memory: LatentMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.add(trace(1, shelf=in_namespace("ann")))
+    memory.set_limits(Limits(total=1))
+    refuse_in(memory, "BEFORE DELETE ON files")
+    new = memory.add(trace(2, shelf=in_namespace("ben")))
+    assert [info.id for info in memory.list()] == [new]
+    assert "may hold what is erased" in caplog.text
 
 
 def test_a_pickle_opens_the_same_memory(memory: LatentMemory) -> None:

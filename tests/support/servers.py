@@ -57,6 +57,7 @@ class Server:
         """Start it again; it reads its log first."""
         sockets = self.url.query["host"]
         self._control("-o", f'-h "" -k {sockets}', "-l", str(self.folder / "log"), "start")
+        self._own.ensure_postgres_running()  # notes the new process, which is to be stopped
 
     def _control(self, *arguments: str) -> None:
         if self._own is None:
@@ -99,6 +100,8 @@ def served() -> Generator[Server]:
         yield server
     finally:
         own.cleanup()
+        process = own.get_postmaster_info().process
+        assert not process.is_running() or process.status() == "zombie", "a server is left"
 
 
 def places(request: pytest.FixtureRequest, folder: Path) -> Iterator[Place]:

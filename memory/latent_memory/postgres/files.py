@@ -1,5 +1,6 @@
 """The named files of a memory as rows: hosts share no folder."""
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -7,8 +8,11 @@ from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from latent_memory.database import Database, Files, StoredFile
+from latent_memory.errors import LatentMemoryError
 from latent_memory.postgres.rows import files
 from latent_memory.trace_rows import to_time
+
+logger = logging.getLogger(__name__)
 
 _NAMED = files.c.name == bindparam("named")
 _INSERT = insert(files)
@@ -39,9 +43,13 @@ class FileRows(Files):
             connection.execute(_WRITE, row)
 
     def delete(self, name: str) -> Sequence[str]:
-        """Delete a file."""
-        with self._database.write() as connection:
-            connection.execute(delete(files).where(_NAMED), {"named": name})
+        """Delete a file; if that fails, it is logged: what it belonged to is gone all the same."""
+        try:
+            with self._database.write() as connection:
+                connection.execute(delete(files).where(_NAMED), {"named": name})
+        except LatentMemoryError as error:
+            logger.warning("%s may hold what is erased, and could not be deleted: %s", name, error)
+            return [name]
         return []
 
     def list(self) -> Sequence[StoredFile]:
