@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from latent_migrations import postgres
 from latent_migrations.columns import WHOLE
 
 revision = "0007"
@@ -23,6 +24,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("feedback_by_trace", "feedback", ["trace", "id"])
+    postgres.keep_out_of_statistics("feedback", "comment", "correction")
     op.create_table(
         "ratings",
         sa.Column("trace", WHOLE, primary_key=True, autoincrement=False),
