@@ -103,11 +103,13 @@ def test_only_an_empty_memory_is_copied_into(place: Place) -> None:
 def test_a_copy_that_breaks_off_leaves_nothing(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*given: Any) -> None:
+        move(*given)
         raise StorageError("no space is left")
 
     with LatentMemory(tmp_path / "a.sqlite3") as one, LatentMemory(place("b.sqlite3")) as other:
         fill(one)
+        move = type(other.database).set_highest_ids
         with monkeypatch.context() as patch:
             patch.setattr(type(other.database), "set_highest_ids", refuse)
             with pytest.raises(StorageError, match="no space"):

@@ -24,6 +24,7 @@ from latent_memory import (
     SchemaError,
     StorageError,
 )
+from latent_memory.transfer.copying import copy
 from tests.support.memories import (
     SHELF,
     Worker,
@@ -274,7 +275,9 @@ def test_a_memory_that_nobody_holds_leaves_no_connection(server: Server, url: st
     assert server.run(left) == 0
 
 
-def test_who_may_only_read_is_told(server: Server, url: str, memory: LatentMemory) -> None:
+def test_who_may_only_read_is_told(
+    server: Server, url: str, memory: LatentMemory, tmp_path: Path
+) -> None:
     memory.add(trace(1))
     role, schema = fresh_name(), url.rpartition("%3D")[2].partition("%2C")[0]
     server.run(
@@ -289,7 +292,13 @@ def test_who_may_only_read_is_told(server: Server, url: str, memory: LatentMemor
         assert recalled(reading, vector(1)) == [1]
         with pytest.raises(ReadOnlyError, match="a user who may write"):
             reading.add(trace(2))
+        with LatentMemory(tmp_path / "m.sqlite3") as mine:
+            with pytest.raises(ReadOnlyError, match=r"may not read .*traces_id_seq"):
+                copy(reading.database, mine.database)
+            server.run(f'GRANT SELECT ON ALL SEQUENCES IN SCHEMA "{schema}" TO {role}')
+            assert copy(reading.database, mine.database) == 1
     server.run(f'REVOKE ALL ON ALL TABLES IN SCHEMA "{schema}" FROM {role}',
+               f'REVOKE ALL ON ALL SEQUENCES IN SCHEMA "{schema}" FROM {role}',
                f'REVOKE ALL ON SCHEMA "{schema}" FROM {role}', f"DROP ROLE {role}")  # fmt: skip
 
 

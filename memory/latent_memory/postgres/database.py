@@ -42,13 +42,14 @@ _SIZE = text("SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)
              "unnest(cast(:names AS text[])) AS name")  # fmt: skip
 _SEQUENCES = text(
     "SELECT t.relname AS name, quote_ident(s.relname) AS sequence, "
-    "coalesce(pg_sequence_last_value(s.oid), 0) AS highest "
+    "has_sequence_privilege(s.oid, 'SELECT') AS seen, "
+    "coalesce(CASE WHEN has_sequence_privilege(s.oid, 'SELECT') "
+    "THEN pg_sequence_last_value(s.oid) END, 0) AS highest "
     "FROM pg_class s JOIN pg_depend d ON d.objid = s.oid AND d.deptype = 'a' "
     "AND d.classid = cast('pg_class' AS regclass) AND d.refclassid = d.classid "
     "JOIN pg_class t ON t.oid = d.refobjid "
     "WHERE s.relkind = 'S' AND t.relnamespace = to_regnamespace(quote_ident(current_schema()))"
 )
-_MOVE = text("SELECT setval(cast(:sequence AS regclass), :highest)")
 _BROKEN = text(
     "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
     "WHERE NOT i.indisvalid AND c.relnamespace = to_regnamespace(quote_ident(current_schema())) "
@@ -221,13 +222,20 @@ class PostgresDatabase(Database):
     def highest_ids(self, connection: Connection) -> dict[str, int]:
         """Return how far the sequences are; what a crash skipped counts as given."""
         rows = connection.execute(_SEQUENCES).all()
+        if hidden := [row.sequence for row in rows if not row.seen]:
+            raise ReadOnlyError(
+                f"a memory's sequences must be read to know which ids it gave, but the user of "
+                f"{str(self.place)!r} may not read {', '.join(hidden)}; let their owner grant "
+                "SELECT on all sequences of the schema"
+            )
         return {row.name: row.highest for row in rows if row.highest}
 
     def set_highest_ids(self, connection: Connection, highest: Mapping[str, int]) -> None:
-        """Move the sequences on."""
+        """Move the sequences on, as far as the transaction is committed: no ``setval`` is so."""
         for row in connection.execute(_SEQUENCES).all():
             if number := highest.get(row.name):
-                connection.execute(_MOVE, {"sequence": row.sequence, "highest": number})
+                connection.exec_driver_sql(f"ALTER SEQUENCE {row.sequence} RESTART WITH {number}")
+                connection.exec_driver_sql(f"SELECT nextval('{row.sequence}')")
 
     def delete_backups(self) -> Sequence[str]:
         """Delete nothing: backups of a server are not ours."""

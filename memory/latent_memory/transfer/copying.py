@@ -55,6 +55,7 @@ def copy(source: Database, target: Database, progress: Progress | None = None) -
         target.files.write(file.name, source.files.read(file.name))
     with source.read() as reading, target.write() as writing:
         _require_empty(writing, target)
+        highest = source.highest_ids(reading)
         total, done = sum(_count(reading, table) for table in metadata.sorted_tables), 0
         for table in metadata.sorted_tables:
             for rows in _rows(reading, table):
@@ -62,7 +63,7 @@ def copy(source: Database, target: Database, progress: Progress | None = None) -
                 done += len(rows)
                 if progress:
                     progress(done, max(done, total))
-        target.set_highest_ids(writing, source.highest_ids(reading))
+        target.set_highest_ids(writing, highest)
         return writing.scalar(select(func.count()).select_from(traces)) or 0
 
 
