@@ -1,6 +1,8 @@
 """Recall by pgvector: exact where it is scanned, nearly so by a graph, and by FAISS where wide."""
 
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +32,8 @@ def best_of(
 
 
 def graphs(memory: LatentMemory) -> int:
+    """Count the graphs once those are built that were begun."""
+    memory.database.close()
     with memory.database.read() as connection:
         return connection.scalar(text(GRAPHS)) or 0
 
@@ -145,11 +149,62 @@ def test_a_graph_that_a_killed_process_left_half_built_is_built_anew(
         connection.execute(text(broken))
     assert memory.verify() == []  # nobody searches it, and another process may be building it
     memory.add_many(trace(seed) for seed in range(300, 310))
+    assert graphs(memory) == 1
     whole = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('graph_1')"
     with memory.database.read() as connection:
         assert connection.scalar(text(whole)) is True
         assert connection.scalar(text("SELECT graph FROM centres")) is True
     assert len(recalled(memory, vector(7), k=5)) == 5
+
+
+def test_no_graph_of_another_schema_on_the_path_is_taken_for_ours(
+    server: Server, memory: LatentMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("vectors", "graph"):
+        monkeypatch.setattr(f"latent_memory.postgres.{module}.SCANNED", 300)
+    memory.add_many(trace(seed) for seed in range(310))
+    assert graphs(memory) == 1
+    theirs, name = str(memory.database.location.query["options"]), fresh_name()  # pyright: ignore
+    server.schema(name)
+    near = server.url.update_query_dict({"options": theirs.replace("path=", f"path={name},")})
+    with LatentMemory(near) as other:
+        other.add(trace(1))
+        other.rebuild()
+        other.compact()
+        assert graphs(memory) == 1
+        other.add_many(trace(seed) for seed in range(310))
+        assert (graphs(memory), graphs(other)) == (1, 1)
+    server.drop(name)
+
+
+def test_a_compaction_leaves_a_graph_that_is_being_built(
+    memory: LatentMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from latent_memory.postgres import database
+
+    def draw(*given: Any) -> bool:
+        whole = draw_graph(*given)
+        memory.compact()  # before it is noted
+        return whole
+
+    draw_graph = database.draw_graph
+    for module in ("vectors", "graph"):
+        monkeypatch.setattr(f"latent_memory.postgres.{module}.SCANNED", 100)
+    monkeypatch.setattr(database, "draw_graph", draw)
+    memory.add_many(trace(seed) for seed in range(120))
+    memory.add(trace(120))
+    assert graphs(memory) == 1
+
+
+def test_an_add_waits_for_no_graph(memory: LatentMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latent_memory.postgres.vectors.SCANNED", 100)
+    monkeypatch.setattr("latent_memory.postgres.graph.SCANNED", 100)
+    with memory.database.read():  # an older snapshot, for which the graph waits
+        began = time.monotonic()
+        memory.add_many(trace(seed) for seed in range(120))
+        assert memory.add(trace(120), within=2) == 121
+        assert time.monotonic() - began < 10
+    assert graphs(memory) == 1
 
 
 def test_an_index_that_is_not_whole_is_noticed(memory: LatentMemory) -> None:
@@ -175,11 +230,13 @@ def test_a_graph_that_cannot_be_built_costs_no_trace(
 
     for module in ("vectors", "graph"):
         monkeypatch.setattr(f"latent_memory.postgres.{module}.SCANNED", 100)
-    monkeypatch.setattr("latent_memory.postgres.database.draw_graphs", refuse)
+    monkeypatch.setattr("latent_memory.postgres.database.draw_graph", refuse)
     memory.add_many(trace(seed) for seed in range(120))
+    assert graphs(memory) == 0
     assert "no graph could be built: no space is left" in caplog.text
     caplog.clear()
     assert memory.add(trace(120)) == 121  # not tried again at each of them
+    assert graphs(memory) == 0
     assert caplog.text == ""
     assert recalled(memory, vector(120), k=1) == [121]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from weakref import ref
 
 import pytest
+from sqlalchemy import make_url
 
 from latent_agent import ChatLatentSeek
 from latent_memory import (
@@ -285,8 +286,6 @@ def test_who_may_only_read_is_told(
         f'GRANT USAGE ON SCHEMA "{schema}" TO {role}',
         f'GRANT SELECT ON ALL TABLES IN SCHEMA "{schema}" TO {role}',
     )
-    from sqlalchemy import make_url
-
     theirs = make_url(url).set(username=role)
     with LatentMemory(theirs) as reading:
         assert recalled(reading, vector(1)) == [1]
@@ -300,6 +299,23 @@ def test_who_may_only_read_is_told(
     server.run(f'REVOKE ALL ON ALL TABLES IN SCHEMA "{schema}" FROM {role}',
                f'REVOKE ALL ON ALL SEQUENCES IN SCHEMA "{schema}" FROM {role}',
                f'REVOKE ALL ON SCHEMA "{schema}" FROM {role}', f"DROP ROLE {role}")  # fmt: skip
+
+
+def test_who_owns_no_table_is_told_that_nothing_was_compacted(
+    server: Server, url: str, memory: LatentMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    role, schema = fresh_name(), url.rpartition("%3D")[2].partition("%2C")[0]
+    rights = [f'ALL ON SCHEMA "{schema}"', f'ALL ON ALL TABLES IN SCHEMA "{schema}"']
+    rights.append(f'ALL ON ALL SEQUENCES IN SCHEMA "{schema}"')
+    server.run(f"CREATE ROLE {role} LOGIN", *(f"GRANT {right} TO {role}" for right in rights))
+    with LatentMemory(make_url(url).set(username=role)) as theirs:
+        assert theirs.add(trace(1)) == 1
+        with pytest.raises(ReadOnlyError, match="by the owner of its tables"):
+            theirs.compact()
+        theirs.database.vacuum(thorough=False)  # as a night does
+    assert "left to the server" in caplog.text
+    memory.compact()
+    server.run(*(f"REVOKE {right} FROM {role}" for right in rights), f"DROP ROLE {role}")
 
 
 def test_a_schema_of_a_newer_program_is_left(memory: LatentMemory, url: str) -> None:

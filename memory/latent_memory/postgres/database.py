@@ -7,20 +7,28 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from weakref import finalize
 
-from sqlalchemy import URL, Connection, event, text
+from sqlalchemy import URL, Connection, Engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from latent_memory.database import Database, Guard, Sizes
 from latent_memory.errors import LatentMemoryError, ReadOnlyError, StorageError
 from latent_memory.fork_guard import Gate
 from latent_memory.index.ivf_layout import IndexSettings
-from latent_memory.postgres.engine import HERE, WRITER, make_engine
+from latent_memory.postgres.background import Background
+from latent_memory.postgres.engine import (
+    HERE,
+    SETTINGS,
+    WRITER,
+    make_engine,
+    make_single_engine,
+)
 from latent_memory.postgres.errors import translated
 from latent_memory.postgres.files import FileRows
 from latent_memory.postgres.graph import (
-    draw_graphs,
+    draw_graph,
     drop_graph,
     drop_stray_graphs,
+    graph_lock,
     graph_name,
     shelves_without_graph,
 )
@@ -50,6 +58,10 @@ _SEQUENCES = text(
     "JOIN pg_class t ON t.oid = d.refobjid "
     "WHERE s.relkind = 'S' AND t.relnamespace = to_regnamespace(quote_ident(current_schema()))"
 )
+_IS_OWNER = text(  # to others VACUUM only gives a warning
+    "SELECT bool_and(pg_has_role(relowner, 'USAGE')) FROM pg_class "
+    "WHERE relkind = 'r' AND relnamespace = to_regnamespace(quote_ident(current_schema()))"
+)
 _BROKEN = text(
     "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
     "WHERE NOT i.indisvalid AND c.relnamespace = to_regnamespace(quote_ident(current_schema())) "
@@ -76,7 +88,8 @@ class PostgresDatabase(Database):
         self._writer = threading.Lock()
         self._vectors = Vectors()
         event.listen(self._engine, "invalidate", self._vectors.look_anew)
-        finalize(self, self._engine.dispose)
+        self._drawing = Background()
+        finalize(self, _end, self._drawing, self._engine)
 
     @contextmanager
     def read(self) -> Generator[Connection]:
@@ -114,7 +127,7 @@ class PostgresDatabase(Database):
                     self._vectors.catch_up(connection)
             self._vectors.committed()
         if self._vectors.grown:
-            self._draw()
+            self._drawing.start(self._draw)
 
     @contextmanager
     def _turn(self, left: float | None) -> Generator[Connection]:
@@ -151,43 +164,46 @@ class PostgresDatabase(Database):
             self._guarded = revision
 
     def _draw(self) -> None:
-        """Give shelves that have outgrown a scan their graphs; others write meanwhile.
+        """Give shelves that have outgrown a scan their graphs, while all go on; raise nothing.
 
-        What was written is safe already: nothing is raised.
+        What another process is building is left to it.
         """
+        with self._gate.use(), self._writer:
+            grown = self._vectors.take_grown()
         try:
             with self.read() as connection:
-                wanting = shelves_without_graph(connection, self._vectors.take_grown())
-            if not wanting:
-                return
-            with self._outside() as connection:
-                drawn = draw_graphs(connection, wanting)
-            with self.write() as connection:
-                self._vectors.note_graphs(connection, drawn, there=True)
+                wanting = shelves_without_graph(connection, grown)
+            for shelf, dimension in wanting:
+                with self._outside() as connection, graph_lock(connection, shelf) as mine:
+                    if mine and draw_graph(connection, shelf, dimension):
+                        connection.exec_driver_sql("ANALYZE vectors")
+                        with self.write() as writing:
+                            self._vectors.note_graphs(writing, [shelf], there=True)
         except (LatentMemoryError, SQLAlchemyError) as error:
             logger.warning("large shelves are scanned, since no graph could be built: %s", error)
 
     @contextmanager
     def _outside(self) -> Generator[Connection]:
-        """Give a connection outside of any transaction."""
-        with (
-            self._gate.use(),
-            translated(self._url),
-            self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
-        ):
-            yield connection
+        """Give a session of its own, outside of any transaction; no fork waits for its end."""
+        engine = make_single_engine(self._url, isolation_level="AUTOCOMMIT")
+        try:
+            with translated(self._url), engine.connect() as connection:
+                connection.exec_driver_sql(SETTINGS)
+                yield connection
+        finally:
+            engine.dispose()
 
     def _recentre(self, shelf: int) -> None:
         """Learn a shelf's centre anew, and write its vectors and its graph from it.
 
         Without its graph first: to change that vector by vector takes longer than to build it.
         """
-        with self.write() as connection:
-            self._vectors.note_graphs(connection, [shelf], there=False)
-        with self._outside() as connection:
+        with self._outside() as connection, graph_lock(connection, shelf, wait=True):
+            with self.write() as writing:
+                self._vectors.note_graphs(writing, [shelf], there=False)
             drop_graph(connection, graph_name(shelf))
-        with self.write() as connection:
-            self._vectors.recentre(connection, shelf)
+            with self.write() as writing:
+                self._vectors.recentre(writing, shelf)
 
     def empty_log(self) -> bool:
         """Do nothing: the write-ahead log is the server's, for its replicas and backups."""
@@ -197,12 +213,27 @@ class PostgresDatabase(Database):
         """Do nothing, likewise."""
 
     def vacuum(self, *, thorough: bool) -> None:
-        """Rewrite all tables without what was deleted, or let their space be used again."""
-        options = "FULL, ANALYZE" if thorough else "ANALYZE"
-        with self._outside() as connection:
-            drop_stray_graphs(connection)
-            for table in (*metadata.tables, *own.tables):
-                connection.exec_driver_sql(f'VACUUM ({options}) "{table}"')
+        """Rewrite all tables without what was deleted, or let their space be used again.
+
+        What nobody asked for, and the server does by itself too, raises nothing.
+        """
+        try:
+            with self._outside() as connection:
+                self._vacuum(connection, "FULL, ANALYZE" if thorough else "ANALYZE")
+        except LatentMemoryError as error:
+            if thorough:
+                raise
+            logger.warning("the space of erased traces is left to the server: %s", error)
+
+    def _vacuum(self, connection: Connection, options: str) -> None:
+        if not connection.scalar(_IS_OWNER):
+            raise ReadOnlyError(
+                "a memory must be compacted by the owner of its tables, got "
+                f"{str(self.place)!r}, whose user is not; name the owner in the URL"
+            )
+        drop_stray_graphs(connection)
+        for table in (*metadata.tables, *own.tables):
+            connection.exec_driver_sql(f'VACUUM ({options}) "{table}"')
 
     def faults(self, connection: Connection) -> list[str]:
         """Return which indexes are not whole; what pages hold is checked by pg_amcheck."""
@@ -256,5 +287,11 @@ class PostgresDatabase(Database):
 
     def close(self) -> None:
         """Close all connections; a closed database opens again when it is next used."""
+        self._drawing.wait()
         with self._gate.use():
             self._engine.dispose()
+
+
+def _end(drawing: Background, engine: Engine) -> None:
+    drawing.wait()
+    engine.dispose()

@@ -27,7 +27,7 @@ SET tcp_keepalives_idle = 30;
 SET tcp_keepalives_interval = 5;
 SET tcp_keepalives_count = 3
 """
-_SETTINGS = f"""
+SETTINGS = f"""
 {SIGNS_OF_LIFE};
 SET lock_timeout = '{WAIT_SECONDS}s';
 SET jit = off;
@@ -54,7 +54,7 @@ def make_engine(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(raw: Any, _: object) -> None:
         raw.autocommit = True
-        raw.execute(_SETTINGS)
+        raw.execute(SETTINGS)
         register_vector(raw)
         raw.autocommit = False
 

@@ -4,7 +4,8 @@ A graph of all shelves would have to be searched until enough of one's own trace
 longer the smaller the shelf is; so each large shelf has its own, and a small one needs none.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
@@ -19,13 +20,22 @@ _WITHOUT = (
     .join(shelves, shelves.c.id == centres.c.shelf)
     .where(centres.c.shelf.in_(bindparam("shelves", expanding=True)), ~centres.c.graph)
 )
+_HAS_GRAPH = select(centres.c.graph).where(centres.c.shelf == bindparam("of"))
+# The memory's own schema is named wherever tables are not: another's may be on the search path.
+_HERE = text("SELECT quote_ident(current_schema())")
 _GRAPHS = text(
     "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
-    "WHERE i.indrelid = to_regclass('vectors') AND c.relname LIKE 'graph\\_%'"
+    "WHERE i.indrelid = to_regclass(quote_ident(current_schema()) || '.vectors') "
+    "AND c.relname LIKE 'graph\\_%'"
 )
-_TAKE = text(f"SELECT pg_try_advisory_lock({GRAPH}, :shelf)")
-_GIVE = text(f"SELECT pg_advisory_unlock({GRAPH}, :shelf)")
-_IS_WHOLE = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+_KEY = f"{GRAPH}, hashtext(current_schema() || ' ' || :shelf)"
+_TAKE = text(f"SELECT pg_advisory_lock({_KEY})")
+_TRY = text(f"SELECT pg_try_advisory_lock({_KEY})")
+_GIVE = text(f"SELECT pg_advisory_unlock({_KEY})")
+_IS_WHOLE = text(
+    "SELECT indisvalid FROM pg_index "
+    "WHERE indexrelid = to_regclass(quote_ident(current_schema()) || '.' || :name)"
+)
 
 
 def graph_name(shelf: int) -> str:
@@ -45,42 +55,52 @@ def shelves_without_graph(
     ]
 
 
-def draw_graphs(connection: Connection, wanting: Iterable[tuple[int, int]]) -> list[int]:
-    """Build graphs outside of any transaction, while others write; return those that are whole.
+@contextmanager
+def graph_lock(connection: Connection, shelf: int, *, wait: bool = False) -> Generator[bool]:
+    """Hold the lock of a shelf's graph, outside of any transaction; yield whether it is held.
 
-    What another process is building is left to it; what a killed one left behind is built anew.
+    Whoever holds it alone builds or drops the graph, and notes so.
     """
-    drawn = [shelf for shelf, dimension in wanting if _draw(connection, shelf, dimension)]
-    if drawn:
-        connection.exec_driver_sql("ANALYZE vectors")
-    return drawn
-
-
-def _draw(connection: Connection, shelf: int, dimension: int) -> bool:
-    if not connection.scalar(_TAKE, {"shelf": shelf}):
-        return False
-    name = graph_name(shelf)
+    if not wait and not connection.scalar(_TRY, {"shelf": str(shelf)}):
+        yield False
+        return
+    if wait:
+        connection.execute(_TAKE, {"shelf": str(shelf)})
     try:
-        if connection.scalar(_IS_WHOLE, {"name": name}) is False:
-            drop_graph(connection, name)
-        connection.exec_driver_sql(
-            f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON vectors "
-            f"USING hnsw ((unit::halfvec({dimension})) halfvec_ip_ops) WHERE shelf = {shelf}"
-        )
-        return bool(connection.scalar(_IS_WHOLE, {"name": name}))
+        yield True
     finally:
-        connection.execute(_GIVE, {"shelf": shelf})
+        if not connection.invalidated:  # else the lock fell with its session
+            connection.execute(_GIVE, {"shelf": str(shelf)})
+
+
+def draw_graph(connection: Connection, shelf: int, dimension: int) -> bool:
+    """Build a shelf's graph outside of any transaction, while others write; say if it is whole.
+
+    What a killed process left behind is built anew.
+    """
+    name = graph_name(shelf)
+    if connection.scalar(_IS_WHOLE, {"name": name}) is False:
+        drop_graph(connection, name)
+    connection.exec_driver_sql(
+        f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON vectors "
+        f"USING hnsw ((unit::halfvec({dimension})) halfvec_ip_ops) WHERE shelf = {shelf}"
+    )
+    return bool(connection.scalar(_IS_WHOLE, {"name": name}))
 
 
 def drop_stray_graphs(connection: Connection) -> None:
-    """Drop graphs of shelves that are gone, or that have none by their own account."""
-    kept = connection.scalars(select(centres.c.shelf).where(centres.c.graph)).all()
-    names = {graph_name(shelf) for shelf in kept}
+    """Drop graphs of shelves that are gone, or that have none by their own account.
+
+    What is being built is left alone.
+    """
     for name in connection.scalars(_GRAPHS).all():
-        if name not in names:
-            drop_graph(connection, name)
+        shelf = int(name.removeprefix("graph_"))
+        with graph_lock(connection, shelf) as mine:
+            if mine and not connection.scalar(_HAS_GRAPH, {"of": shelf}):
+                drop_graph(connection, name)
 
 
 def drop_graph(connection: Connection, name: str) -> None:
     """Drop a graph, if it is there; others search and write meanwhile."""
-    connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+    schema = connection.scalar(_HERE)
+    connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {schema}.{name}")
