@@ -39,7 +39,7 @@ def consolidate(job: NightJob) -> NightReport:
     """Run one night for one shelf, after the whole memory was brought within its limits.
 
     Raises:
-        NightRunningError: If another process runs one.
+        NightRunningError: If another process runs one, or may, since the lock was lost.
         NightStoppedError: If the job was stopped; nothing was published, and the next night of
             the same job goes on from what was done.
         LatentAgentError: If there is too little to train on, or training fails.
@@ -53,14 +53,14 @@ def consolidate(job: NightJob) -> NightReport:
 
 
 def _consolidated(job: NightJob) -> NightReport:
-    with night_lock(job.database):
+    with night_lock(job.database) as is_held:
         if not job.database.readonly:
             job.memory.tidy()
         read_corrections(job)
         if reason := waiting(job):
             return NightReport(shelf=job.shelf, verdict="idle", reason=reason)
         _withdraw(job, expired=True)
-        with recorded(job) as night:
+        with recorded(job, is_held) as night:
             dataset = load(job, night.kept.sources)
             night.kept.sources = dataset.sources
             candidate = night.candidate or _train(night, dataset)
@@ -196,6 +196,7 @@ def _publish(night: NightRun, candidate: ActivePrior | None, verdict: Verdict) -
     job, word, reason = night.job, verdict.word, verdict.reason
     version = None if candidate is None else int(candidate.version)
     job.watch.check()  # the last chance to stop
+    night.require_lock()
     if word == PUBLISHED and version is not None:
         try:
             publish(job.database, version)
@@ -203,6 +204,7 @@ def _publish(night: NightRun, candidate: ActivePrior | None, verdict: Verdict) -
             word, reason = REFUSED, str(failure)
     _withdraw(job, expired=False)
     prune(job.database, job.shelf, job.settings.keep)
+    night.require_lock()
     night.end(word, reason)
     return NightReport(
         shelf=job.shelf,

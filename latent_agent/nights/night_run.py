@@ -2,12 +2,17 @@
 
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from latent_agent.errors import LatentAgentError, NightStoppedError, TooLittleError
+from latent_agent.errors import (
+    LatentAgentError,
+    NightRunningError,
+    NightStoppedError,
+    TooLittleError,
+)
 from latent_agent.nights.course import Course
 from latent_agent.nights.job import NightJob
 from latent_agent.nights.kept import KeptNight, made_from
@@ -41,6 +46,7 @@ class NightRun:
         last: The newest trace that it reads.
         candidate: The prior that it had trained before it was cut short.
         course: Of the training, while it lasts.
+        is_held: Says whether it still holds the lock of nights.
     """
 
     job: NightJob
@@ -49,6 +55,7 @@ class NightRun:
     last: int
     candidate: ActivePrior | None = None
     course: Course | None = None
+    is_held: Callable[[], bool] = lambda: True
     _began: float = field(default_factory=time.monotonic)  # no clock that jumps
     _written: float = field(default_factory=time.monotonic)
 
@@ -84,6 +91,14 @@ class NightRun:
             logger.warning("what night %s has done cannot be kept: %s", kept.night, error)
         kept.seconds, self._written = seconds, time.monotonic()
 
+    def require_lock(self) -> None:
+        """Raise NightRunningError if the lock is lost: another night may have begun."""
+        if not self.is_held():
+            raise NightRunningError(
+                "a night must hold its lock to its end, but lost the connection that held it on "
+                f"{str(self.job.database.place)!r}; another may run there now; run it again"
+            )
+
     def end(self, verdict: str, reason: str) -> None:
         """Record the outcome; what was kept is of no more use, but for a night that goes on."""
         stopped = verdict == STOPPED
@@ -101,17 +116,24 @@ class NightRun:
 
 
 @contextmanager
-def recorded(job: NightJob) -> Generator[NightRun]:
-    """Run a night within that is recorded, and goes on if an earlier one was cut short."""
+def recorded(job: NightJob, is_held: Callable[[], bool]) -> Generator[NightRun]:
+    """Run a night within that is recorded, and goes on if an earlier one was cut short.
+
+    One that has lost its lock leaves the record as a kill would.
+    """
     prune(job.database, job.shelf, job.settings.keep)
     run = _going_on(job) or _begun(job)
+    run.is_held = is_held
     try:
         yield run
     except NightStoppedError as stopped:
-        run.keep()
-        run.end(STOPPED, str(stopped))
+        if is_held():
+            run.keep()
+            run.end(STOPPED, str(stopped))
         raise
     except Exception as failure:  # it would fail again, so the next night waits for more traces
+        if not is_held():
+            raise
         if job.optional and isinstance(failure, TooLittleError):
             cancel_night(job.database, run.kept.night)
             raise

@@ -225,8 +225,10 @@ class Database(ABC):
         """Return what recall searches."""
 
     @abstractmethod
-    def night_lock(self) -> AbstractContextManager[None]:
+    def night_lock(self) -> AbstractContextManager[Callable[[], bool]]:
         """Hold the one lock of nights, over all processes; it falls with its holder.
+
+        Gives what says whether it is still held: a connection can be lost.
 
         Raises:
             NightHeldError: If it is held; names the holder.

@@ -1,5 +1,6 @@
 """Nights, priors and calls on a server: weights are rows; without a server calls still answer."""
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -83,6 +84,24 @@ def test_a_night_that_is_stopped_goes_on(memory: LatentMemory) -> None:
     assert night.figures["kept"]["replays"] > 0
     assert kept_names(memory.database) == []
     assert [night.id for night in list_nights(memory.database)] == [1]
+
+
+def test_a_night_that_has_lost_its_lock_publishes_nothing(
+    server: Server, memory: LatentMemory
+) -> None:
+    def report(stage: str, step: int, total: int) -> None:
+        if (stage, step) == ("judging", 1):
+            server.run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                f"WHERE application_name LIKE 'process {os.getpid()} on%%'"
+            )
+
+    shelf = day(memory)
+    with pytest.raises(NightRunningError, match="lost the connection that held it"):
+        consolidate(job(memory, shelf, watch=Watch(report=report)))
+    assert usable_prior(memory, shelf) is None
+    assert [night.result for night in list_nights(memory.database)] == [None]
+    assert consolidate(job(memory, shelf)).verdict == "published"
 
 
 def test_strict_forgetting_takes_weights_along(memory: LatentMemory) -> None:

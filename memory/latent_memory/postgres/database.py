@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from weakref import finalize
 
@@ -276,7 +276,7 @@ class PostgresDatabase(Database):
         """Return what searches by pgvector, and embeddings too wide for it by FAISS."""
         return ServerIndexes(self, settings, self._recentre)
 
-    def night_lock(self) -> AbstractContextManager[None]:
+    def night_lock(self) -> AbstractContextManager[Callable[[], bool]]:
         """Hold an advisory lock, by a session of its own."""
         return hold(self._url)
 

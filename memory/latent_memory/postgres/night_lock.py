@@ -2,8 +2,9 @@
 
 import os
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +16,10 @@ from latent_memory.postgres.errors import translated
 _LONGEST = 63  # bytes of a session's name
 _TAKE = text(f"SELECT pg_try_advisory_lock({NIGHT}, {HERE})")
 _GIVE = text(f"SELECT pg_advisory_unlock({NIGHT}, {HERE})")
+_OURS = text(
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted "
+    f"AND pid = pg_backend_pid() AND classid::bigint = {NIGHT})"
+)
 _SIGN = text("SELECT set_config('application_name', :who, false)")
 _HOLDER = text(
     f"""
@@ -29,7 +34,7 @@ _HOLDER = text(
 
 
 @contextmanager
-def hold(url: URL) -> Generator[None]:
+def hold(url: URL) -> Generator[Callable[[], bool]]:
     """Hold the lock, by a session of its own; see ``Database.night_lock``."""
     engine = make_single_engine(url, isolation_level="AUTOCOMMIT")
     try:
@@ -37,13 +42,13 @@ def hold(url: URL) -> Generator[None]:
             connection = engine.connect()
         with connection:
             with translated(url):
-                connection.exec_driver_sql(SIGNS_OF_LIFE)
+                connection.exec_driver_sql(f"SET idle_session_timeout = 0; {SIGNS_OF_LIFE}")
                 if not connection.scalar(_TAKE):
                     raise NightHeldError(_holder(connection))
                 who = f"process {os.getpid()} on {socket.gethostname()}"
                 connection.execute(_SIGN, {"who": who.encode()[:_LONGEST].decode(errors="ignore")})
             try:
-                yield
+                yield partial(_is_ours, connection)
             finally:
                 with suppress(SQLAlchemyError):  # where the session is lost, so is the lock
                     connection.execute(_GIVE)  # at once: a closed session's falls a moment later
@@ -54,6 +59,12 @@ def hold(url: URL) -> Generator[None]:
 def is_held(connection: Connection) -> bool:
     """Whether a session holds the lock."""
     return connection.execute(_HOLDER).first() is not None
+
+
+def _is_ours(connection: Connection) -> bool:
+    with suppress(SQLAlchemyError):
+        return bool(connection.scalar(_OURS))
+    return False
 
 
 def _holder(connection: Connection) -> str:

@@ -4,7 +4,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from weakref import finalize
@@ -224,7 +224,7 @@ class SqliteDatabase(Database):
         """Return indexes of FAISS, kept up with the file and stored beside it."""
         return OpenIndexes(self, settings)
 
-    def night_lock(self) -> AbstractContextManager[None]:
+    def night_lock(self) -> AbstractContextManager[Callable[[], bool]]:
         """Hold a lock on a file beside the database."""
         return hold(self.path)
 
