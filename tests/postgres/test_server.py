@@ -243,9 +243,10 @@ def refuse_in(memory: LatentMemory, event: str) -> None:
 
 
 def test_a_replica_that_lacks_the_last_trace_gives_its_number_again(
-    memory: LatentMemory, url: str
+    server: Server, memory: LatentMemory, url: str
 ) -> None:
     """As another server would that takes the place of one that was lost."""
+    server.require_own()
     memory.add_many([trace(1), trace(2)])
     with LatentMemory(url) as other, other.database.write() as connection:
         for table in ("vectors", "embeddings", "latents", "texts"):

