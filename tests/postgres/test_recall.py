@@ -78,6 +78,17 @@ def test_a_vector_that_is_lost_is_noticed_and_comes_back(memory: LatentMemory) -
     assert memory.verify() == []
 
 
+def test_a_new_process_looks_for_new_traces_alone(memory: LatentMemory) -> None:
+    memory.add_many(trace(seed) for seed in range(20))
+    with memory.database.write() as connection:
+        connection.execute(text("DELETE FROM vectors WHERE trace = 4"))
+    with LatentMemory(memory.database.location) as other:
+        assert other.add(trace(20)) == 21
+        assert recalled(other, vector(20), k=1) == [21]
+    (problem,) = memory.verify()
+    assert "1 are missing" in problem.text
+
+
 @pytest.mark.parametrize("damage", ["''", "'\\x00'", f"'\\x{'00' * 60}0000c07f'"])
 def test_a_damaged_embedding_keeps_nobody_from_writing(memory: LatentMemory, damage: str) -> None:
     memory.add_many(trace(seed) for seed in range(20))

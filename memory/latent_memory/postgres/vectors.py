@@ -42,6 +42,7 @@ _NEW = (
     .order_by(traces.c.id)
     .limit(_AT_ONCE)
 )
+_LAST = select(func.max(vectors.c.trace))
 _NEWEST = select(func.coalesce(func.max(traces.c.id), 0))
 _CENTRE = select(centres).where(centres.c.shelf == bindparam("of"))
 _ALL = (
@@ -63,17 +64,19 @@ class Vectors:
     """Keeps the vectors up with the traces, inside the transactions that write these."""
 
     def __init__(self) -> None:
-        self._seen = 0  # up to here all committed traces have their vectors
-        self._newest = 0  # likewise, once the transaction under way is committed
+        # Up to here all committed traces have their vectors; None: up to the newest that has one.
+        self._seen: int | None = None
+        self._newest: int | None = None  # likewise, once the transaction under way is committed
         self.grown: set[int] = set()  # shelves that may want a graph
         self._ask_at: dict[int, int] = {}  # how many vectors a shelf has when that is asked again
 
     def catch_up(self, connection: Connection) -> None:
         """Write the vectors of traces that have none; call `committed` once they are durable.
 
-        Ids grow in the order of commits: no trace below the newest one comes any more.
+        Ids grow in the order of commits: no trace below the newest one comes any more. What has no
+        vector below one that has is damaged, and stays so until a rebuild.
         """
-        seen = self._seen
+        seen = connection.scalar(_LAST) or 0 if self._seen is None else self._seen
         while True:
             rows = connection.execute(_NEW, {"seen": seen}).all()
             by_shelf: dict[int, list[Any]] = {}
@@ -95,7 +98,7 @@ class Vectors:
 
         One that crashed, or whose replica took its place, gives ids again that it had not kept.
         """
-        self._seen = self._newest = 0
+        self._seen = self._newest = None
 
     def _add(self, connection: Connection, shelf: int, rows: Sequence[Any]) -> None:
         centre = connection.execute(_CENTRE, {"of": shelf}).one_or_none()
