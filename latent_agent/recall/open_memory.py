@@ -1,6 +1,7 @@
 """Memories that all who name the same place share."""
 
 import warnings
+from collections import defaultdict
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from latent_memory.locations import locate
 Mode = Literal["read-write", "read", "write"]
 
 _open: dict[tuple[Path | URL, Mode], LatentMemory] = {}
+_locks: defaultdict[tuple[Path | URL, Mode], ForkSafeLock] = defaultdict(ForkSafeLock)
 _lock = ForkSafeLock()
 
 
@@ -44,6 +46,8 @@ def open_memory(memory: object, mode: Mode) -> LatentMemory | None:
 def _shared(location: str | Path | URL, mode: Mode) -> LatentMemory:
     key = (locate(location), mode)
     with _lock:
+        opening = _locks[key]
+    with opening:  # a server that does not answer keeps nobody from another memory
         if key not in _open:
             _open[key] = LatentMemory(key[0], mode=mode)
         return _open[key]

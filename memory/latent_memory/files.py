@@ -24,10 +24,7 @@ def sync(path: Path) -> None:
 def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Write a file so that after a crash there is the old one or the new one, and it is whole.
 
-    Args:
-        path: Where.
-        content: Its bytes.
-        mode: Who may read it, less what the umask takes away.
+    Its mode is the one given, less what the umask takes away.
     """
     _sweep(path)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")

@@ -3,6 +3,13 @@
 import sqlalchemy as sa
 from alembic import op
 
+_FORGOTTEN = {
+    "texts": ("query", "answer", "tokens", "conversation", "settings"),
+    "feedback": ("comment", "correction"),
+    "shelves": ("namespace",),
+    **{"latents": ("bytes",), "embeddings": ("vector",), "vectors": ("unit",)},
+}
+
 
 def create() -> None:
     """Create the tables for recall and for files; pgvector is there already.
@@ -17,10 +24,6 @@ def create() -> None:
         " unit halfvec NOT NULL)"
     )
     op.execute("ALTER TABLE vectors ALTER COLUMN unit SET STORAGE PLAIN")
-    keep_out_of_statistics("shelves", "namespace")
-    keep_out_of_statistics("latents", "bytes")
-    keep_out_of_statistics("embeddings", "vector")
-    keep_out_of_statistics("vectors", "unit")
     op.create_index("vectors_by_shelf", "vectors", ["shelf"])
     op.create_table(
         "centres",
@@ -44,9 +47,8 @@ def create() -> None:
     )
 
 
-def keep_out_of_statistics(table: str, *columns: str) -> None:
-    """Let the planner keep no samples of what can be forgotten: none would leave with its rows."""
-    if op.get_bind().dialect.name != "postgresql":
-        return
-    for column in columns:
-        op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0")
+def keep_out_of_statistics() -> None:
+    """Let the planner keep no samples of what can be forgotten: they would not leave with it."""
+    for table, columns in _FORGOTTEN.items():
+        for column in columns:
+            op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0")

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -247,3 +249,25 @@ def test_an_export_never_replaces_the_memory_by_another_name(real: Path, tmp_pat
             with LatentMemory(tmp_path / f"{link}.sqlite3") as again:
                 assert again.import_(tmp_path / link) == 1
         assert memory.verify() == []
+
+
+def test_a_memory_that_opens_slowly_keeps_nobody_from_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, done = threading.Event(), threading.Event()
+
+    class SlowMemory(LatentMemory):
+        def __init__(self, location: Any, **given: Any) -> None:
+            if location.name == "slow.sqlite3":
+                began.set()
+                done.wait(5)
+            super().__init__(location, **given)
+
+    monkeypatch.setattr("latent_agent.recall.open_memory.LatentMemory", SlowMemory)
+    waiting = threading.Thread(target=open_memory, args=(tmp_path / "slow.sqlite3", "read-write"))
+    waiting.start()
+    assert began.wait(20)
+    assert open_memory(tmp_path / "quick.sqlite3", "read-write")
+    assert waiting.is_alive()
+    done.set()
+    waiting.join(20)

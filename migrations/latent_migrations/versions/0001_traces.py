@@ -71,4 +71,3 @@ def _create_parts() -> None:
     ):
         trace = sa.Column("trace", WHOLE, primary_key=True, autoincrement=False)
         op.create_table(table, trace, *columns)
-    postgres.keep_out_of_statistics("texts", "query", "answer", "tokens")

@@ -3,8 +3,6 @@
 import sqlalchemy as sa
 from alembic import op
 
-from latent_migrations import postgres
-
 revision = "0006"
 down_revision = "0005"
 
@@ -13,4 +11,3 @@ def upgrade() -> None:
     """Add the columns; of traces from before neither is known."""
     op.add_column("texts", sa.Column("conversation", sa.Text))
     op.add_column("texts", sa.Column("settings", sa.Text))
-    postgres.keep_out_of_statistics("texts", "conversation", "settings")
