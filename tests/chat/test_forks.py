@@ -71,7 +71,7 @@ LOCKS = {
     "memory/latent_memory/fork_guard.py",
     "memory/latent_memory/fork_renewal.py",
     "memory/latent_memory/index/shelf_index.py",  # a child forgets the index that holds it
-    "memory/latent_memory/postgres/database.py",  # taken within the use of a gate, as in SQLite's
+    "memory/latent_memory/postgres/database.py",  # taken in a use of the gate, which forks wait for
     "memory/latent_memory/sqlite/database.py",  # taken within a transaction, for which forks wait
 }
 

@@ -26,7 +26,7 @@ _HERE = text("SELECT quote_ident(current_schema())")
 _GRAPHS = text(
     "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
     "WHERE i.indrelid = to_regclass(quote_ident(current_schema()) || '.vectors') "
-    "AND c.relname LIKE 'graph\\_%'"
+    "AND c.relname ~ '^graph_[0-9]+$'"
 )
 _KEY = f"{GRAPH}, hashtext(current_schema() || ' ' || :shelf)"
 _TAKE = text(f"SELECT pg_advisory_lock({_KEY})")
