@@ -32,10 +32,11 @@ test-slow: $(STAMP) ## Run what `make test` leaves out: slow tests, a hundred ki
 	folder=$$(mktemp -d) && $(BIN)/python -m tests.crash --kills 100 --folder $$folder && rm -r $$folder
 	folder=$$(mktemp -d) && $(BIN)/python -m tests.soak --minutes 5 --folder $$folder && rm -r $$folder
 
-# On the bundled model as a GGUF file, and on the one that LATENT_AGENT_REAL_MODEL names.
+# On the bundled model as a GGUF file, and on the one that LATENT_AGENT_REAL_MODEL names; there the
+# examples take too long for a check before each merge: make test-real runs them.
 test-kit: $(STAMP) ## Run what `make test-real` does on the bundled model, and on a real one if it is named
 	file=$$(mktemp -d)/bundled.gguf && $(BIN)/python -m dev.bundled_model.export_gguf --out $$file && $(MAKE) test-real MODEL=$$file && rm -r $$(dirname $$file)
-	if [ -n "$$LATENT_AGENT_REAL_MODEL" ]; then $(MAKE) test-real MODEL="$$LATENT_AGENT_REAL_MODEL"; else echo "LATENT_AGENT_REAL_MODEL names no model: the bundled one alone was tried"; fi
+	if [ -n "$$LATENT_AGENT_REAL_MODEL" ]; then $(BIN)/python -m pytest -m real -n 0 -s tests/real --ignore tests/real/test_examples.py; else echo "LATENT_AGENT_REAL_MODEL names no model: the bundled one alone was tried"; fi
 
 test-all: test test-slow test-kit ## Run all of these, as CI does
 
