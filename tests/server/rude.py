@@ -199,7 +199,7 @@ def busy_seconds(server: Served, wait: float) -> float:
     return spent() - before
 
 
-def run(clients: int, idle: int, seconds: float, max_waiting: int = 4) -> dict[str, Any]:
+def run(clients: int, idle: int, seconds: float, max_waiting: int = 1) -> dict[str, Any]:
     """Measure polite clients alone, then beside rude ones."""
     with tempfile.TemporaryDirectory() as folder:
         options, secrets = [], {"polite": "none", "rude": "none"}
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--idle", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--max-waiting", type=int, default=4, help="of the rude clients' key")
+    parser.add_argument("--max-waiting", type=int, default=1, help="of the rude clients' key")
     parser.add_argument(
         "--at", nargs=3, metavar=("HOST", "PORT", "KEY"), help="only be rude, until stdin ends"
     )
