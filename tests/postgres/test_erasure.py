@@ -1,23 +1,12 @@
 """What forgetting leaves in the server's files, as docs/how-to/postgres.md says: by their bytes."""
 
 from collections import Counter
-from collections.abc import Iterator
-
-import pytest
 
 from latent_memory import LatentMemory
 from tests.support.memories import contents, trace
-from tests.support.servers import Server, fresh_name
+from tests.support.servers import Server
 
 SECRET = b"marmalade"
-
-
-@pytest.fixture
-def memory(server: Server) -> Iterator[LatentMemory]:
-    name = fresh_name()
-    with LatentMemory(server.schema(name)) as memory:
-        yield memory
-    server.drop(name)
 
 
 def found(server: Server) -> Counter[str]:

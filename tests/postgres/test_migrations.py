@@ -19,7 +19,7 @@ from latent_memory.store import DEFAULT_INDEX
 from latent_memory.tables import metadata
 from tests.migrations.test_migrations import REVISIONS, ROWS
 from tests.support.memories import SHELF, in_namespace, recalled, trace, vector
-from tests.support.servers import Place
+from tests.support.servers import Place, Server, schemas_of
 
 import_module("pgvector.sqlalchemy")  # lets SQLAlchemy know its types
 
@@ -39,20 +39,8 @@ class Spoken:
 
 
 @pytest.fixture
-def place(server: Any, request: pytest.FixtureRequest) -> Iterator[Place]:
-    from tests.support.servers import fresh_name
-
-    urls: dict[str, tuple[str, str]] = {}
-
-    def of(name: str) -> str:
-        if name not in urls:
-            schema = fresh_name()
-            urls[name] = schema, server.schema(schema)
-        return urls[name][1]
-
-    yield of
-    for schema, _ in urls.values():
-        server.drop(schema)
+def place(server: Server) -> Iterator[Place]:
+    yield from schemas_of(server)
 
 
 def database_at(url: Any, revision: str) -> Database:

@@ -1,7 +1,6 @@
 """Nights, priors and calls on a server: weights are rows; without a server calls still answer."""
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -23,22 +22,9 @@ from latent_memory.priors.priors import kept_names, list_priors
 from latent_memory.priors.publishing import roll_back
 from latent_memory.transfer.copying import copy
 from tests.support.night_world import day, job, usable_prior
-from tests.support.servers import Server, fresh_name
+from tests.support.servers import Server
 
 QUESTION = "Today is Monday. The trip of Tom was 3 days ago. What day was the trip?"
-
-
-@pytest.fixture
-def url(server: Server) -> Iterator[str]:
-    name = fresh_name()
-    yield server.schema(name)
-    server.drop(name)
-
-
-@pytest.fixture
-def memory(url: str) -> Iterator[LatentMemory]:
-    with LatentMemory(url) as memory:
-        yield memory
 
 
 def test_a_night_publishes_and_another_host_uses_its_prior(

@@ -1,7 +1,6 @@
 """Recall by pgvector: exact where it is scanned, nearly so by a graph, and by FAISS where wide."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,6 @@ from tests.support.memories import SHELF, cosines, in_namespace, recalled, trace
 from tests.support.servers import Server, fresh_name
 
 GRAPHS = "SELECT count(*) FROM pg_indexes WHERE schemaname = current_schema() AND indexname LIKE 'graph\\_%'"  # noqa: E501
-
-
-@pytest.fixture
-def memory(server: Server) -> Iterator[LatentMemory]:
-    name = fresh_name()
-    with LatentMemory(server.schema(name)) as memory:
-        yield memory
-    server.drop(name)
 
 
 def best_of(

@@ -7,7 +7,7 @@ import pickle
 import threading
 import time
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from weakref import ref
@@ -36,19 +36,6 @@ from tests.support.memories import (
     vector,
 )
 from tests.support.servers import Server, fresh_name
-
-
-@pytest.fixture
-def url(server: Server) -> Iterator[str]:
-    name = fresh_name()
-    yield server.schema(name)
-    server.drop(name)
-
-
-@pytest.fixture
-def memory(url: str) -> Iterator[LatentMemory]:
-    with LatentMemory(url) as memory:
-        yield memory
 
 
 def test_two_schemas_are_two_memories(server: Server, memory: LatentMemory) -> None:

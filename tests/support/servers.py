@@ -113,7 +113,11 @@ def places(request: pytest.FixtureRequest, folder: Path) -> Iterator[Place]:
     if request.param == "sqlite":
         yield lambda name: folder / name
         return
-    server: Server = request.getfixturevalue("database_server")
+    yield from schemas_of(request.getfixturevalue("database_server"))
+
+
+def schemas_of(server: Server) -> Iterator[Place]:
+    """Give places on a server, each a schema of its own; drop them in the end."""
     urls: dict[str, tuple[str, str]] = {}
 
     def of(name: str) -> str:

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from weakref import finalize
@@ -11,7 +10,8 @@ from sqlalchemy import URL, Connection, Engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from latent_memory.database import Database, Guard, Sizes
-from latent_memory.errors import LatentMemoryError, ReadOnlyError, StorageError
+from latent_memory.errors import LatentMemoryError, ReadOnlyError
+from latent_memory.first_of_ours import first_of_ours
 from latent_memory.fork_guard import Gate
 from latent_memory.index.ivf_layout import IndexSettings
 from latent_memory.postgres.background import Background
@@ -116,7 +116,7 @@ class PostgresDatabase(Database):
                 "reading only; open it with mode='read-write', on the primary server, as a user "
                 "who may write to it"
             )
-        with self._gate.use(), self._first_of_ours(within) as left:
+        with self._gate.use(), first_of_ours(self._writer, self.place, within) as left:
             with self._turn(left) as connection:
                 # Without a guard the tables may be about to be made.
                 made = self._guard is not None or not connection.scalar(_NONE_YET)
@@ -141,21 +141,6 @@ class PostgresDatabase(Database):
                 connection.execute(_WITHIN, {"milliseconds": str(max(1, int(left * 1000)))})
             connection.execute(_TURN)
             yield connection
-
-    @contextmanager
-    def _first_of_ours(self, within: float | None) -> Generator[float | None]:
-        """Be the one thread that writes; yield how long it may wait for other processes."""
-        began = time.monotonic()
-        if not self._writer.acquire(timeout=-1 if within is None else within):
-            raise StorageError(
-                f"other threads must leave the memory {str(self.place)!r} to a call within what "
-                f"is left of its timeout, {within:.1f} seconds, but kept writing; nothing was "
-                "changed; try again, or give a longer timeout"
-            )
-        try:
-            yield None if within is None else max(0.0, began + within - time.monotonic())
-        finally:
-            self._writer.release()
 
     def _check(self, connection: Connection) -> None:
         revision = connection.scalar(_REVISION) or ""

@@ -3,7 +3,6 @@
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -12,8 +11,9 @@ from weakref import finalize
 from sqlalchemy import Connection
 
 from latent_memory.database import Database, Guard, Sizes
-from latent_memory.errors import LatentMemoryError, ReadOnlyError, StorageError
+from latent_memory.errors import LatentMemoryError, ReadOnlyError
 from latent_memory.files import delete_file
+from latent_memory.first_of_ours import first_of_ours
 from latent_memory.fork_guard import Gate
 from latent_memory.index.ivf_layout import IndexSettings
 from latent_memory.index.shelf_index import OpenIndexes
@@ -85,27 +85,12 @@ class SqliteDatabase(Database):
         # at once, whatever the timeout, if another connection has written meanwhile.
         with (
             self._gate.use(),
-            self._first_of_ours(within) as left,
+            first_of_ours(self._writer, self.place, within) as left,
             self._turn.taken(),
             self._transaction("BEGIN IMMEDIATE", left) as connection,
         ):
             yield connection
         self._trim()
-
-    @contextmanager
-    def _first_of_ours(self, within: float | None) -> Generator[float | None]:
-        """Be the one thread that writes; yield how long it may wait for other processes."""
-        began = time.monotonic()
-        if not self._writer.acquire(timeout=-1 if within is None else within):
-            raise StorageError(
-                f"other threads must leave the memory {str(self.path)!r} to a call within what is "
-                f"left of its timeout, {within:.1f} seconds, but kept writing; nothing was "
-                "changed; try again, or give a longer timeout"
-            )
-        try:
-            yield None if within is None else max(0.0, began + within - time.monotonic())
-        finally:
-            self._writer.release()
 
     @contextmanager
     def _transaction(self, begin: str, within: float | None = None) -> Generator[Connection]:
