@@ -26,6 +26,9 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"recipes": rows}))
         return
+    if not rows:
+        typer.echo("No calibration is saved; latent-agent calibrate --save makes one.")
+        return
     table = Table(caption="Times are in UTC")
     for name in ("Fingerprint", "Model", "Made", "Questions", "Recommended"):
         table.add_column(name, overflow="fold")

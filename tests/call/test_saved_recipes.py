@@ -219,6 +219,7 @@ def run(*words: str) -> str:
 
 
 def test_calibrations_are_listed_shown_and_deleted() -> None:
+    assert "calibrate --save makes one" in run("list")
     save(recipe())
     save(recipe(fingerprint="f" * 32, release="0.0"))
     rows = json.loads(run("list", "--json"))["recipes"]
